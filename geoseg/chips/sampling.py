@@ -1,0 +1,134 @@
+"""Which chips of a scene are looked at."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from odc.geo.geobox import GeoBox
+from rasterio.windows import Window
+from torch.utils.data import Dataset
+
+from geoseg.chips.chip import Chip
+from geoseg.chips.split import tiles_of
+from geoseg.errors import SceneError
+from geoseg.labels import IGNORE
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from geoseg.chips.source import ChipSource
+    from geoseg.config import ChipSettings
+
+__all__ = ["BandStatistics", "GridChips", "RandomChips", "band_statistics"]
+
+_PLACES_SIDE = 2048  # cells a side of the class map from which places are drawn
+_LEAST_KNOWN = 0.05  # share of a chip that must be known to be worth a step
+_TRIES = 50
+_STATISTICS_CHIPS = 64
+
+
+class BandStatistics(NamedTuple):
+    """Mean and standard deviation of each band over valid pixels, in the unit of the scene."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+class RandomChips(Dataset[Chip]):
+    """An endless row of random chips; chip `i` depends on the seed and on `i` alone."""
+
+    def __init__(
+        self, source: ChipSource, region: Window, settings: ChipSettings, *, seed: int
+    ) -> None:
+        self.source = source
+        self.region = region
+        self.settings = settings
+        self.seed = seed
+        self._places = _class_places(source, region)
+
+    def __getitem__(self, index: int) -> Chip:
+        """The chip of this number.
+
+        Raises:
+            SceneError: nothing valid and labelled was met in fifty places.
+        """
+        rng = np.random.default_rng([self.seed, index])
+        for _ in range(_TRIES):
+            chip = self.source.cut(self._window(rng), self.region)
+            if (chip.label != IGNORE).float().mean() >= _LEAST_KNOWN:
+                return chip
+        raise SceneError(
+            f"scene {self.source.scene.id} has hardly a valid, labelled pixel in the part that "
+            "trains; check its mask and the split."
+        )
+
+    def _window(self, rng: np.random.Generator) -> Window:
+        size = self.settings.size_px
+        if rng.random() < self.settings.balanced_share:
+            places = self._places[rng.integers(len(self._places))]
+            row, column = places[rng.integers(len(places))]
+            # The place may lie anywhere in the chip: a class always at the centre would be learned.
+            corner = np.array([row, column]) - rng.integers(size, size=2)
+        else:
+            extent = np.array([self.region.height, self.region.width])
+            origin = np.array([self.region.row_off, self.region.col_off])
+            corner = origin + rng.integers(np.maximum(extent - size, 0) + 1)
+        row, column = _kept_inside(corner, self.region, size)
+        return Window(column, row, size, size)
+
+
+class GridChips(Dataset[Chip]):
+    """All of a region, once, in chips side by side."""
+
+    def __init__(self, source: ChipSource, region: Window, settings: ChipSettings) -> None:
+        self.source = source
+        self.region = region
+        self.windows = tiles_of(region, settings.size_px)
+
+    def __len__(self) -> int:
+        return len(self.windows)
+
+    def __getitem__(self, index: int) -> Chip:
+        return self.source.cut(self.windows[index], self.region)
+
+
+def band_statistics(chips: RandomChips) -> BandStatistics:
+    """Statistics of the bands over the valid pixels of the first chips.
+
+    Raises:
+        SceneError: a band is constant, so it carries nothing to learn from.
+    """
+    pixels = []
+    for index in range(_STATISTICS_CHIPS):
+        chip = chips[index]
+        pixels.append(chip.image[:, chip.valid].numpy().astype(np.float64))
+    values = np.concatenate(pixels, axis=1)
+    mean, std = values.mean(axis=1), values.std(axis=1)
+    for band, spread in zip(chips.source.bands, std, strict=True):
+        if not spread > 0:
+            raise SceneError(
+                f"band {band.common_name} of scene {chips.source.scene.id} is constant in the part "
+                "that trains; leave it out or check the file."
+            )
+    return BandStatistics(tuple(map(float, mean)), tuple(map(float, std)))
+
+
+def _class_places(source: ChipSource, region: Window) -> list[NDArray[np.int64]]:
+    """Rows and columns (n, 2) of some pixels of each class that the region holds."""
+    grid = source.grid
+    cell = max(1, -(-max(region.height, region.width) // _PLACES_SIDE))
+    shape = (-(-region.height // cell), -(-region.width // cell))
+    corner = grid.affine * grid.affine.translation(region.col_off, region.row_off)
+    coarse = GeoBox(shape, corner * grid.affine.scale(cell), grid.crs)
+    label = source.labels.burn(coarse)
+    origin = np.array([region.row_off, region.col_off])
+    classes = [c for c in np.unique(label) if c != IGNORE]
+    return [np.argwhere(label == c) * cell + cell // 2 + origin for c in classes]
+
+
+def _kept_inside(corner: NDArray[np.int64], region: Window, size: int) -> tuple[int, int]:
+    """The corner moved so that a chip lies inside its region, as far as it fits."""
+    row = max(min(int(corner[0]), region.row_off + region.height - size), region.row_off)
+    column = max(min(int(corner[1]), region.col_off + region.width - size), region.col_off)
+    return row, column

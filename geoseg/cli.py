@@ -1,0 +1,203 @@
+"""`geoseg`: the recipes, found through their entry points, and the verbs that they share."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from geoseg import __version__
+from geoseg.errors import GeosegError
+from geoseg.terminal import note, print_json, print_table
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="geoseg",
+    help="Outlines of glaciers, lakes and thaw slumps that can be compared across sensors.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+sensors_app = typer.Typer(no_args_is_help=True, help="The instruments that geoseg knows.")
+data_app = typer.Typer(no_args_is_help=True, help="Open data sets, and a simulated landscape.")
+app.add_typer(sensors_app, name="sensors")
+app.add_typer(data_app, name="data")
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+def main() -> None:
+    """Run the command line: an error is one sentence and an exit code, unless --debug is given."""
+    debug = "--debug" in sys.argv
+    arguments = [a for a in sys.argv[1:] if a != "--debug"]
+    for recipe in entry_points(group="geoseg.recipes"):
+        app.add_typer(recipe.load(), name=recipe.name)
+    try:
+        app(args=arguments)
+    except GeosegError as error:
+        if debug:
+            raise
+        note(f"Error: {error}")
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        note("Stopped. Run the same command again to go on.")
+        sys.exit(130)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"geoseg {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
+    ] = False,
+    _debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an error.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def doctor(json: Json = False) -> None:
+    """Say what geoseg found on this machine.
+
+    Example: geoseg doctor
+    """
+    from geoseg.doctor import examine
+
+    findings = examine()
+    if json:
+        print_json(findings)
+    else:
+        print_table("geoseg doctor", ("what", "found"), [(k, str(v)) for k, v in findings.items()])
+
+
+@sensors_app.command("list")
+def sensors_list(json: Json = False) -> None:
+    """List the sensors.
+
+    Example: geoseg sensors list
+    """
+    from geoseg.sensors import load_sensors
+
+    sensors = load_sensors().values()
+    if json:
+        print_json({"sensors": [s.id for s in sensors]})
+        return
+    rows = [
+        (
+            s.id,
+            s.kind.value,
+            f"{s.first_year}-{s.last_year or ''}",
+            str(len(s.bands)),
+            f"{min(b.gsd_m for b in s.bands):g}",
+        )
+        for s in sensors
+    ]
+    print_table("Sensors", ("id", "kind", "years", "bands", "finest gsd (m)"), rows)
+
+
+@sensors_app.command("show")
+def sensors_show(
+    sensor_id: Annotated[str, typer.Argument(help="An id of `geoseg sensors list`.")],
+    json: Json = False,
+) -> None:
+    """Show the bands of a sensor and where the figures come from.
+
+    Example: geoseg sensors show landsat-7
+    """
+    from dataclasses import asdict
+
+    from geoseg.sensors import find_sensor
+
+    sensor = find_sensor(sensor_id)
+    if json:
+        print_json(asdict(sensor))
+        return
+    rows = [
+        (
+            band.common_name,
+            band.name,
+            _optional(band.centre_um),
+            _optional(band.fwhm_um),
+            band.polarisation or "",
+            f"{band.gsd_m:g}",
+        )
+        for band in sensor.bands
+    ]
+    columns = ("band", "own name", "centre (um)", "FWHM (um)", "polarisation", "gsd (m)")
+    print_table(f"{sensor.platform} {sensor.instrument} ({sensor.kind.value})", columns, rows)
+    note(f"Source: {sensor.source}")
+
+
+@data_app.command("list")
+def data_list(json: Json = False) -> None:
+    """List the open data sets, with licence and source.
+
+    Example: geoseg data list
+    """
+    from geoseg.data import load_registry
+
+    sets = load_registry().values()
+    if json:
+        rows_json = [
+            {"name": s.name, "licence": s.licence, "source": s.source, "citation": s.citation}
+            for s in sets
+        ]
+        print_json({"data": rows_json})
+        return
+    rows = [
+        (s.name, s.title, s.licence, f"{sum(f.bytes for f in s.files) / 1e6:.1f}") for s in sets
+    ]
+    print_table("Open data sets", ("name", "what", "licence", "MB"), rows)
+
+
+@data_app.command("fetch")
+def data_fetch(
+    name: Annotated[str, typer.Argument(help="A name of `geoseg data list`.")],
+    json: Json = False,
+) -> None:
+    """Fetch a data set into the cache, or find it in the mirror named by GEOSEG_DATA_MIRROR.
+
+    Example: geoseg data fetch everest
+    """
+    from geoseg.data import fetch
+
+    folder = fetch(name, on_file=note)
+    if json:
+        print_json({"name": name, "folder": str(folder)})
+    else:
+        note(f"{name} lies in {folder}")
+
+
+@data_app.command("simulate")
+def data_simulate(
+    out: Annotated[Path, typer.Option(help="Folder for the landscape.")] = Path("out/simulated"),
+    seed: Annotated[int, typer.Option(min=0, help="Another seed, another landscape.")] = 0,
+    json: Json = False,
+) -> None:
+    """Simulate a glacierised landscape from 1965 to 2025 and what several sensors see of it.
+
+    Example: geoseg data simulate --out out/simulated --seed 1
+    """
+    from geoseg.data import simulate
+
+    simulate(out, seed=seed, on_step=note)
+    if json:
+        print_json({"folder": str(out), "seed": seed})
+    else:
+        note(f"The landscape lies in {out}")
+
+
+def _optional(number: float | None) -> str:
+    return "" if number is None else f"{number:g}"

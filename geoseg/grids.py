@@ -1,0 +1,113 @@
+"""Grids of rasters: where pixels lie, and whether two rasters share them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from odc.geo.geobox import GeoBox
+from pyproj import CRS, Geod
+
+from geoseg.errors import GridError
+
+if TYPE_CHECKING:
+    from rasterio.io import DatasetReader
+    from rasterio.windows import Window
+
+__all__ = ["crs_of", "describe_grid", "gsd_m", "part_of", "raster_grid", "same_crs", "same_grid"]
+
+_ALIGNED_PX = 0.01  # coordinates written by different programs differ by rounding
+
+
+def raster_grid(raster: DatasetReader) -> GeoBox:
+    """The grid of an open raster.
+
+    Raises:
+        GridError: no coordinate reference system, no georeference, or a rotated grid.
+    """
+    if raster.crs is None:
+        raise GridError(
+            f"{raster.name} has no coordinate reference system; set it with "
+            "`gdal_edit.py -a_srs EPSG:... FILE` or map a georeferenced copy."
+        )
+    if raster.transform.is_identity:
+        raise GridError(f"{raster.name} has no georeference; give it one before it is mapped.")
+    if raster.transform.b or raster.transform.d:
+        raise GridError(f"{raster.name} is rotated; warp it north up with `gdalwarp` first.")
+    return GeoBox(raster.shape, raster.transform, raster.crs.to_wkt())
+
+
+def crs_of(grid: GeoBox) -> CRS:
+    """The coordinate reference system of a grid.
+
+    Raises:
+        GridError: it has none.
+    """
+    if grid.crs is None:
+        raise GridError("This needs a grid with a coordinate reference system; it has none.")
+    return CRS(grid.crs.to_wkt())
+
+
+def same_crs(one: CRS, other: CRS) -> bool:
+    """Whether two reference systems place a coordinate at the same spot.
+
+    The same projection is often written as two WKTs with other names in them, so projection, axes
+    and ellipsoid are compared, not the words. A datum that is not named agrees with any other.
+    """
+    if one.equals(other, ignore_axis_order=True):
+        return True
+    return (
+        _projection(one) == _projection(other)
+        and one.ellipsoid == other.ellipsoid
+        and _same_datum(one, other)
+    )
+
+
+def same_grid(one: GeoBox, other: GeoBox) -> bool:
+    """Whether two rasters have the same pixels, to a hundredth of a pixel."""
+    if one.shape != other.shape or not same_crs(crs_of(one), crs_of(other)):
+        return False
+    corners = np.array([[0, 0], [one.shape.x, one.shape.y]], dtype=float)
+    shift = [np.subtract(one.affine * (x, y), other.affine * (x, y)) for x, y in corners]
+    return bool(np.all(np.abs(shift) <= _ALIGNED_PX * abs(one.resolution.x)))
+
+
+def gsd_m(grid: GeoBox) -> float:
+    """Width in metres of the pixel at the centre of a grid of any CRS."""
+    row, column = grid.shape.y // 2, grid.shape.x // 2
+    left, top = grid.affine * (column, row)
+    right, _ = grid.affine * (column + 1, row)
+    crs = crs_of(grid)
+    if crs.is_geographic:
+        return float(Geod(ellps="WGS84").inv(left, top, right, top)[2])
+    return float(abs(right - left) * crs.axis_info[0].unit_conversion_factor)
+
+
+def part_of(grid: GeoBox, window: Window) -> GeoBox:
+    """The grid of a window in whole pixels, which may reach beyond the grid it is counted in."""
+    return grid.translate_pix(window.col_off, window.row_off).crop((window.height, window.width))
+
+
+def describe_grid(grid: GeoBox) -> str:
+    """A grid in one line, for messages."""
+    crs = crs_of(grid)
+    authority = crs.to_authority()
+    name = ":".join(authority) if authority else crs.name
+    return (
+        f"{name}, {grid.shape.y} x {grid.shape.x} px of {abs(grid.resolution.x):g}, "
+        f"top left ({grid.affine.c:.10g}, {grid.affine.f:.10g})"
+    )
+
+
+def _projection(crs: CRS) -> tuple[object, ...]:
+    units = tuple(axis.unit_conversion_factor for axis in crs.axis_info)
+    if crs.coordinate_operation is None:
+        return ("geographic", units)
+    parameters = sorted((p.name, p.value) for p in crs.coordinate_operation.params)
+    return (crs.coordinate_operation.method_name, parameters, units)
+
+
+def _same_datum(one: CRS, other: CRS) -> bool:
+    names = {crs.datum.name.removesuffix(" ensemble") for crs in (one, other) if crs.datum}
+    named = {n for n in names if not n.lower().startswith(("unknown", "unnamed", "not specified"))}
+    return len(named) < 2

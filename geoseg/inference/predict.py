@@ -1,0 +1,145 @@
+"""A whole scene through a network, in memory that does not grow with its height."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import torch
+from rasterio.windows import Window
+
+from geoseg.inference.tiles import blend_weights, tile_rows
+from geoseg.inference.writer import Prediction, open_maps
+from geoseg.labels import IGNORE
+from geoseg.scenes import open_scene
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from geoseg.config import InferenceSettings
+    from geoseg.models import Segmenter
+    from geoseg.scenes import Scene, SceneReader
+
+__all__ = ["predict_scene", "probabilities"]
+
+
+class OnTile(Protocol):
+    """Is told of every tile."""
+
+    def __call__(self, done: int, total: int, /) -> None:
+        """Take the number of tiles done and of all tiles."""
+
+
+def predict_scene(
+    segmenter: Segmenter,
+    scene: Scene,
+    settings: InferenceSettings,
+    *,
+    folder: Path,
+    device: torch.device,
+    tags: Mapping[str, str],
+    on_tile: OnTile,
+) -> Prediction:
+    """Map a scene into classes.tif and probability.tif of a folder.
+
+    Raises:
+        SceneError: the scene lacks a band of the network, or a file cannot be read.
+        OutputError: the maps cannot be written.
+    """
+    network = segmenter.to(device).eval()
+    prediction = Prediction(classes=folder / "classes.tif", probability=folder / "probability.tif")
+    with (
+        open_scene(scene, segmenter.spec.bands) as reader,
+        open_maps(prediction, reader.grid, network.spec.scheme, tags) as maps,
+    ):
+        for top, chance, valid in _finished_rows(network, reader, settings, device, on_tile):
+            mapped = chance.argmax(axis=0).astype(np.uint8)
+            mapped[~valid] = IGNORE
+            maps.write(top, mapped, chance)
+    return prediction
+
+
+@torch.inference_mode()
+def probabilities(network: Segmenter, image: Tensor, valid: Tensor, *, flips: bool) -> Tensor:
+    """Class probabilities (N, K, H, W) of square images (N, C, H, W) with valid masks (N, H, W).
+
+    With `flips` the mean over the eight rotations and mirror images.
+    """
+    positions = product(range(4), (False, True)) if flips else [(0, False)]
+    views = [_seen_from(network, image, valid, turns, mirrored=m) for turns, m in positions]
+    return torch.stack(views).mean(dim=0)
+
+
+def _seen_from(
+    network: Segmenter, image: Tensor, valid: Tensor, turns: int, *, mirrored: bool
+) -> Tensor:
+    """Probabilities from a turned and mirrored image, in the original position."""
+    image, valid = image.rot90(turns, (-2, -1)), valid.rot90(turns, (-2, -1))
+    if mirrored:
+        image, valid = image.flip(-1), valid.flip(-1)
+    chance: Tensor = network(image, valid).softmax(dim=1)
+    if mirrored:
+        chance = chance.flip(-1)
+    return chance.rot90(-turns, (-2, -1))
+
+
+def _finished_rows(
+    network: Segmenter,
+    reader: SceneReader,
+    settings: InferenceSettings,
+    device: torch.device,
+    on_tile: OnTile,
+) -> Iterator[tuple[int, NDArray[np.float32], NDArray[np.bool_]]]:
+    """First row, probabilities (K, h, W) and validity (h, W) of each strip that no tile touches.
+
+    One row of tiles is held at a time; its lower overlap is carried into the next.
+    """
+    height, width = reader.grid.shape
+    size, halo = settings.tile_px, settings.halo_px
+    step = size - 2 * halo
+    weights = blend_weights(size=size, halo=halo)
+    rows = list(tile_rows((height, width), size=size, halo=halo))
+    total, done = sum(map(len, rows)), 0
+    classes = len(network.spec.scheme.classes)
+    # Columns from -halo to beyond the last tile, so that no tile has to be cut.
+    span = (len(rows[0]) - 1) * step + size
+    band = np.zeros((classes, size, span), dtype=np.float32)
+    for row in rows:
+        for tile in row:
+            image, valid = reader.read(tile)
+            place = slice(tile.col_off + halo, tile.col_off + halo + size)
+            # A tile without data never reaches the network.
+            if valid.any():
+                chance = _tile(network, image, valid, device, flips=settings.flips)
+                band[:, :, place] += chance * weights
+            done += 1
+            on_tile(done, total)
+        top = row[0].row_off
+        first, last = max(top, 0), min(top + step, height)
+        if row is rows[-1]:
+            last = height
+        strip = band[:, first - top : last - top, halo : halo + width]
+        strip = strip / np.maximum(strip.sum(axis=0), np.finfo(np.float32).tiny)
+        valid = reader.read(Window(0, first, width, last - first)).valid
+        yield first, strip, valid
+        band[:, : 2 * halo] = band[:, step:]
+        band[:, 2 * halo :] = 0
+
+
+def _tile(
+    network: Segmenter,
+    image: NDArray[np.float32],
+    valid: NDArray[np.bool_],
+    device: torch.device,
+    *,
+    flips: bool,
+) -> NDArray[np.float32]:
+    batch = torch.from_numpy(image)[None].to(device), torch.from_numpy(valid)[None].to(device)
+    with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+        chance = probabilities(network, *batch, flips=flips)
+    return chance[0].float().cpu().numpy()

@@ -1,0 +1,15 @@
+"""Label polygons and the classes they belong to."""
+
+from geoseg.labels.outlines import Labels, place_labels, read_outlines
+from geoseg.labels.scheme import GLACIER, GLACIER_SURFACE, IGNORE, ClassScheme, MapClass
+
+__all__ = [
+    "GLACIER",
+    "GLACIER_SURFACE",
+    "IGNORE",
+    "ClassScheme",
+    "Labels",
+    "MapClass",
+    "place_labels",
+    "read_outlines",
+]

@@ -1,0 +1,99 @@
+"""Networks on disk: one safetensors file whose header says how to build the network again."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+
+from geoseg.errors import ModelError
+from geoseg.files import sha256_of, write_text, writing
+from geoseg.labels import ClassScheme, MapClass
+from geoseg.models.network import ModelSpec, Segmenter, build_segmenter
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from torch import Tensor
+
+__all__ = ["Checkpoint", "load_checkpoint", "read_tensors", "save_checkpoint", "write_tensors"]
+
+_HEADER = "geoseg"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """A network as it was read, with what was recorded of its making."""
+
+    segmenter: Segmenter
+    sha256: str  # of the file: the identity of the model
+    record: Mapping[str, Any]  # recipe hash, data hashes, version, scores
+
+
+def save_checkpoint(path: Path, segmenter: Segmenter, record: Mapping[str, Any]) -> None:
+    """Write a network as `path` (.safetensors) and, for people, its header as .json beside it."""
+    header = {"spec": asdict(segmenter.spec), "record": dict(record)}
+    write_tensors(path, segmenter.state_dict(), header)
+    write_text(path.with_suffix(".json"), json.dumps(header, indent=2) + "\n")
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a network back, on the CPU and ready to predict.
+
+    Raises:
+        ModelError: no such file, not a checkpoint of geoseg, or damaged.
+    """
+    tensors, header = read_tensors(path)
+    try:
+        spec = _spec(header["spec"])
+        segmenter = build_segmenter(spec)
+        segmenter.load_state_dict(tensors)
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise ModelError(
+            f"{path} does not hold the network that it describes ({error}); train it again."
+        ) from error
+    return Checkpoint(
+        segmenter=segmenter.eval(), sha256=sha256_of(path), record=header.get("record", {})
+    )
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
+    """Write tensors and a JSON header as one safetensors file, whole or not at all."""
+    whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with writing(path) as aside:
+        save_file(whole, aside, metadata={_HEADER: json.dumps(header)})
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and JSON header of a file of `write_tensors`.
+
+    Raises:
+        ModelError: no such file, or not one of geoseg's.
+    """
+    if not path.is_file():
+        raise ModelError(f"{path} does not exist; train a model or give the path of one.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = json.loads((file.metadata() or {})[_HEADER])
+        return load_file(path), header
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise ModelError(
+            f"{path} is not a checkpoint of geoseg or is damaged ({error}); "
+            "give the model.safetensors of a training."
+        ) from error
+
+
+def _spec(fields: Mapping[str, Any]) -> ModelSpec:
+    classes = tuple(MapClass(**c) for c in fields["scheme"]["classes"])
+    return ModelSpec(
+        architecture=fields["architecture"],
+        encoder=fields["encoder"],
+        bands=tuple(fields["bands"]),
+        scheme=ClassScheme(classes),
+        mean=tuple(fields["mean"]),
+        std=tuple(fields["std"]),
+    )

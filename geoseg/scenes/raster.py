@@ -1,0 +1,96 @@
+"""Raster files, opened with care."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import numpy as np
+import rasterio
+from rasterio.enums import Resampling
+from rasterio.errors import RasterioError, RasterioIOError
+from rasterio.io import DatasetReader
+from rasterio.warp import reproject
+
+from geoseg.errors import SceneError
+from geoseg.grids import crs_of, raster_grid
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+    from odc.geo.geobox import GeoBox
+
+    from geoseg.scenes.scene import Asset
+
+__all__ = ["open_raster", "read_onto", "reading"]
+
+# VRT is left out: one named .tif can read any file of the machine and any host.
+_DRIVERS = ["GTiff", "JP2OpenJPEG", "PNG", "JPEG", "HFA", "ENVI", "netCDF"]
+_LARGEST_BLOCK_BYTES = 64 * 2**20
+
+
+def open_raster(path: Path) -> DatasetReader:
+    """An open raster file, by one of the listed drivers.
+
+    Raises:
+        SceneError: no such file, no raster, or blocks too large to read with bounded memory.
+    """
+    if not path.is_file():
+        raise SceneError(f"{path} does not exist; check the path of the band.")
+    try:
+        # rasterio.open takes one driver only; its reader takes a list.
+        with rasterio.Env():
+            raster = DatasetReader(str(path), driver=_DRIVERS)
+    except RasterioIOError as error:
+        raise SceneError(
+            f"{path} cannot be opened as a raster ({error}); give a GeoTIFF or JPEG 2000."
+        ) from error
+    rows, columns = raster.block_shapes[0]
+    if rows * columns * np.dtype(raster.dtypes[0]).itemsize > _LARGEST_BLOCK_BYTES:
+        raster.close()
+        raise SceneError(
+            f"{path} has blocks of {rows} x {columns} px, over 64 MiB each; tile it with "
+            "`gdal_translate -of COG`."
+        )
+    return raster
+
+
+@contextmanager
+def reading(path: str | Path) -> Iterator[None]:
+    """Turn a failed read in this block into a SceneError that names the file."""
+    try:
+        yield
+    except (RasterioError, OSError) as error:
+        if isinstance(error, SceneError):
+            raise
+        cause = str(error.__cause__ or error).splitlines()[0]
+        raise SceneError(
+            f"{path} cannot be read ({cause}); it is truncated or damaged, fetch it again."
+        ) from error
+
+
+def read_onto(asset: Asset, grid: GeoBox) -> NDArray[np.float32]:
+    """One band (H, W) resampled onto a grid; NaN where there is none.
+
+    Averaged when the grid is coarser, bilinear otherwise.
+
+    Raises:
+        SceneError: the file cannot be read.
+        GridError: it has no CRS or georeference.
+    """
+    out = np.full(grid.shape, np.nan, dtype=np.float32)
+    with open_raster(asset.path) as raster, reading(asset.path):
+        source = raster_grid(raster)
+        coarser = abs(grid.resolution.x) > abs(source.resolution.x)
+        reproject(
+            rasterio.band(raster, asset.index),
+            out,
+            src_nodata=raster.nodata if asset.nodata is None else asset.nodata,
+            dst_transform=grid.affine,
+            dst_crs=crs_of(grid).to_wkt(),
+            dst_nodata=np.nan,
+            resampling=Resampling.average if coarser else Resampling.bilinear,
+        )
+    return out

@@ -1,0 +1,58 @@
+"""A scene: one acquisition of one place by one sensor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from geoseg.errors import SceneError, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+    from pathlib import Path
+
+__all__ = ["Asset", "Scene"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asset:
+    """One band of one raster file."""
+
+    path: Path
+    index: int = 1  # counted from 1, as GDAL does
+    nodata: float | None = None  # overrides what the file says of itself
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """One acquisition: which sensor, when, and where each band lies.
+
+    The acquisition interval is half-open and in UTC. Film is often dated only to a mission, so the
+    interval may span weeks.
+    """
+
+    id: str
+    sensor_id: str
+    start: datetime
+    end: datetime
+    bands: Mapping[str, Asset]  # common name of the band -> where it lies
+    mask: Asset | None = None  # 0 where the scene must not be used (cloud, film border)
+
+    def __post_init__(self) -> None:
+        if not self.bands:
+            raise SceneError(f"Scene {self.id!r} has no band; name at least one.")
+        if self.start.tzinfo is None or self.end.tzinfo is None:
+            raise SceneError(f"Scene {self.id!r} has a time without a zone; give it in UTC.")
+        if self.end <= self.start:
+            raise SceneError(f"Scene {self.id!r} ends at {self.end}, not after {self.start}.")
+
+    def asset(self, band: str) -> Asset:
+        """Where a band lies.
+
+        Raises:
+            SceneError: the scene has no such band.
+        """
+        if band not in self.bands:
+            raise SceneError(f"no band {band!r} in scene {self.id}. {nearest(band, self.bands)}")
+        return self.bands[band]

@@ -1,0 +1,134 @@
+"""Scenes as STAC items on disk."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pystac
+from shapely.geometry import mapping
+
+from geoseg.errors import SceneError
+from geoseg.files import write_text
+from geoseg.scenes.reader import open_scene
+from geoseg.scenes.scene import Asset, Scene
+from geoseg.sensors import find_sensor
+
+if TYPE_CHECKING:
+    from odc.geo.geom import Geometry
+
+__all__ = ["footprint", "read_scene", "write_scene"]
+
+_SENSOR = "geoseg:sensor"
+_INDEX = "geoseg:band_index"  # of the first band of the asset, counted from 1
+_FOOTPRINT_STEP = 32  # points a side: a straight side in UTM is bent in degrees
+
+
+def footprint(scene: Scene) -> Geometry:
+    """The ground a scene covers, in EPSG:4326."""
+    with open_scene(scene) as reader:
+        extent = reader.grid.extent
+        step = (
+            max(abs(v) for v in reader.grid.resolution.xy)
+            * max(reader.grid.shape)
+            / _FOOTPRINT_STEP
+        )
+        return extent.to_crs("EPSG:4326", resolution=step, wrapdateline=True)
+
+
+def write_scene(scene: Scene, path: Path) -> None:
+    """Write a scene as a STAC item; the files of its bands are named relative to it."""
+    outline = footprint(scene)
+    sensor = find_sensor(scene.sensor_id)
+    item = pystac.Item(
+        id=scene.id,
+        geometry=mapping(outline.geom),
+        bbox=list(outline.boundingbox.bbox),
+        datetime=None,
+        start_datetime=scene.start,
+        end_datetime=scene.end,
+        properties={
+            _SENSOR: sensor.id,
+            "platform": sensor.platform.lower(),
+            "instruments": [sensor.instrument.lower()],
+        },
+    )
+    for key, asset in _assets(scene, path.parent).items():
+        item.add_asset(key, asset)
+    write_text(path, json.dumps(item.to_dict(include_self_link=False), indent=2) + "\n")
+
+
+def read_scene(path: Path) -> Scene:
+    """Read a scene from a STAC item.
+
+    Raises:
+        SceneError: not a STAC item, no sensor or band named in it, or a band that is not local.
+    """
+    try:
+        item = pystac.Item.from_dict(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise SceneError(f"{path} does not exist; give a STAC item or a GeoTIFF.") from None
+    except (ValueError, KeyError, TypeError, pystac.STACError) as error:
+        raise SceneError(f"{path} is not a STAC item ({error}).") from error
+    if _SENSOR not in item.properties:
+        raise SceneError(f"{path} names no sensor; add the property {_SENSOR!r}.")
+    start, end = _interval(item)
+    bands: dict[str, Asset] = {}
+    mask = None
+    for asset in item.assets.values():
+        where = _local(path, asset.href)
+        fields = asset.extra_fields
+        if "mask" in (asset.roles or []):
+            mask = Asset(path=where)
+        for index, band in enumerate(fields.get("bands", []), start=fields.get(_INDEX, 1)):
+            name = band.get("eo:common_name") or band["name"]
+            bands[name] = Asset(path=where, index=index, nodata=fields.get("nodata"))
+    return Scene(
+        id=item.id,
+        sensor_id=item.properties[_SENSOR],
+        start=start,
+        end=end,
+        bands=bands,
+        mask=mask,
+    )
+
+
+def _interval(item: pystac.Item) -> tuple[datetime, datetime]:
+    properties = item.common_metadata
+    if properties.start_datetime and properties.end_datetime:
+        return properties.start_datetime, properties.end_datetime
+    if item.datetime is None:
+        raise SceneError(f"STAC item {item.id!r} has no acquisition time; add 'datetime'.")
+    # Half-open: the shortest interval that holds the instant.
+    return item.datetime, item.datetime + timedelta(microseconds=1)
+
+
+def _assets(scene: Scene, folder: Path) -> dict[str, pystac.Asset]:
+    sensor = find_sensor(scene.sensor_id)
+    assets = {}
+    for name, asset in scene.bands.items():
+        fields: dict[str, Any] = {
+            "bands": [{"name": sensor.band(name).name, "eo:common_name": name}],
+            _INDEX: asset.index,
+        }
+        if asset.nodata is not None:
+            fields["nodata"] = asset.nodata
+        assets[name] = pystac.Asset(
+            href=_relative(asset.path, folder), roles=["data"], extra_fields=fields
+        )
+    if scene.mask is not None:
+        assets["mask"] = pystac.Asset(href=_relative(scene.mask.path, folder), roles=["mask"])
+    return assets
+
+
+def _relative(path: Path, folder: Path) -> str:
+    return Path(os.path.relpath(path, folder)).as_posix()
+
+
+def _local(item: Path, href: str) -> Path:
+    if "://" in href:
+        raise SceneError(f"{item} points to {href}; download the file and name it by a local path.")
+    return item.parent / href

@@ -1,0 +1,96 @@
+"""What commands print: progress, tables, one JSON object, one sentence when something is wrong."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+__all__ = ["note", "print_json", "print_table", "progress"]
+
+# Results go to stdout, everything else to stderr: `--json` stays one clean object.
+_notes = Console(stderr=True, highlight=False)
+_results = Console(highlight=False)
+_PLAIN_EVERY_S = 5.0
+
+
+def note(text: str) -> None:
+    """One line about what is going on."""
+    _notes.print(text, markup=False, soft_wrap=True)
+
+
+def print_json(figures: Mapping[str, Any]) -> None:
+    """One JSON object on stdout; NaN, which JSON lacks, becomes null."""
+    sys.stdout.write(json.dumps(_without_nan(figures), indent=2) + "\n")
+
+
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table on stdout: the first column is text, the others are numbers."""
+    table = Table(title=title, title_justify="left")
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="left" if index == 0 else "right")
+    for row in rows:
+        table.add_row(*row)
+    _results.print(table)
+
+
+@contextmanager
+def progress(title: str) -> Iterator[Callable[[int, int, str], None]]:
+    """A function that takes (done, total, remark): a bar on a terminal, a line now and then if not."""
+    if not _notes.is_terminal:
+        yield _plain(title)
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[remark]}"),
+    )
+    with Progress(*columns, console=_notes) as bar:
+        task = bar.add_task(title, total=None, remark="")
+
+        def advance(done: int, total: int, remark: str = "") -> None:
+            bar.update(task, completed=done, total=total, remark=remark)
+
+        yield advance
+
+
+def _plain(title: str) -> Callable[[int, int, str], None]:
+    start = last = time.monotonic()
+
+    def advance(done: int, total: int, remark: str = "") -> None:
+        nonlocal last
+        now = time.monotonic()
+        if done < total and now - last < _PLAIN_EVERY_S:
+            return
+        last = now
+        left = (now - start) * (total - done) / max(done, 1)
+        note(f"{title}: {done}/{total}, {now - start:.0f} s, {left:.0f} s left {remark}".rstrip())
+
+    return advance
+
+
+def _without_nan(value: Any) -> Any:  # noqa: ANN401  any JSON value
+    if isinstance(value, dict):
+        return {key: _without_nan(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(inner) for inner in value]
+    return None if isinstance(value, float) and value != value else value

@@ -1,0 +1,1 @@
+"""Recipe: from a scene and outlines to a network, its map, and an inventory."""

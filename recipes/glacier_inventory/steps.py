@@ -1,0 +1,225 @@
+"""The steps of the recipe, each a dozen calls of the library.
+
+A step takes what it needs from the folder of the run and leaves its result there:
+
+    recipe.yaml                     the whole recipe as it was used
+    model/model.safetensors         train
+    map/classes.tif, probability.tif predict
+    inventory.gpkg                  vectorize
+    scores.json                     evaluate
+    map.png                         draw
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from geoseg import __version__
+from geoseg.chips import ChipSource, GridChips, RandomChips, band_statistics, split_scene
+from geoseg.config import recipe_hash
+from geoseg.data import find_source
+from geoseg.errors import ConfigError
+from geoseg.evaluation import score_map
+from geoseg.files import sha256_of, write_text
+from geoseg.inference import Prediction, predict_scene
+from geoseg.inventory import write_geopackage
+from geoseg.labels import place_labels, read_outlines
+from geoseg.models import Checkpoint, ModelSpec, build_segmenter, choose_device, load_checkpoint
+from geoseg.report import draw_map, outline_style
+from geoseg.scenes import open_scene
+from geoseg.terminal import note, progress
+from geoseg.training import StepReport, TrainingChips, TrainingResult
+from geoseg.training import train as train_network
+from geoseg.vectorize import outline_scene
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import geopandas as gpd
+    from odc.geo.geobox import GeoBox
+
+    from geoseg.chips import Split
+    from geoseg.config import Recipe
+    from geoseg.data import LabelledScene
+    from geoseg.evaluation import Scores
+
+__all__ = ["Run", "draw", "evaluate", "predict", "train", "vectorize"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A recipe and the folder that its results go to."""
+
+    recipe: Recipe
+    base: Path  # relative paths of the recipe start here
+    out: Path
+    device: str
+
+    @property
+    def model(self) -> Path:
+        """The checkpoint."""
+        return self.out / "model" / "model.safetensors"
+
+    @property
+    def prediction(self) -> Prediction:
+        """The maps."""
+        folder = self.out / "map"
+        return Prediction(classes=folder / "classes.tif", probability=folder / "probability.tif")
+
+    @property
+    def inventory(self) -> Path:
+        """The outlines."""
+        return self.out / "inventory.gpkg"
+
+    @cached_property
+    def source(self) -> LabelledScene:
+        """The scene and where its outlines lie; fetched or simulated on first use."""
+        return find_source(self.recipe, base=self.base, work=self.out, on_step=note)
+
+    @cached_property
+    def grid(self) -> GeoBox:
+        """The grid of the scene."""
+        with open_scene(self.source.scene) as reader:
+            return reader.grid
+
+    @cached_property
+    def split(self) -> Split:
+        """The parts of the scene."""
+        return split_scene(self.grid, self.recipe.split)
+
+    @cached_property
+    def outlines(self) -> gpd.GeoDataFrame:
+        """The outlines to learn from and to be scored against."""
+        source = self.source
+        if source.outlines is None:
+            raise ConfigError("The recipe names no labels; give labels.path to train or evaluate.")
+        return read_outlines(
+            source.outlines, source.scheme, layer=source.layer, class_of=source.class_of
+        )
+
+    @cached_property
+    def provenance(self) -> dict[str, str]:
+        """What every result names: package, recipe and data, and the number of threads."""
+        return {
+            "geoseg": __version__,
+            "recipe_hash": recipe_hash(self.recipe),
+            "data_hash": self.source.fingerprint(),
+            "scene": self.source.scene.id,
+            "threads": str(torch.get_num_threads()),
+        }
+
+    def checkpoint(self) -> Checkpoint:
+        """The trained network."""
+        return load_checkpoint(self.model)
+
+
+def train(run: Run) -> TrainingResult:
+    """Train a network on the part of the scene that trains."""
+    recipe, source = run.recipe, run.source
+    bands = tuple(source.scene.bands)
+    margin_m = recipe.chips.margin_px * abs(run.grid.resolution.x)
+    labels = place_labels(run.outlines, run.grid, source.scheme, margin_m=margin_m)
+    chip_source = ChipSource(source.scene, labels, bands)
+    random = RandomChips(chip_source, run.split.train, recipe.chips, seed=recipe.seed)
+    region = run.split.validation
+    validation = None if region is None else GridChips(chip_source, region, recipe.chips)
+    statistics = band_statistics(random)
+    torch.manual_seed(recipe.seed)
+    segmenter = build_segmenter(
+        ModelSpec(
+            architecture=recipe.model.architecture,
+            encoder=recipe.model.encoder,
+            bands=bands,
+            scheme=source.scheme,
+            mean=statistics.mean,
+            std=statistics.std,
+        ),
+        pretrained=recipe.model.pretrained,
+    )
+    with progress("Training") as advance:
+
+        def on_step(report: StepReport) -> None:
+            score = "" if report.score is None else f", validation IoU {report.score:.3f}"
+            advance(report.step, report.steps, f"loss {report.loss:.3f}{score}")
+
+        return train_network(
+            segmenter,
+            TrainingChips(random, validation),
+            recipe.training,
+            folder=run.model.parent,
+            device=choose_device(run.device),
+            record=run.provenance,
+            on_step=on_step,
+        )
+
+
+def predict(run: Run) -> Prediction:
+    """Map the whole scene."""
+    checkpoint = run.checkpoint()
+    with progress("Mapping") as advance:
+        return predict_scene(
+            checkpoint.segmenter,
+            run.source.scene,
+            run.recipe.inference,
+            prediction=run.prediction,
+            device=choose_device(run.device),
+            tags={**run.provenance, "model": checkpoint.sha256},
+            on_tile=lambda done, total: advance(done, total, ""),
+        )
+
+
+def vectorize(run: Run) -> gpd.GeoDataFrame:
+    """Draw the outlines and write the inventory."""
+    checkpoint = run.checkpoint()
+    scheme = checkpoint.segmenter.spec.scheme
+    outlines = outline_scene(
+        run.prediction.classes,
+        run.prediction.probability,
+        scene=run.source.scene,
+        scheme=scheme,
+        settings=run.recipe.outlines,
+    )
+    outlines["model"] = checkpoint.sha256[:12]
+    write_geopackage(
+        run.inventory,
+        {"outlines": outlines},
+        styles={"outlines": outline_style(scheme)},
+        metadata={**run.provenance, "model": checkpoint.sha256},
+    )
+    return outlines
+
+
+def evaluate(run: Run) -> Scores:
+    """Score the map on the held-out part of the scene."""
+    if run.split.test is None:
+        raise ConfigError("Nothing is held out to score; lower split.train_share.")
+    scheme = run.checkpoint().segmenter.spec.scheme
+    scores = score_map(run.prediction.classes, run.outlines, scheme, run.split.test)
+    figures = {
+        "mean_iou": scores.mean_iou,
+        "pixels": scores.pixels,
+        "classes": {name: asdict(score) for name, score in scores.classes.items()},
+        "confusion": scores.confusion.tolist(),
+        **run.provenance,
+    }
+    write_text(run.out / "scores.json", json.dumps(figures, indent=2) + "\n")
+    return scores
+
+
+def draw(run: Run, outlines: gpd.GeoDataFrame) -> Path:
+    """Draw the scene with its outlines as a picture."""
+    picture = run.out / "map.png"
+    scheme = run.checkpoint().segmenter.spec.scheme
+    draw_map(run.source.scene, outlines, scheme, path=picture, held_out=run.split.test)
+    return picture
+
+
+def write_recipe(run: Run) -> None:
+    """Write the whole recipe, defaults included, beside the results."""
+    values: dict[str, Any] = run.recipe.model_dump(mode="json", exclude_none=True)
+    write_text(run.out / "recipe.json", json.dumps(values, indent=2) + "\n")
