@@ -11,7 +11,7 @@ import typer
 
 from geoseg import __version__
 from geoseg.errors import GeosegError
-from geoseg.terminal import note, print_json, print_table
+from geoseg.terminal import Outcome, Table, note, show
 
 __all__ = ["app", "main"]
 
@@ -76,10 +76,8 @@ def doctor(json: Json = False) -> None:
     from geoseg.doctor import examine
 
     findings = examine()
-    if json:
-        print_json(findings)
-    else:
-        print_table("geoseg doctor", ("what", "found"), [(k, str(v)) for k, v in findings.items()])
+    table = Table("geoseg doctor", ("what", "found"), list(findings.items()))
+    show(Outcome(findings, (table,)), as_json=json)
 
 
 @sensors_app.command("list")
@@ -91,9 +89,6 @@ def sensors_list(json: Json = False) -> None:
     from geoseg.sensors import load_sensors
 
     sensors = load_sensors().values()
-    if json:
-        print_json({"sensors": [s.id for s in sensors]})
-        return
     rows = [
         (
             s.id,
@@ -104,7 +99,8 @@ def sensors_list(json: Json = False) -> None:
         )
         for s in sensors
     ]
-    print_table("Sensors", ("id", "kind", "years", "bands", "finest gsd (m)"), rows)
+    table = Table("Sensors", ("id", "kind", "years", "bands", "finest gsd (m)"), rows)
+    show(Outcome({"sensors": [s.id for s in sensors]}, (table,)), as_json=json)
 
 
 @sensors_app.command("show")
@@ -121,9 +117,6 @@ def sensors_show(
     from geoseg.sensors import find_sensor
 
     sensor = find_sensor(sensor_id)
-    if json:
-        print_json(asdict(sensor))
-        return
     rows = [
         (
             band.common_name,
@@ -136,7 +129,8 @@ def sensors_show(
         for band in sensor.bands
     ]
     columns = ("band", "own name", "centre (um)", "FWHM (um)", "polarisation", "gsd (m)")
-    print_table(f"{sensor.platform} {sensor.instrument} ({sensor.kind.value})", columns, rows)
+    table = Table(f"{sensor.platform} {sensor.instrument} ({sensor.kind.value})", columns, rows)
+    show(Outcome(asdict(sensor), (table,)), as_json=json)
     note(f"Source: {sensor.source}")
 
 
@@ -149,17 +143,15 @@ def data_list(json: Json = False) -> None:
     from geoseg.data import load_registry
 
     sets = load_registry().values()
-    if json:
-        rows_json = [
-            {"name": s.name, "licence": s.licence, "source": s.source, "citation": s.citation}
-            for s in sets
-        ]
-        print_json({"data": rows_json})
-        return
+    listed = [
+        {"name": s.name, "licence": s.licence, "source": s.source, "citation": s.citation}
+        for s in sets
+    ]
     rows = [
         (s.name, s.title, s.licence, f"{sum(f.bytes for f in s.files) / 1e6:.1f}") for s in sets
     ]
-    print_table("Open data sets", ("name", "what", "licence", "MB"), rows)
+    table = Table("Open data sets", ("name", "what", "licence", "MB"), rows)
+    show(Outcome({"data": listed}, (table,)), as_json=json)
 
 
 @data_app.command("fetch")
@@ -174,10 +166,8 @@ def data_fetch(
     from geoseg.data import fetch
 
     folder = fetch(name, on_file=note)
-    if json:
-        print_json({"name": name, "folder": str(folder)})
-    else:
-        note(f"{name} lies in {folder}")
+    note(f"{name} lies in {folder}")
+    show(Outcome({"name": name, "folder": str(folder)}), as_json=json)
 
 
 @data_app.command("simulate")
@@ -193,10 +183,8 @@ def data_simulate(
     from geoseg.data import simulate
 
     simulate(out, seed=seed, on_step=note)
-    if json:
-        print_json({"folder": str(out), "seed": seed})
-    else:
-        note(f"The landscape lies in {out}")
+    note(f"The landscape lies in {out}")
+    show(Outcome({"folder": str(out), "seed": seed}), as_json=json)
 
 
 def _optional(number: float | None) -> str:

@@ -43,8 +43,8 @@ def _torch(pair: TorchPair) -> str:
     if pair.matching:
         return f"{pair.torch} ({build}) with its matching torchvision {pair.torchvision}"
     return (
-        f"{pair.torch} ({build}) beside torchvision {pair.torchvision}, which was built for another "
-        "torch: worked around, all of geoseg runs"
+        f"{pair.torch} ({build}) beside torchvision {pair.torchvision}, built for another torch: "
+        "worked around, all of geoseg runs"
     )
 
 

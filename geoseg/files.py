@@ -22,8 +22,8 @@ __all__ = ["sha256_of", "write_text", "writing"]
 def writing(path: Path) -> Iterator[Path]:
     """A temporary path with the same suffix beside `path`, renamed onto it when the block succeeds.
 
-    Whatever ends the block early leaves `path` as it was and removes the temporary folder. The
-    temporary file sits in a hidden folder of its own, so that side-car files of a driver go with it.
+    Whatever ends the block early leaves `path` as it was and removes the temporary file. That file
+    sits in a hidden folder of its own, so that side-car files of a driver go with it.
 
     Raises:
         OutputError: the folder cannot be written, or the disk is full.

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import rich.table
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -17,12 +19,11 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
-__all__ = ["note", "print_json", "print_table", "progress"]
+__all__ = ["Outcome", "Table", "note", "progress", "show"]
 
 # Results go to stdout, everything else to stderr: `--json` stays one clean object.
 _notes = Console(stderr=True, highlight=False)
@@ -35,24 +36,38 @@ def note(text: str) -> None:
     _notes.print(text, markup=False, soft_wrap=True)
 
 
-def print_json(figures: Mapping[str, Any]) -> None:
-    """One JSON object on stdout; NaN, which JSON lacks, becomes null."""
-    sys.stdout.write(json.dumps(_without_nan(figures), indent=2) + "\n")
+class Table(NamedTuple):
+    """A table of results: the first column is text, the others are numbers."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
 
 
-def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table on stdout: the first column is text, the others are numbers."""
-    table = Table(title=title, title_justify="left")
-    for index, column in enumerate(columns):
-        table.add_column(column, justify="left" if index == 0 else "right")
-    for row in rows:
-        table.add_row(*row)
-    _results.print(table)
+class Outcome(NamedTuple):
+    """What a command found: figures for a script, tables for a person."""
+
+    figures: Mapping[str, Any]
+    tables: Sequence[Table] = ()
+
+
+def show(outcome: Outcome, *, as_json: bool) -> None:
+    """Print an outcome on stdout: one JSON object, or its tables."""
+    if as_json:
+        sys.stdout.write(json.dumps(_without_nan(outcome.figures), indent=2) + "\n")
+        return
+    for table in outcome.tables:
+        drawn = rich.table.Table(title=table.title, title_justify="left")
+        for index, column in enumerate(table.columns):
+            drawn.add_column(column, justify="left" if index == 0 else "right")
+        for row in table.rows:
+            drawn.add_row(*row)
+        _results.print(drawn)
 
 
 @contextmanager
 def progress(title: str) -> Iterator[Callable[[int, int, str], None]]:
-    """A function that takes (done, total, remark): a bar on a terminal, a line now and then if not."""
+    """A function of (done, total, remark): a bar on a terminal, else a line now and then."""
     if not _notes.is_terminal:
         yield _plain(title)
         return
@@ -89,7 +104,8 @@ def _plain(title: str) -> Callable[[int, int, str], None]:
 
 
 def _without_nan(value: Any) -> Any:  # noqa: ANN401  any JSON value
-    if isinstance(value, dict):
+    """JSON has no NaN: it becomes null."""
+    if isinstance(value, Mapping):
         return {key: _without_nan(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return [_without_nan(inner) for inner in value]

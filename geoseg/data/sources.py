@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from geoseg.config import LabelSettings, Recipe, SceneSettings
+    from geoseg.config import Recipe, SceneSettings
 
 __all__ = ["find_source"]
 

@@ -10,18 +10,18 @@ import torch
 from rasterio.windows import Window
 
 from geoseg.inference.tiles import blend_weights, tile_rows
-from geoseg.inference.writer import Prediction, open_maps
+from geoseg.inference.writer import open_maps
 from geoseg.labels import IGNORE
 from geoseg.scenes import open_scene
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
     from numpy.typing import NDArray
     from torch import Tensor
 
     from geoseg.config import InferenceSettings
+    from geoseg.inference.writer import Prediction
     from geoseg.models import Segmenter
     from geoseg.scenes import Scene, SceneReader
 
@@ -40,19 +40,27 @@ def predict_scene(
     scene: Scene,
     settings: InferenceSettings,
     *,
-    folder: Path,
+    prediction: Prediction,
     device: torch.device,
     tags: Mapping[str, str],
     on_tile: OnTile,
 ) -> Prediction:
-    """Map a scene into classes.tif and probability.tif of a folder.
+    """Map a scene.
+
+    Args:
+        segmenter: the trained network; moved to the device.
+        scene: with the bands of the network.
+        settings: tiles and test-time augmentation.
+        prediction: where the maps go; returned.
+        device: in half precision on a GPU.
+        tags: provenance for the metadata of both maps.
+        on_tile: is told of every tile.
 
     Raises:
         SceneError: the scene lacks a band of the network, or a file cannot be read.
         OutputError: the maps cannot be written.
     """
     network = segmenter.to(device).eval()
-    prediction = Prediction(classes=folder / "classes.tif", probability=folder / "probability.tif")
     with (
         open_scene(scene, segmenter.spec.bands) as reader,
         open_maps(prediction, reader.grid, network.spec.scheme, tags) as maps,

@@ -81,17 +81,27 @@ class SceneReader:
         image = np.zeros((len(self._layers), window.height, window.width), dtype=np.float32)
         valid = np.zeros((window.height, window.width), dtype=bool)
         inside, place = _inside(window, self.grid)
-        if inside is None:
-            return Pixels(image, valid)
-        measured = np.ones((inside.height, inside.width), dtype=bool)
+        if inside is not None:
+            part = self._read_inside(inside, (inside.height, inside.width))
+            image[:, *place], valid[place] = part
+        return Pixels(image, valid)
+
+    def overview(self, longest_px: int) -> Pixels:
+        """The whole scene at a lower resolution, its longer side at most `longest_px`."""
+        height, width = self.grid.shape
+        shrink = max(1.0, max(height, width) / longest_px)
+        shape = (max(1, round(height / shrink)), max(1, round(width / shrink)))
+        return self._read_inside(Window(0, 0, width, height), shape)
+
+    def _read_inside(self, window: Window, shape: tuple[int, int]) -> Pixels:
+        image = np.empty((len(self._layers), *shape), dtype=np.float32)
+        valid = np.ones(shape, dtype=bool)
         for layer, target in zip(self._layers, image, strict=True):
-            values, known = layer.read(inside, self.grid)
-            target[place] = values
-            measured &= known
+            target[:], known = layer.read(window, self.grid, shape)
+            valid &= known
         if self._mask is not None:
-            values, known = self._mask.read(inside, self.grid)
-            measured &= known & (values != 0)
-        valid[place] = measured
+            values, known = self._mask.read(window, self.grid, shape)
+            valid &= known & (values != 0)
         image[:, ~valid] = 0
         return Pixels(image, valid)
 
@@ -119,9 +129,11 @@ class _Layer:
     def pixel_width(self) -> float:
         return abs(float(self.grid.resolution.x))
 
-    def read(self, window: Window, grid: GeoBox) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Values and validity in a window of `grid`, which is not coarser than this layer."""
-        index, shape = self.asset.index, (window.height, window.width)
+    def read(
+        self, window: Window, grid: GeoBox, shape: tuple[int, int]
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Values and validity (H, W) in a window of `grid`, which may be finer than this layer."""
+        index = self.asset.index
         own = self._own_window(window, grid)
         smooth = Resampling.nearest if self.name == "mask" else Resampling.bilinear
         with reading(self.raster.name):

@@ -2,7 +2,7 @@
 
 A step takes what it needs from the folder of the run and leaves its result there:
 
-    recipe.yaml                     the whole recipe as it was used
+    recipe.json                     the whole recipe as it was used
     model/model.safetensors         train
     map/classes.tif, probability.tif predict
     inventory.gpkg                  vectorize
@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import geopandas as gpd
 import torch
 
 from geoseg import __version__
@@ -25,7 +26,7 @@ from geoseg.config import recipe_hash
 from geoseg.data import find_source
 from geoseg.errors import ConfigError
 from geoseg.evaluation import score_map
-from geoseg.files import sha256_of, write_text
+from geoseg.files import write_text
 from geoseg.inference import Prediction, predict_scene
 from geoseg.inventory import write_geopackage
 from geoseg.labels import place_labels, read_outlines
@@ -40,7 +41,6 @@ from geoseg.vectorize import outline_scene
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import geopandas as gpd
     from odc.geo.geobox import GeoBox
 
     from geoseg.chips import Split
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from geoseg.data import LabelledScene
     from geoseg.evaluation import Scores
 
-__all__ = ["Run", "draw", "evaluate", "predict", "train", "vectorize"]
+__all__ = ["Run", "draw", "evaluate", "predict", "train", "vectorize", "write_recipe"]
 
 
 @dataclass(frozen=True)
@@ -211,11 +211,16 @@ def evaluate(run: Run) -> Scores:
     return scores
 
 
-def draw(run: Run, outlines: gpd.GeoDataFrame) -> Path:
+def draw(run: Run) -> Path:
     """Draw the scene with its outlines as a picture."""
     picture = run.out / "map.png"
-    scheme = run.checkpoint().segmenter.spec.scheme
-    draw_map(run.source.scene, outlines, scheme, path=picture, held_out=run.split.test)
+    draw_map(
+        run.source.scene,
+        gpd.read_file(run.inventory, layer="outlines"),
+        run.checkpoint().segmenter.spec.scheme,
+        path=picture,
+        held_out=run.split.test,
+    )
     return picture
 
 

@@ -1,0 +1,17 @@
+"""Open data sets, and a simulated landscape with known truth."""
+
+from geoseg.data.labelled import LabelledScene
+from geoseg.data.registry import DataFile, DataSet, fetch, find_data_set, load_registry
+from geoseg.data.simulate import simulate
+from geoseg.data.sources import find_source
+
+__all__ = [
+    "DataFile",
+    "DataSet",
+    "LabelledScene",
+    "fetch",
+    "find_data_set",
+    "find_source",
+    "load_registry",
+    "simulate",
+]

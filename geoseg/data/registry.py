@@ -1,0 +1,125 @@
+"""Open data sets, fetched once into a cache or read from a local mirror."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from geoseg.errors import ConfigError, DataError, nearest
+from geoseg.files import sha256_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+__all__ = ["DataFile", "DataSet", "fetch", "find_data_set", "load_registry"]
+
+MIRROR = "GEOSEG_DATA_MIRROR"
+CACHE = "GEOSEG_CACHE"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataFile:
+    """One file of a data set."""
+
+    path: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataSet:
+    """An open data set: whose it is, where it lies, and what its files must hash to."""
+
+    name: str
+    title: str
+    licence: str
+    source: str  # page to cite and to read
+    base_url: str  # followed by the path of a file
+    citation: str
+    mirror: str  # folder in a local mirror
+    files: tuple[DataFile, ...]
+
+
+@cache
+def load_registry() -> Mapping[str, DataSet]:
+    """Every data set by its name."""
+    text = files("geoseg.data").joinpath("registry.toml").read_text(encoding="utf-8")
+    sets = (
+        DataSet(**{**row, "files": tuple(DataFile(**file) for file in row["files"])})
+        for row in tomllib.loads(text)["set"]
+    )
+    return {data.name: data for data in sets}
+
+
+def find_data_set(name: str) -> DataSet:
+    """The data set of this name.
+
+    Raises:
+        ConfigError: there is none; the message names the nearest one.
+    """
+    registry = load_registry()
+    if name not in registry:
+        raise ConfigError(f"no data set named {name!r}. {nearest(name, registry)}")
+    return registry[name]
+
+
+def fetch(name: str, *, on_file: Callable[[str], None] | None = None) -> Path:
+    """The folder with all files of a data set, each checked against its SHA-256.
+
+    A mirror named by GEOSEG_DATA_MIRROR is read in place; otherwise files are downloaded once into
+    the folder named by GEOSEG_CACHE, or the user's cache.
+
+    Args:
+        name: of the registry.
+        on_file: is told of each file that is downloaded.
+
+    Raises:
+        ConfigError: no such data set.
+        DataError: a file is missing, cannot be downloaded, or has other bytes than expected.
+    """
+    data = find_data_set(name)
+    mirror = os.environ.get(MIRROR)
+    if mirror:
+        return _from_mirror(data, Path(mirror))
+    return _from_source(data, on_file or (lambda _: None))
+
+
+def _from_mirror(data: DataSet, mirror: Path) -> Path:
+    folder = mirror / data.mirror
+    for file in data.files:
+        path = folder / file.path
+        if not path.is_file():
+            raise DataError(f"{path} is missing; complete the mirror or unset {MIRROR}.")
+        if sha256_of(path) != file.sha256:
+            raise DataError(
+                f"{path} has other bytes than the registry expects; fetch it into the mirror again."
+            )
+    return folder
+
+
+def _from_source(data: DataSet, on_file: Callable[[str], None]) -> Path:
+    import pooch  # not needed where a mirror is
+
+    pooch.get_logger().setLevel("ERROR")
+    folder = Path(os.environ.get(CACHE) or pooch.os_cache("geoseg")) / data.name
+    for file in data.files:
+        url = data.base_url + file.path
+        if not (folder / file.path).exists():
+            on_file(f"Fetching {url} ({file.bytes / 1e6:.1f} MB)")
+        try:
+            pooch.retrieve(url, known_hash=file.sha256, fname=file.path, path=folder)
+        except OSError as error:
+            raise DataError(
+                f"{url} cannot be fetched ({type(error).__name__}); get it on a machine with a "
+                f"network and name its folder by {MIRROR}."
+            ) from error
+        except ValueError as error:
+            raise DataError(
+                f"{url} has other bytes than the registry expects; it changed at its source."
+            ) from error
+    return folder

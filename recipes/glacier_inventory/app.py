@@ -1,0 +1,213 @@
+"""`geoseg glacier-inventory`: the commands of the recipe.
+
+Nothing heavy is imported before a command runs, so that `--help` stays instant.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+
+import typer
+
+from geoseg.terminal import Outcome, Table, note, show
+
+if TYPE_CHECKING:
+    from geoseg_recipes.glacier_inventory.steps import Run
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Train a network on outlines, map a scene, write a GeoPackage that opens styled in QGIS.",
+)
+
+
+def _open_run(
+    out: Annotated[
+        Path, typer.Option(help="Folder of the run; each step finds there what the others left.")
+    ] = Path("out/glacier-inventory"),
+    recipe: Annotated[
+        Path | None, typer.Option(help="YAML that names only what differs from the defaults.")
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(help="A labelled data set: simulated (default) or everest.")
+    ] = None,
+    scene: Annotated[
+        str | None, typer.Option(help="Your own image: a STAC item (.json) or a GeoTIFF.")
+    ] = None,
+    sensor: Annotated[
+        str | None, typer.Option(help="What took --scene: an id of `geoseg sensors list`.")
+    ] = None,
+    bands: Annotated[
+        str | None, typer.Option(help="Bands of --scene in their order: red,green,blue,nir08.")
+    ] = None,
+    date: Annotated[
+        str | None, typer.Option(help="Day on which --scene was taken (UTC): 2000-10-30.")
+    ] = None,
+    labels: Annotated[str | None, typer.Option(help="Your own outlines: any vector file.")] = None,
+    class_of: Annotated[
+        str | None,
+        typer.Option(help="Column with the class of each outline, or one class for all of them."),
+    ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Change a key of the recipe: training.steps=100. Repeatable."),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")] = "auto",
+) -> Run:
+    """The run that the options name."""
+    from geoseg_recipes.glacier_inventory.steps import Run
+
+    from geoseg.config import load_recipe
+
+    image = {"path": scene, "sensor": sensor, "date": date}
+    image["bands"] = None if bands is None else f"[{bands}]"
+    options = {
+        "data": "null" if scene is not None else data,
+        **{f"scene.{key}": value for key, value in image.items()},
+        "labels.path": labels,
+        "labels.class_of": class_of,
+    }
+    named = [f"{key}={value}" for key, value in options.items() if value is not None]
+    with as_file(files("geoseg_recipes.glacier_inventory") / "recipe.yaml") as defaults:
+        loaded = load_recipe(defaults, overlay=recipe, changes=[*named, *(changes or [])])
+    base = Path() if recipe is None or scene is not None else recipe.parent
+    return Run(recipe=loaded, base=base, out=out, device=device)
+
+
+def _step(work: Callable[[Run], Outcome]) -> Callable[..., None]:
+    """A command with the options of `_open_run` and --json, from a step of the recipe."""
+
+    def command(*, json: bool, **options: Any) -> None:  # noqa: ANN401  typer passes them by name
+        show(work(_open_run(**options)), as_json=json)
+
+    # The run itself is heavy to import and no option.
+    hints = get_type_hints(_open_run, localns={"Run": object}, include_extras=True)
+    parameters = inspect.signature(_open_run).parameters
+    hints["json"] = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+    shared = [p.replace(annotation=hints[n]) for n, p in parameters.items()]
+    as_json = inspect.Parameter("json", inspect.Parameter.KEYWORD_ONLY, default=False)
+    options = [*shared, as_json.replace(annotation=hints["json"])]
+    command.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]
+    command.__annotations__ = {p.name: p.annotation for p in options}
+    command.__doc__, command.__name__ = work.__doc__, work.__name__
+    return command
+
+
+@app.command()
+@_step
+def run(run: Run) -> Outcome:
+    """Do it all: train, predict, vectorize, evaluate, draw a map.
+
+    Example: geoseg glacier-inventory run --data everest --out out/everest
+    """
+    from geoseg_recipes.glacier_inventory import steps
+
+    steps.write_recipe(run)
+    trained = _train(run)
+    steps.predict(run)
+    outlined = _vectorize(run)
+    scored = _evaluate(run)
+    picture = steps.draw(run)
+    note(f"The inventory lies in {run.inventory}, a picture of it in {picture}")
+    figures = {**trained.figures, **outlined.figures, **scored.figures}
+    return Outcome(
+        {**figures, "map": str(picture), **run.provenance}, (*outlined.tables, *scored.tables)
+    )
+
+
+@app.command()
+@_step
+def train(run: Run) -> Outcome:
+    """Train the network, or go on with a training that was stopped.
+
+    Example: geoseg glacier-inventory train --data everest --out out/everest
+    """
+    return _train(run)
+
+
+@app.command()
+@_step
+def predict(run: Run) -> Outcome:
+    """Map the whole scene with the trained network.
+
+    Example: geoseg glacier-inventory predict --data everest --out out/everest
+    """
+    from geoseg_recipes.glacier_inventory import steps
+
+    prediction = steps.predict(run)
+    note(f"The maps lie in {prediction.classes.parent}")
+    return Outcome({"classes": str(prediction.classes), "probability": str(prediction.probability)})
+
+
+@app.command()
+@_step
+def vectorize(run: Run) -> Outcome:
+    """Draw outlines on the map and write the inventory.
+
+    Example: geoseg glacier-inventory vectorize --data everest --out out/everest
+    """
+    return _vectorize(run)
+
+
+@app.command()
+@_step
+def evaluate(run: Run) -> Outcome:
+    """Score the map against the outlines, over the held-out part of the scene.
+
+    Example: geoseg glacier-inventory evaluate --data everest --out out/everest
+    """
+    return _evaluate(run)
+
+
+def _train(run: Run) -> Outcome:
+    from geoseg_recipes.glacier_inventory import steps
+
+    result = steps.train(run)
+    note(f"The network of step {result.best_step} of {result.steps} lies in {result.model}")
+    return Outcome(
+        {
+            "model": str(result.model),
+            "steps": result.steps,
+            "best_step": result.best_step,
+            "validation_iou": result.best_score,
+        }
+    )
+
+
+def _vectorize(run: Run) -> Outcome:
+    from geoseg_recipes.glacier_inventory import steps
+
+    outlines = steps.vectorize(run)
+    area = outlines.groupby("class_name")["area_km2"].agg(["size", "sum"])
+    rows = [(str(name), str(int(n)), f"{km2:.2f}") for name, n, km2 in area.itertuples()]
+    figures = {
+        "inventory": str(run.inventory),
+        "outlines": len(outlines),
+        "area_km2": {str(name): float(km2) for name, km2 in area["sum"].items()},
+    }
+    columns = ("class", "outlines", "area (km2)")
+    return Outcome(figures, (Table(f"Outlines in {run.inventory}", columns, rows),))
+
+
+def _evaluate(run: Run) -> Outcome:
+    from dataclasses import asdict
+
+    from geoseg_recipes.glacier_inventory import steps
+
+    scores = steps.evaluate(run)
+    rows = [
+        (name, *(f"{v:.3f}" for v in (s.iou, s.f1, s.precision, s.recall)), str(s.pixels))
+        for name, s in scores.classes.items()
+    ]
+    columns = ("class", "IoU", "F1", "precision", "recall", "pixels")
+    figures = {
+        "mean_iou": scores.mean_iou,
+        "scores": {name: asdict(score) for name, score in scores.classes.items()},
+    }
+    title = f"Held-out part of the scene, mean IoU {scores.mean_iou:.3f}"
+    return Outcome(figures, (Table(title, columns, rows),))
