@@ -1,7 +1,6 @@
 """Outlines from class maps."""
 
 from geoseg.vectorize.outlines import (
-    geodesic_areas_km2,
     glims_ids,
     half_pixel_uncertainty_km2,
     mean_inside,
@@ -10,7 +9,6 @@ from geoseg.vectorize.outlines import (
 from geoseg.vectorize.scene import outline_scene
 
 __all__ = [
-    "geodesic_areas_km2",
     "glims_ids",
     "half_pixel_uncertainty_km2",
     "mean_inside",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import geopandas as gpd
 import numpy as np
 import shapely
-from pyproj import CRS, Geod
+from pyproj import CRS
 from rasterio.features import rasterize, shapes, sieve
 
 from geoseg.grids import crs_of
@@ -21,14 +21,11 @@ if TYPE_CHECKING:
     from geoseg.labels import ClassScheme
 
 __all__ = [
-    "geodesic_areas_km2",
     "glims_ids",
     "half_pixel_uncertainty_km2",
     "mean_inside",
     "outline_classes",
 ]
-
-_WGS84 = Geod(ellps="WGS84")
 
 
 def outline_classes(
@@ -65,18 +62,6 @@ def outline_classes(
     return gpd.GeoDataFrame(
         {"class_name": np.array(names, dtype=object)}, geometry=list(geometry), crs=crs_of(grid)
     )
-
-
-def geodesic_areas_km2(outlines: gpd.GeoDataFrame, *, bend_m: float) -> NDArray[np.float64]:
-    """Areas on the WGS 84 ellipsoid in km2 (Karney 2013), holes left out.
-
-    Args:
-        outlines: in any CRS.
-        bend_m: sides longer than this are divided before they are taken to degrees, because a
-            straight side of a projection is not a geodesic. In the unit of the CRS.
-    """
-    divided = outlines.geometry.segmentize(bend_m).to_crs(CRS.from_epsg(4326))
-    return np.array([abs(_WGS84.geometry_area_perimeter(g)[0]) / 1e6 for g in divided])
 
 
 def half_pixel_uncertainty_km2(outlines: gpd.GeoDataFrame, *, gsd_m: float) -> NDArray[np.float64]:

@@ -9,10 +9,9 @@ from pyproj import CRS
 
 from geoseg.errors import GridError
 from geoseg.grids import crs_of, gsd_m, raster_grid
-from geoseg.labels import IGNORE
+from geoseg.labels import IGNORE, geodesic_areas_km2
 from geoseg.scenes import open_raster, reading
 from geoseg.vectorize.outlines import (
-    geodesic_areas_km2,
     glims_ids,
     half_pixel_uncertainty_km2,
     mean_inside,

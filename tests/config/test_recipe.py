@@ -1,0 +1,68 @@
+from pathlib import Path
+
+import pytest
+
+from geoseg.config import Recipe, load_recipe, recipe_hash
+from geoseg.config.strict_yaml import parse_yaml
+from geoseg.errors import ConfigError
+
+DEFAULTS = Path(__file__).parents[2] / "recipes" / "glacier_inventory" / "recipe.yaml"
+
+
+def test_single_keys_lie_over_a_file_that_lies_over_the_defaults(tmp_path):
+    overlay = tmp_path / "mine.yaml"
+    overlay.write_text("training: {steps: 7, batch: 4}\n")
+
+    recipe = load_recipe(DEFAULTS, overlay=overlay, changes=["training.steps=9"])
+
+    assert (recipe.training.steps, recipe.training.batch) == (9, 4)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("trainig.steps=3", "unknown key 'trainig'. Did you mean 'training'?"),
+        ("training.step=3", "unknown key 'training.step'. Did you mean 'steps'?"),
+        ("scene.pth=a.tif", "unknown key 'scene.pth'. Did you mean 'path'?"),
+        ("training.steps=-3", "training.steps = -3 cannot be used"),
+        ("training.steps=many", "training.steps = 'many' cannot be used"),
+        ("inference.halo_px=400", "halo_px must be less than half of tile_px"),
+        ("steps", "'steps' changes nothing; write it as training.steps=100."),
+    ],
+)
+def test_a_wrong_key_or_value_is_named_with_the_way_out(change, message):
+    with pytest.raises(ConfigError, match="") as caught:
+        load_recipe(DEFAULTS, changes=[change])
+
+    assert message in str(caught.value)
+    assert caught.value.exit_code == 2
+
+
+def test_the_hash_changes_with_any_key_and_with_nothing_else():
+    assert recipe_hash(Recipe()) == recipe_hash(Recipe())
+    assert recipe_hash(Recipe(seed=1)) != recipe_hash(Recipe())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 60 + "]" * 60,
+        "a: &x [1]\n" + "".join(f"k{i}: *x\n" for i in range(101)),
+        "a: 1\na: 2",
+        "!!python/object/apply:os.system [ls]",
+        "- 1",
+        "a: [",
+    ],
+    ids=["deep", "aliases", "twice", "code", "no mapping", "broken"],
+)
+def test_hostile_or_broken_yaml_is_refused_in_one_sentence(text):
+    with pytest.raises(ConfigError, match=r"^x\.yaml "):
+        parse_yaml(text, where="x.yaml")
+
+
+def test_a_file_of_more_than_a_mebibyte_is_no_recipe(tmp_path):
+    path = tmp_path / "big.yaml"
+    path.write_text("#" * (2**20 + 1))
+
+    with pytest.raises(ConfigError, match="larger than 1 MiB"):
+        load_recipe(DEFAULTS, overlay=path)

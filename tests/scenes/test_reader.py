@@ -1,0 +1,219 @@
+import numpy as np
+import pytest
+from conftest import HEIGHT, WIDTH, scene_of, write_raster
+from rasterio.windows import Window
+
+from geoseg.errors import GridError, SceneError
+from geoseg.grids import crs_of, gsd_m, same_crs
+from geoseg.scenes import Asset, Scene, open_raster, open_scene, read_onto, read_scene, write_scene
+
+# One projection written by two programs: names differ, the ground does not.
+OTHER_WORDS = (
+    'PROJCS["UTM Zone 45, Northern Hemisphere",GEOGCS["Unknown datum based upon WGS 84",'
+    'DATUM["Not specified (based on WGS 84 spheroid)",SPHEROID["WGS 84",6378137,298.257223563]],'
+    'PRIMEM["Greenwich",0],UNIT["degree",0.0174532925199433]],PROJECTION["Transverse_Mercator"],'
+    'PARAMETER["latitude_of_origin",0],PARAMETER["central_meridian",87],'
+    'PARAMETER["scale_factor",0.9996],PARAMETER["false_easting",500000],'
+    'PARAMETER["false_northing",0],UNIT["metre",1]]'
+)
+
+
+def positions(height=40, width=60, count=1):
+    """Each pixel holds its own position, so a swapped axis or a shifted window is seen."""
+    flat = np.arange(count * height * width, dtype=np.float32)
+    return flat.reshape(count, height, width)
+
+
+def two_bands(one, other):
+    return Scene(**{**fields_of(scene_of(one)), "bands": {
+        "red": Asset(path=one), "nir08": Asset(path=other)}})  # fmt: skip
+
+
+def fields_of(scene):
+    return {name: getattr(scene, name) for name in ("id", "sensor_id", "start", "end")}
+
+
+def test_a_window_holds_the_pixels_of_its_place(tmp_path):
+    image = positions(count=2)
+    scene = scene_of(write_raster(tmp_path / "a.tif", image))
+
+    with open_scene(scene) as reader:
+        read, valid = reader.read(Window(7, 3, 20, 10))
+
+    np.testing.assert_array_equal(read, image[:, 3:13, 7:27])
+    assert valid.all()
+
+
+def test_what_lies_beyond_the_scene_is_not_valid(tmp_path):
+    scene = scene_of(write_raster(tmp_path / "a.tif", positions(count=2)))
+
+    with open_scene(scene) as reader:
+        image, valid = reader.read(Window(-5, -8, 20, 20))
+        nothing = reader.read(Window(500, 500, 4, 4))
+
+    assert valid.sum() == 12 * 15
+    assert not valid[:8].any()
+    assert not valid[:, :5].any()
+    assert (image[:, ~valid] == 0).all()
+    assert not nothing.valid.any()
+
+
+@pytest.mark.parametrize("nodata", [-9999.0, float("-inf"), 0.0, float("nan")])
+def test_tagged_nodata_of_any_band_is_not_valid(tmp_path, nodata):
+    image = positions(count=2) + 1
+    image[1, 5, 9] = nodata
+    scene = scene_of(write_raster(tmp_path / "a.tif", image, nodata=nodata))
+
+    with open_scene(scene) as reader:
+        read, valid = reader.read(Window(0, 0, 60, 40))
+
+    assert np.argwhere(~valid).tolist() == [[5, 9]]
+    assert np.isfinite(read).all()
+
+
+def test_nan_is_never_valid_and_nodata_can_be_named_where_the_file_does_not(tmp_path):
+    image = positions(count=2) + 1
+    image[0, 1, 2], image[1, 3, 4] = np.nan, -9999
+    scene = scene_of(write_raster(tmp_path / "a.tif", image), nodata=-9999.0)
+
+    with open_scene(scene) as reader:
+        valid = reader.read(Window(0, 0, 60, 40)).valid
+
+    assert np.argwhere(~valid).tolist() == [[1, 2], [3, 4]]
+
+
+def test_scale_and_offset_of_the_file_are_applied(tmp_path):
+    path = write_raster(tmp_path / "a.tif", positions().astype(np.int16))
+    import rasterio
+
+    with rasterio.open(path, "r+") as raster:
+        raster.scales, raster.offsets = (1e-4,), (-0.1,)
+    with open_scene(scene_of(path, bands=("red",))) as reader:
+        read = reader.read(Window(0, 0, 60, 40)).image
+
+    np.testing.assert_allclose(read[0], positions()[0] * 1e-4 - 0.1, rtol=1e-5)
+
+
+def test_bands_of_two_pixel_sizes_share_the_finer_grid(tmp_path):
+    fine = write_raster(tmp_path / "fine.tif", positions(40, 60)[0], pixel=10)
+    coarse = write_raster(tmp_path / "coarse.tif", np.full((20, 30), 7, np.float32), pixel=20)
+
+    with open_scene(two_bands(coarse, fine)) as reader:
+        image, valid = reader.read(Window(0, 0, 60, 40))
+        assert gsd_m(reader.grid) == 10
+
+    assert valid.all()
+    assert (image[0] == 7).all()
+
+
+def test_bands_one_pixel_apart_are_refused_with_both_grids(tmp_path):
+    one = write_raster(tmp_path / "red.tif", positions()[0])
+    other = write_raster(tmp_path / "nir.tif", positions()[0], origin=(500_030, 3_100_000))
+
+    with pytest.raises(GridError) as caught, open_scene(two_bands(one, other)):
+        pass
+
+    assert str(caught.value).splitlines() == [
+        "red and nir08 are not on the same pixels.",
+        "  red: EPSG:32645, 40 x 60 px of 30, top left (500000, 3100000)",
+        "  nir08: EPSG:32645, 40 x 60 px of 30, top left (500030, 3100000)",
+        "Bring one onto the other with geoseg.scenes.read_onto(asset, grid) or `gdalwarp`.",
+    ]
+
+
+def test_two_reference_systems_are_refused_but_two_spellings_of_one_are_not(tmp_path):
+    red = write_raster(tmp_path / "red.tif", positions()[0])
+    same = write_raster(tmp_path / "same.tif", positions()[0], crs=OTHER_WORDS)
+    other = write_raster(tmp_path / "other.tif", positions()[0], crs="EPSG:32644")
+
+    with open_scene(two_bands(red, same)) as reader:
+        assert reader.read(Window(0, 0, 60, 40)).valid.all()
+    with (
+        pytest.raises(GridError, match="different coordinate reference systems") as caught,
+        open_scene(two_bands(red, other)),
+    ):
+        pass
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_a_raster_without_a_reference_system_is_refused(tmp_path):
+    path = write_raster(tmp_path / "a.tif", positions()[0], crs=None)
+
+    with (
+        pytest.raises(GridError, match="has no coordinate reference system; set it with"),
+        open_scene(scene_of(path, bands=("red",))),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("kept", [0.3, 0.6, 0.9])
+def test_a_truncated_file_is_one_sentence_with_its_path(tmp_path, kept):
+    rng = np.random.default_rng(0)
+    whole = write_raster(tmp_path / "a.tif", rng.integers(0, 255, (400, 400)).astype(np.uint8))
+    content = whole.read_bytes()
+    whole.write_bytes(content[: int(len(content) * kept)])
+
+    with (
+        pytest.raises(SceneError, match="truncated or damaged") as caught,
+        open_scene(scene_of(whole, bands=("red",))) as reader,
+    ):
+        reader.read(Window(0, 0, 400, 400))
+
+    assert str(whole) in str(caught.value)
+
+
+def test_a_virtual_raster_in_disguise_is_not_opened(tmp_path):
+    path = tmp_path / "innocent.tif"
+    path.write_text(
+        '<VRTDataset rasterXSize="1" rasterYSize="1"><VRTRasterBand dataType="Byte" band="1">'
+        "<SimpleSource><SourceFilename>/etc/passwd</SourceFilename></SimpleSource>"
+        "</VRTRasterBand></VRTDataset>"
+    )
+
+    with pytest.raises(SceneError, match="cannot be opened as a raster"):
+        open_raster(path)
+
+
+def test_a_missing_file_and_a_missing_band_are_named(example, tmp_path):
+    with pytest.raises(SceneError, match="does not exist"):
+        open_raster(tmp_path / "none.tif")
+    with (
+        pytest.raises(SceneError, match="no band 'swir16' in scene scene"),
+        open_scene(example.scene, ["swir16"]),
+    ):
+        pass
+
+
+def test_a_scene_comes_back_from_its_stac_item(example, tmp_path):
+    path = tmp_path / "items" / "scene.json"
+
+    write_scene(example.scene, path)
+    read = read_scene(path)
+
+    assert fields_of(read) == fields_of(example.scene)
+    assert list(read.bands) == ["red", "nir08"]
+    with open_scene(read) as one, open_scene(example.scene) as other:
+        window = Window(0, 0, WIDTH, HEIGHT)
+        np.testing.assert_array_equal(one.read(window).image, other.read(window).image)
+
+
+def test_reading_onto_a_coarser_grid_averages(tmp_path):
+    image = positions(40, 60)[0]
+    path = write_raster(tmp_path / "a.tif", image)
+    with open_scene(scene_of(path, bands=("red",))) as reader:
+        coarse = read_onto(Asset(path=path), reader.grid.zoom_out(2))
+
+    blocks = image.reshape(20, 2, 30, 2).mean(axis=(1, 3))
+    np.testing.assert_allclose(coarse, blocks, rtol=1e-6)
+
+
+def test_datums_apart_are_reference_systems_apart(tmp_path):
+    def crs(code):
+        path = write_raster(tmp_path / f"{code}.tif", positions()[0], crs=f"EPSG:{code}")
+        with open_scene(scene_of(path, bands=("red",))) as reader:
+            return crs_of(reader.grid)
+
+    assert not same_crs(crs(32611), crs(26711))  # WGS 84 and NAD27
+    assert not same_crs(crs(3413), crs(3031))
+    assert same_crs(crs(3413), crs(3413))
