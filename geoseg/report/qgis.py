@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 __all__ = ["outline_style"]
 
-_FILL_ALPHA = 70  # of 255: the image stays visible below
+_FILL_ALPHA = 64  # of 255: the image stays visible below
 _LINE_MM = 0.4
 _DARKER = 0.7
 

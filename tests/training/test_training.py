@@ -1,0 +1,147 @@
+import json
+
+import pytest
+import torch
+from conftest import HEIGHT
+from rasterio.windows import Window
+from safetensors.torch import load_file
+
+from geoseg.chips import ChipSource, GridChips, RandomChips, band_statistics
+from geoseg.config import ChipSettings, TrainingSettings
+from geoseg.errors import ModelError
+from geoseg.labels import GLACIER, place_labels, read_outlines
+from geoseg.models import ModelSpec, build_segmenter, load_checkpoint
+from geoseg.scenes import open_scene
+from geoseg.training import TrainingChips, learning_rate, train
+
+RECORD = {"recipe_hash": "r", "data_hash": "d"}
+
+
+class StoppedError(Exception):
+    """Stands for a kill."""
+
+
+@pytest.fixture
+def chips(example):
+    with open_scene(example.scene) as reader:
+        table = read_outlines(example.outlines, GLACIER, layer=None, class_of="glacier")
+        labels = place_labels(table, reader.grid, GLACIER, margin_m=15)
+    source = ChipSource(example.scene, labels, ("red", "nir08"))
+    settings = ChipSettings(size_px=32)
+    random = RandomChips(source, Window(0, 0, 100, HEIGHT), settings, seed=1)
+    yield TrainingChips(random, GridChips(source, Window(100, 0, 60, HEIGHT), settings))
+    source.close()
+
+
+def fresh(chips):
+    torch.manual_seed(0)
+    mean, std = band_statistics(chips.random)
+    return build_segmenter(
+        ModelSpec(
+            architecture="unet",
+            encoder="resnet18",
+            bands=("red", "nir08"),
+            scheme=GLACIER,
+            mean=mean,
+            std=std,
+        )
+    )
+
+
+def run(chips, folder, on_step=lambda _: None, **settings):
+    defaults = {"steps": 12, "batch": 4, "validate_every": 4, "warmup_steps": 2, "jitter": 0.1}
+    return train(
+        fresh(chips),
+        chips,
+        TrainingSettings(**{**defaults, **settings}),
+        folder=folder,
+        device=torch.device("cpu"),
+        record=RECORD,
+        on_step=on_step,
+    )
+
+
+@pytest.mark.slow
+def test_a_network_learns_bright_ice_in_a_minute(chips, tmp_path):
+    result = run(chips, tmp_path, steps=60, validate_every=20, averaging=0.8)
+
+    assert result.best_score > 0.85
+    record = load_checkpoint(result.model).record
+    assert record["validation_iou"] == pytest.approx(result.best_score)
+    assert record["recipe_hash"] == "r"
+    assert list((tmp_path / "log").glob("events.*"))
+
+
+@pytest.mark.slow
+def test_a_training_that_was_killed_ends_in_the_same_weights(chips, tmp_path):
+    def stop_at_seven(report):
+        if report.step == 7:
+            raise StoppedError
+
+    whole = run(chips, tmp_path / "whole")
+    with pytest.raises(StoppedError):
+        run(chips, tmp_path / "killed", stop_at_seven)
+    seen = []
+    run(chips, tmp_path / "killed", lambda report: seen.append(report.step))
+
+    assert seen == list(range(5, 13))
+    one, two = (load_file(tmp_path / name / "state.safetensors") for name in ("whole", "killed"))
+    assert one.keys() == two.keys()
+    assert all(torch.equal(one[key], two[key]) for key in one)
+    assert whole.steps == 12
+
+
+def test_a_finished_training_is_not_done_again_but_another_recipe_is(chips, tmp_path, monkeypatch):
+    run(chips, tmp_path, steps=2, validate_every=2)
+    seen = []
+
+    run(chips, tmp_path, seen.append, steps=2, validate_every=2)
+    assert seen == []
+
+    monkeypatch.setitem(RECORD, "recipe_hash", "another")
+    run(chips, tmp_path, seen.append, steps=2, validate_every=2)
+    assert len(seen) == 2
+
+
+def test_training_stops_when_the_score_stops_rising(chips, tmp_path):
+    # With a rate of nearly nothing no score rises after the first one.
+    result = run(
+        chips, tmp_path, steps=40, validate_every=1, patience=3, learning_rate=1e-12, averaging=0
+    )
+
+    assert result.steps < 12
+    assert json.loads((tmp_path / "model.json").read_text())["record"]["step"] == result.best_step
+
+
+def test_without_a_validation_part_the_last_weights_are_kept(chips, tmp_path):
+    result = run(TrainingChips(chips.random, None), tmp_path, steps=4, validate_every=2)
+
+    assert result.best_step == 4
+
+
+def test_a_loss_that_is_no_number_ends_the_training_and_leaves_no_model(chips, tmp_path):
+    with pytest.raises(ModelError, match=r"lower training\.learning_rate"):
+        broken = TrainingSettings(steps=2, batch=2, validate_every=2)
+        segmenter = fresh(chips)
+        torch.nn.init.constant_(segmenter.network.segmentation_head[0].weight, float("nan"))
+        train(
+            segmenter,
+            chips,
+            broken,
+            folder=tmp_path,
+            device=torch.device("cpu"),
+            record=RECORD,
+            on_step=lambda _: None,
+        )
+
+    assert not (tmp_path / "model.safetensors").exists()
+
+
+def test_the_learning_rate_rises_and_falls():
+    settings = TrainingSettings(steps=100, warmup_steps=9, learning_rate=0.01)
+    rates = [learning_rate(step, settings) for step in range(100)]
+
+    assert rates[0] == pytest.approx(0.001)
+    assert max(rates) == pytest.approx(0.01, rel=0.03)
+    assert rates.index(max(rates)) == 9
+    assert rates[-1] < 1e-5
