@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+os.environ.setdefault("GDAL_PAM_ENABLED", "NO")  # statistics leave no .aux.xml beside the raster
 
 from qgis.core import (
     QgsApplication,
@@ -39,6 +40,7 @@ _DPI = 120
 _MARGIN = 1.05  # around layers without a raster
 _PAD_PX = 12  # around and inside the legend
 _SWATCH_PX = (36, 20)
+_CORNERS = ("bottom-left", "bottom-right", "top-left", "top-right", "none")
 
 
 def main() -> None:
@@ -49,7 +51,8 @@ def main() -> None:
     layers = [layer for source in options.layers for layer in open_layers(source)]
     raster = open_raster(options.raster, options.bands) if options.raster else None
     image = draw(layers, raster, options.size)
-    draw_legend(image, occurring_classes(layers))
+    if options.legend != "none":
+        draw_legend(image, occurring_classes(layers), corner=options.legend)
     if not image.save(str(options.out), "PNG"):
         sys.exit(f"{options.out} cannot be written.")
     # Everything of QGIS goes before QGIS itself; the other order crashes at exit.
@@ -95,10 +98,10 @@ def draw(layers: list[QgsVectorLayer], raster: QgsRasterLayer | None, size: QSiz
     settings.setOutputDpi(_DPI)
     settings.setLayers([*layers, raster] if raster else layers)
     settings.setDestinationCrs((raster or layers[0]).crs())
-    settings.setBackgroundColor(QColor("white"))
     settings.setFlag(QgsMapSettings.Antialiasing)
     settings.setExtent(raster.extent() if raster else extent_of(layers))
     image = QImage(size, QImage.Format_RGB32)
+    image.fill(Qt.white)  # an empty extent draws nothing, not even the background
     painter = QPainter(image)
     job = QgsMapRendererCustomPainterJob(settings, painter)
     job.start()
@@ -132,8 +135,8 @@ def occurring_classes(layers: list[QgsVectorLayer]) -> dict[str, QgsSymbol]:
     return classes
 
 
-def draw_legend(image: QImage, classes: dict[str, QgsSymbol]) -> None:
-    """Put the classes in the lower left corner."""
+def draw_legend(image: QImage, classes: dict[str, QgsSymbol], *, corner: str) -> None:
+    """Put the classes into a corner of the image, such as 'bottom-left'."""
     if not classes:
         return
     font = QFont("DejaVu Sans")
@@ -142,14 +145,19 @@ def draw_legend(image: QImage, classes: dict[str, QgsSymbol]) -> None:
     width, height = _SWATCH_PX
     line = height + _PAD_PX
     box = QRect(0, 0, width + text_width + 3 * _PAD_PX, len(classes) * line + _PAD_PX)
-    box.moveBottomLeft(QPoint(_PAD_PX, image.height() - _PAD_PX))
+    frame = image.rect().adjusted(_PAD_PX, _PAD_PX, -_PAD_PX, -_PAD_PX)
+    box.moveTopLeft(frame.topLeft())
+    if corner.startswith("bottom"):
+        box.moveBottom(frame.bottom())
+    if corner.endswith("right"):
+        box.moveRight(frame.right())
     painter = QPainter(image)
     painter.setFont(font)
     painter.fillRect(box, QColor(255, 255, 255, 225))
     for row, (label, symbol) in enumerate(classes.items()):
-        corner = box.topLeft() + QPoint(_PAD_PX, _PAD_PX + row * line)
-        painter.drawImage(corner, symbol.asImage(QSize(width, height)))
-        place = QRect(corner + QPoint(width + _PAD_PX, 0), QSize(text_width + 1, height))
+        start = box.topLeft() + QPoint(_PAD_PX, _PAD_PX + row * line)
+        painter.drawImage(start, symbol.asImage(QSize(width, height)))
+        place = QRect(start + QPoint(width + _PAD_PX, 0), QSize(text_width + 1, height))
         painter.drawText(place, Qt.AlignVCenter, label)
     painter.end()
 
@@ -161,6 +169,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--raster", type=Path, help="image below the outlines")
     parser.add_argument("--bands", type=_bands, default=[1, 2, 3], help="red,green,blue of it")
     parser.add_argument("--size", type=_size, default=QSize(1200, 900), help="1200x900, in pixels")
+    parser.add_argument("--legend", choices=_CORNERS, default="bottom-left")
     return parser.parse_args()
 
 

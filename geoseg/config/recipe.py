@@ -144,8 +144,8 @@ class InferenceSettings(_Section):
 
     @model_validator(mode="after")
     def _halo_fits(self) -> InferenceSettings:
-        if 2 * self.halo_px >= self.tile_px:
-            raise ValueError("halo_px must be less than half of tile_px")
+        if 4 * self.halo_px > self.tile_px:
+            raise ValueError("halo_px must be at most a quarter of tile_px")
         return self
 
 

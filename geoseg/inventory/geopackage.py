@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["write_geopackage"]
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
-_RESERVED_PREFIXES = ("gpkg_", "rtree_", "sqlite_")
-_RESERVED_NAMES = ("layer_styles", "qgis_projects")
+_RESERVED_PREFIXES = ("gpkg", "rtree_", "sqlite_")  # GDAL refuses gpkg without a _ too
+_RESERVED_NAMES = ("layer_styles", "ogr_empty_table", "qgis_projects")
 # GDAL cuts a key at its first ':' or '='.
 _KEY = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
 _GEOMETRY = "geom"
@@ -86,7 +86,7 @@ def write_geopackage(
     """
     _check_request(path, layers, styles, metadata)
     for name, table in layers.items():
-        _check_layer_name(name)
+        _check_name(name)
         _check_columns(name, table)
         _check_geometry(name, table)
     _refuse_open(path)
@@ -96,7 +96,7 @@ def write_geopackage(
                 _write_layer(aside, name, table, metadata)
             with closing(sqlite3.connect(aside)) as database:
                 _add_styles(database, styles)
-                _check_intact(path, database, {name: len(t) for name, t in layers.items()})
+                _check(path, database, {name: len(t) for name, t in layers.items()})
         # NotImplementedError: a type of column that GDAL has no field for.
         except (DataSourceError, DataLayerError, NotImplementedError, sqlite3.Error) as error:
             raise OutputError(f"{path} could not be written: {error}.") from error
@@ -123,7 +123,7 @@ def _check_request(
             )
 
 
-def _check_layer_name(name: str) -> None:
+def _check_name(name: str) -> None:
     reserved = name.startswith(_RESERVED_PREFIXES) or name in _RESERVED_NAMES
     if reserved or not _NAME.fullmatch(name):
         raise ConfigError(
@@ -207,7 +207,7 @@ def _field(column: pd.Series) -> tuple[NDArray[np.generic], NDArray[np.bool_] | 
         return _times(column), None
     values = column.to_numpy()
     if isinstance(column.dtype, pd.api.extensions.ExtensionDtype) and column.dtype.kind in "biuf":
-        values = column.fillna(0).to_numpy(dtype=column.dtype.type)
+        values = column.to_numpy(dtype=column.dtype.type, na_value=False)
     return values, missing
 
 
@@ -229,7 +229,7 @@ def _add_styles(database: sqlite3.Connection, styles: Mapping[str, str]) -> None
         database.executemany(_ADD_STYLE, [(name, _GEOMETRY, qml) for name, qml in styles.items()])
 
 
-def _check_intact(path: Path, database: sqlite3.Connection, rows: Mapping[str, int]) -> None:
+def _check(path: Path, database: sqlite3.Connection, rows: Mapping[str, int]) -> None:
     """A table whose count was cut short reads as empty without an error, so rows are counted."""
     (intact,) = database.execute("PRAGMA integrity_check").fetchone()
     counts = dict(database.execute("SELECT table_name, feature_count FROM gpkg_ogr_contents"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import geopandas as gpd
@@ -45,7 +46,7 @@ def outline_classes(
     """
     pixel_m2 = abs(grid.resolution.x * grid.resolution.y)
     known = classes != IGNORE
-    speck_px = int(settings.min_hole_m2 / pixel_m2)
+    speck_px = math.ceil(settings.min_hole_m2 / pixel_m2)
     if speck_px > 1:
         classes = sieve(classes, speck_px, mask=known)
     mapped = known & (classes != 0)

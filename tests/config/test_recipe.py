@@ -26,7 +26,7 @@ def test_single_keys_lie_over_a_file_that_lies_over_the_defaults(tmp_path):
         ("scene.pth=a.tif", "unknown key 'scene.pth'. Did you mean 'path'?"),
         ("training.steps=-3", "training.steps = -3 cannot be used"),
         ("training.steps=many", "training.steps = 'many' cannot be used"),
-        ("inference.halo_px=400", "halo_px must be less than half of tile_px"),
+        ("inference.halo_px=400", "halo_px must be at most a quarter of tile_px"),
         ("steps", "'steps' changes nothing; write it as training.steps=100."),
     ],
 )

@@ -48,10 +48,10 @@ def fresh(chips):
     )
 
 
-def run(chips, folder, on_step=lambda _: None, **settings):
+def run(chips, folder, on_step=lambda _: None, segmenter=None, **settings):
     defaults = {"steps": 12, "batch": 4, "validate_every": 4, "warmup_steps": 2, "jitter": 0.1}
     return train(
-        fresh(chips),
+        segmenter or fresh(chips),
         chips,
         TrainingSettings(**{**defaults, **settings}),
         folder=folder,
@@ -120,19 +120,11 @@ def test_without_a_validation_part_the_last_weights_are_kept(chips, tmp_path):
 
 
 def test_a_loss_that_is_no_number_ends_the_training_and_leaves_no_model(chips, tmp_path):
+    segmenter = fresh(chips)
+    torch.nn.init.constant_(segmenter.network.segmentation_head[0].weight, float("nan"))
+
     with pytest.raises(ModelError, match=r"lower training\.learning_rate"):
-        broken = TrainingSettings(steps=2, batch=2, validate_every=2)
-        segmenter = fresh(chips)
-        torch.nn.init.constant_(segmenter.network.segmentation_head[0].weight, float("nan"))
-        train(
-            segmenter,
-            chips,
-            broken,
-            folder=tmp_path,
-            device=torch.device("cpu"),
-            record=RECORD,
-            on_step=lambda _: None,
-        )
+        run(chips, tmp_path, segmenter=segmenter, steps=2, validate_every=2)
 
     assert not (tmp_path / "model.safetensors").exists()
 
