@@ -2,7 +2,13 @@
 
 from geoseg.chips.augment import flip_randomly, jitter_bands
 from geoseg.chips.chip import Batch, Chip, stack
-from geoseg.chips.sampling import BandStatistics, GridChips, RandomChips, band_statistics
+from geoseg.chips.sampling import (
+    BandStatistics,
+    GridChips,
+    RandomChips,
+    band_statistics,
+    class_shares,
+)
 from geoseg.chips.source import ChipSource
 from geoseg.chips.split import Split, split_scene, tiles_of
 
@@ -15,6 +21,7 @@ __all__ = [
     "RandomChips",
     "Split",
     "band_statistics",
+    "class_shares",
     "flip_randomly",
     "jitter_bands",
     "split_scene",

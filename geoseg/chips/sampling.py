@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from geoseg.chips.source import ChipSource
     from geoseg.config import ChipSettings
 
-__all__ = ["BandStatistics", "GridChips", "RandomChips", "band_statistics"]
+__all__ = ["BandStatistics", "GridChips", "RandomChips", "band_statistics", "class_shares"]
 
 _PLACES_SIDE = 2048  # cells a side of the class map from which places are drawn
 _LEAST_KNOWN = 0.05  # share of a chip that must be known to be worth a step
@@ -112,6 +112,15 @@ def band_statistics(chips: RandomChips) -> BandStatistics:
                 "that trains; leave it out or check the file."
             )
     return BandStatistics(tuple(map(float, mean)), tuple(map(float, std)))
+
+
+def class_shares(chips: RandomChips, classes: int) -> tuple[float, ...]:
+    """Share of each class id among the labelled pixels of the first chips."""
+    counts = np.zeros(classes, dtype=np.int64)
+    for index in range(_STATISTICS_CHIPS):
+        label = chips[index].label.numpy()
+        counts += np.bincount(label[label != IGNORE], minlength=classes)
+    return tuple(map(float, counts / counts.sum()))
 
 
 def _class_places(source: ChipSource, region: Window) -> list[NDArray[np.int64]]:

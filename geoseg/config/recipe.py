@@ -86,14 +86,14 @@ class SplitSettings(_Section):
     """The side that trains; the opposite one is held out."""
     train_share: Share = 0.625
     """Share of the scene that trains, 5/8 by default."""
-    validation_share: Share = 0.15
+    validation_share: Share = 0.1
     """Share of the training part kept for validation, at its edge far from the held-out part."""
 
 
 class ChipSettings(_Section):
     """How training samples are cut."""
 
-    size_px: int = Field(default=192, ge=32, le=2048, multiple_of=32)
+    size_px: int = Field(default=128, ge=32, le=2048, multiple_of=32)
     """Side of a chip."""
     balanced_share: Share = 0.5
     """Share of chips centred on a class drawn evenly; the others lie anywhere."""
@@ -113,7 +113,7 @@ class ModelSettings(_Section):
 class TrainingSettings(_Section):
     """The loop."""
 
-    steps: int = Field(default=500, ge=1)
+    steps: int = Field(default=400, ge=1)
     batch: int = Field(default=8, ge=2, le=4096)
     learning_rate: float = Field(default=1e-3, gt=0, lt=1)
     weight_decay: float = Field(default=1e-2, ge=0, lt=1)
@@ -122,8 +122,9 @@ class TrainingSettings(_Section):
     """Decay of the running mean of the weights that is kept as the model; 0 keeps the last ones."""
     flips: bool = False
     """Turn and mirror chips at random; off where one sun lights all scenes."""
-    jitter: float = Field(default=0.1, ge=0, le=1)
-    """Standard deviation of random gain and offset of each band, in its standard deviations."""
+    jitter: float = Field(default=0.0, ge=0, le=1)
+    """Standard deviation of a random gain and offset of each band, in its standard deviations; for
+    scenes of other light or calibration than the ones trained on."""
     validate_every: int = Field(default=100, ge=1)
     """Steps between two validations, each followed by a checkpoint to resume from."""
     patience: int = Field(default=5, ge=1)
@@ -139,8 +140,11 @@ class InferenceSettings(_Section):
     halo_px: int = Field(default=64, ge=0, le=1024)
     """Overlap of neighbouring tiles, to each side; blended."""
     batch: int = Field(default=1, ge=1, le=256)
-    flips: bool = True
-    """Average over the eight rotations and mirror images of a tile."""
+    flips: bool = False
+    """Average over the eight rotations and mirror images of a tile; for networks trained so."""
+    prevalence_reach_m: Metres = 3_000
+    """Distance over which the share of each class is estimated from the map itself, to correct a
+    network for a place with more or less ice than where it was trained; 0 leaves it as it is."""
 
     @model_validator(mode="after")
     def _halo_fits(self) -> InferenceSettings:
@@ -193,11 +197,9 @@ def load_recipe(path: Path, *, overlay: Path | None = None, changes: Sequence[st
     where = str(path)
     if overlay is not None:
         values, where = _merge(values, read_yaml(overlay)), str(overlay)
-    recipe = _validated(values, where)
     for change in changes:
-        values = _merge(values, _change(change))
-        recipe = _validated(values, f"--set {change}")
-    return recipe
+        values, where = _merge(values, _change(change)), "--set or an option"
+    return _validated(values, where)
 
 
 def recipe_hash(recipe: Recipe) -> str:

@@ -9,12 +9,15 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from geoseg.errors import ConfigError, DataError, nearest
 from geoseg.files import sha256_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    import requests
 
 __all__ = ["DataFile", "DataSet", "fetch", "find_data_set", "load_registry"]
 
@@ -26,9 +29,10 @@ CACHE = "GEOSEG_CACHE"
 class DataFile:
     """One file of a data set."""
 
-    path: str
+    path: str  # inside the folder of the set, with forward slashes
     bytes: int
     sha256: str
+    url: str = ""  # where it does not lie under the set's base_url
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,10 +43,26 @@ class DataSet:
     title: str
     licence: str
     source: str  # page to cite and to read
-    base_url: str  # followed by the path of a file
     citation: str
     mirror: str  # folder in a local mirror
     files: tuple[DataFile, ...]
+    base_url: str = ""  # followed by the path of a file
+    note: str = ""  # what a set without a URL is made from
+
+    def url_of(self, file: DataFile) -> str:
+        """Where a file is downloaded from.
+
+        Raises:
+            DataError: it lies in mirrors only.
+        """
+        if file.url:
+            return file.url
+        if not self.base_url:
+            raise DataError(
+                f"{self.name} cannot be downloaded. {self.note} "
+                f"Name by {MIRROR} a folder that holds it as {self.mirror}/."
+            )
+        return self.base_url + quote(file.path)
 
 
 @cache
@@ -71,8 +91,8 @@ def find_data_set(name: str) -> DataSet:
 def fetch(name: str, *, on_file: Callable[[str], None] | None = None) -> Path:
     """The folder with all files of a data set, each checked against its SHA-256.
 
-    A mirror named by GEOSEG_DATA_MIRROR is read in place; otherwise files are downloaded once into
-    the folder named by GEOSEG_CACHE, or the user's cache.
+    A mirror named by GEOSEG_DATA_MIRROR is read in place where it holds the set; otherwise files
+    are downloaded once into the folder named by GEOSEG_CACHE, or the user's cache.
 
     Args:
         name: of the registry.
@@ -83,14 +103,9 @@ def fetch(name: str, *, on_file: Callable[[str], None] | None = None) -> Path:
         DataError: a file is missing, cannot be downloaded, or has other bytes than expected.
     """
     data = find_data_set(name)
-    mirror = os.environ.get(MIRROR)
-    if mirror:
-        return _from_mirror(data, Path(mirror))
-    return _from_source(data, on_file or (lambda _: None))
-
-
-def _from_mirror(data: DataSet, mirror: Path) -> Path:
-    folder = mirror / data.mirror
+    folder = _mirrored(data)
+    if folder is None:
+        return _from_source(data, on_file or (lambda _: None))
     for file in data.files:
         path = folder / file.path
         if not path.is_file():
@@ -102,24 +117,56 @@ def _from_mirror(data: DataSet, mirror: Path) -> Path:
     return folder
 
 
+def _mirrored(data: DataSet) -> Path | None:
+    named = os.environ.get(MIRROR)
+    if not named:
+        return None
+    mirror = Path(named).expanduser()
+    # A mistyped mirror must not become a download that nobody asked for.
+    if not mirror.is_dir():
+        raise DataError(f"{MIRROR} names {mirror}, which is no folder; correct or unset it.")
+    folder = mirror / data.mirror
+    return folder if folder.is_dir() else None
+
+
 def _from_source(data: DataSet, on_file: Callable[[str], None]) -> Path:
     import pooch  # not needed where a mirror is
 
     pooch.get_logger().setLevel("ERROR")
-    folder = Path(os.environ.get(CACHE) or pooch.os_cache("geoseg")) / data.name
+    cached = Path(os.environ.get(CACHE) or pooch.os_cache("geoseg")).expanduser()
+    folder = cached / data.name
     for file in data.files:
-        url = data.base_url + file.path
+        url = data.url_of(file)
         if not (folder / file.path).exists():
             on_file(f"Fetching {url} ({file.bytes / 1e6:.1f} MB)")
-        try:
-            pooch.retrieve(url, known_hash=file.sha256, fname=file.path, path=folder)
-        except OSError as error:
-            raise DataError(
-                f"{url} cannot be fetched ({type(error).__name__}); get it on a machine with a "
-                f"network and name its folder by {MIRROR}."
-            ) from error
-        except ValueError as error:
-            raise DataError(
-                f"{url} has other bytes than the registry expects; it changed at its source."
-            ) from error
+        _download(url, file, folder, mirror=data.mirror)
     return folder
+
+
+def _download(url: str, file: DataFile, folder: Path, *, mirror: str) -> None:
+    import pooch
+    import requests
+
+    try:
+        pooch.retrieve(url, known_hash=file.sha256, fname=file.path, path=folder)
+    except requests.RequestException as error:
+        raise DataError(
+            f"{url} cannot be fetched ({_reason(error)}); try again, or get the set elsewhere and "
+            f"name by {MIRROR} a folder that holds it as {mirror}/."
+        ) from error
+    except OSError as error:
+        raise DataError(
+            f"{folder / file.path} cannot be written ({error.strerror or error}); name another "
+            f"folder by {CACHE}."
+        ) from error
+    except ValueError as error:
+        raise DataError(
+            f"{url} gave other bytes than the registry expects; try again, and if they stay other, "
+            "the file changed at its source."
+        ) from error
+
+
+def _reason(error: requests.RequestException) -> str:
+    if error.response is None:
+        return type(error).__name__
+    return f"HTTP {error.response.status_code}"

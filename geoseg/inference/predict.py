@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from rasterio.windows import Window
 
+from geoseg.grids import gsd_m
+from geoseg.inference.prevalence import prevalence_ratio, ratio_at
 from geoseg.inference.tiles import blend_weights, tile_rows
 from geoseg.inference.writer import open_maps
-from geoseg.labels import IGNORE
 from geoseg.scenes import open_scene
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from geoseg.scenes import Scene, SceneReader
 
 __all__ = ["predict_scene", "probabilities"]
+
+_SAMPLE_SIDE = 512  # pixels a side from which prevalence is estimated
 
 
 class OnTile(Protocol):
@@ -61,14 +64,25 @@ def predict_scene(
         OutputError: the maps cannot be written.
     """
     network = segmenter.to(device).eval()
+    spec = network.spec
     with (
-        open_scene(scene, segmenter.spec.bands) as reader,
-        open_maps(prediction, reader.grid, network.spec.scheme, tags) as maps,
+        open_scene(scene, spec.bands) as reader,
+        open_maps(prediction, reader.grid, spec.scheme, tags) as maps,
     ):
+        step_px = max(1, -(-max(reader.grid.shape) // _SAMPLE_SIDE))
+        sample = []
         for top, chance, valid in _finished_rows(network, reader, settings, device, on_tile):
-            mapped = chance.argmax(axis=0).astype(np.uint8)
-            mapped[~valid] = IGNORE
-            maps.write(top, mapped, chance)
+            maps.write_raw(top, chance, valid)
+            first = -(top - step_px // 2) % step_px
+            sample.append(
+                np.where(valid, chance, np.nan)[:, first::step_px, step_px // 2 :: step_px]
+            )
+        reach_px = settings.prevalence_reach_m / gsd_m(reader.grid) / step_px
+        ratio = np.ones((len(spec.prior), 1, 1), dtype=np.float32)
+        if reach_px > 0:
+            sampled = np.concatenate(sample, axis=1)
+            ratio = prevalence_ratio(sampled, spec.prior, reach_px=reach_px)
+        maps.finish(lambda rows, width: ratio_at(ratio, step_px=step_px, rows=rows, width=width))
     return prediction
 
 

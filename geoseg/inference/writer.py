@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import rasterio
@@ -15,6 +15,7 @@ from rasterio.windows import Window
 from geoseg.errors import OutputError
 from geoseg.files import writing
 from geoseg.grids import crs_of
+from geoseg.inference.prevalence import adapted
 from geoseg.labels import IGNORE
 
 if TYPE_CHECKING:
@@ -29,7 +30,15 @@ if TYPE_CHECKING:
 
 __all__ = ["PROBABILITY_STEPS", "MapWriter", "Prediction", "open_maps"]
 
+_STRIP_PX = 256
 PROBABILITY_STEPS = 250  # probability = stored / 250; 255 is left for no data
+
+
+class Ratio(Protocol):
+    """Says how much more common classes are than in training."""
+
+    def __call__(self, rows: range, width: int, /) -> NDArray[np.float32]:
+        """Ratios (K, h, W) of these rows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,22 +50,32 @@ class Prediction:
 
 
 class MapWriter:
-    """Takes strips of both maps from top to bottom."""
+    """Takes probabilities from top to bottom, then makes the maps of them."""
 
-    def __init__(self, classes: DatasetWriter, probability: DatasetWriter) -> None:
+    def __init__(
+        self, raw: DatasetWriter, classes: DatasetWriter, probability: DatasetWriter
+    ) -> None:
+        self._raw = raw
         self._classes = classes
         self._probability = probability
 
-    def write(self, top: int, classes: NDArray[np.uint8], chance: NDArray[np.float32]) -> None:
-        """Write class ids (h, W) and probabilities (K, h, W) of the strip that starts at row `top`.
+    def write_raw(self, top: int, chance: NDArray[np.float32], valid: NDArray[np.bool_]) -> None:
+        """Keep probabilities (K, h, W) and validity (h, W) of the strip that starts at `top`."""
+        window = Window(0, top, chance.shape[2], chance.shape[1])
+        self._raw.write(_stored(chance, valid), window=window)
 
-        Probabilities count where the class is not IGNORE.
-        """
-        window = Window(0, top, classes.shape[1], classes.shape[0])
-        stored = np.rint(chance * PROBABILITY_STEPS).astype(np.uint8)
-        stored[:, classes == IGNORE] = IGNORE
-        self._classes.write(classes, 1, window=window)
-        self._probability.write(stored, window=window)
+    def finish(self, ratio: Ratio) -> None:
+        """Write both maps, with classes `ratio` times as common as the network takes them to be."""
+        width = self._raw.width
+        for top in range(0, self._raw.height, _STRIP_PX):
+            rows = range(top, min(top + _STRIP_PX, self._raw.height))
+            window = Window(0, top, width, len(rows))
+            stored = self._raw.read(window=window)
+            valid = stored[0] != IGNORE
+            chance = adapted(stored.astype(np.float32), ratio(rows, width))
+            classes = np.where(valid, chance.argmax(axis=0), IGNORE).astype(np.uint8)
+            self._classes.write(classes, 1, window=window)
+            self._probability.write(_stored(chance, valid), window=window)
 
 
 @contextmanager
@@ -76,13 +95,15 @@ def open_maps(
     """
     with writing(prediction.classes) as classes, writing(prediction.probability) as probability:
         strips = [path.with_suffix(".strips.tif") for path in (classes, probability)]
+        bands = len(scheme.classes)
         try:
             with (
+                _create(probability.with_suffix(".raw.tif"), bands, grid) as raw,
                 _create(strips[0], 1, grid) as class_map,
-                _create(strips[1], len(scheme.classes), grid) as chance_map,
+                _create(strips[1], bands, grid) as chance_map,
             ):
                 _describe(class_map, chance_map, scheme, tags)
-                yield MapWriter(class_map, chance_map)
+                yield MapWriter(raw, class_map, chance_map)
             _to_cog(strips[0], classes, overviews="mode")
             _to_cog(strips[1], probability, overviews="average")
         except RasterioError as error:
@@ -92,10 +113,14 @@ def open_maps(
             ) from error
 
 
+def _stored(chance: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    return np.where(valid, np.rint(chance * PROBABILITY_STEPS), IGNORE).astype(np.uint8)
+
+
 def _create(path: Path, bands: int, grid: GeoBox) -> DatasetWriter:
     return rasterio.open(
         path,
-        "w",
+        "w+",
         driver="GTiff",
         dtype="uint8",
         count=bands,

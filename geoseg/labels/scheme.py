@@ -15,8 +15,8 @@ __all__ = ["GLACIER", "GLACIER_SURFACE", "IGNORE", "ClassScheme", "MapClass"]
 
 IGNORE = 255  # in a class raster: no data, or not to be learned from or scored
 
-_NAME = re.compile(r"^[a-z][a-z0-9_]{0,62}$")
-_COLOUR = re.compile(r"^#[0-9a-f]{6}$")
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
+_COLOUR = re.compile(r"#[0-9a-f]{6}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,11 +31,11 @@ class MapClass:
     def __post_init__(self) -> None:
         if not 0 <= self.id < IGNORE:
             raise LabelError(f"Class {self.name!r} has id = {self.id}; use 0 to {IGNORE - 1}.")
-        if not _NAME.match(self.name):
+        if not _NAME.fullmatch(self.name):
             raise LabelError(
                 f"{self.name!r} is no class name; use lower case letters, digits and _."
             )
-        if not _COLOUR.match(self.colour):
+        if not _COLOUR.fullmatch(self.colour):
             raise LabelError(
                 f"Class {self.name!r} has colour = {self.colour!r}; write it as '#1f78b4'."
             )

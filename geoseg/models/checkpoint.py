@@ -96,4 +96,5 @@ def _spec(fields: Mapping[str, Any]) -> ModelSpec:
         scheme=ClassScheme(classes),
         mean=tuple(fields["mean"]),
         std=tuple(fields["std"]),
+        prior=tuple(fields["prior"]),
     )

@@ -37,6 +37,7 @@ class ModelSpec:
     scheme: ClassScheme
     mean: tuple[float, ...]  # of each band over the training pixels, in the unit of the scene
     std: tuple[float, ...]
+    prior: tuple[float, ...]  # share of each class among the training pixels
 
 
 class Segmenter(nn.Module):

@@ -34,8 +34,8 @@ class Band:
                 )
         if (self.centre_um is None) != (self.fwhm_um is None):
             raise SensorError(
-                f"Band {self.name!r} has centre_um = {self.centre_um} and fwhm_um = {self.fwhm_um}; "
-                "give both or neither."
+                f"Band {self.name!r} has centre_um = {self.centre_um} and fwhm_um = "
+                f"{self.fwhm_um}; give both or neither."
             )
         if (self.frequency_ghz is None) != (self.polarisation is None):
             raise SensorError(

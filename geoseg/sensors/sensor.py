@@ -48,7 +48,7 @@ class Sensor:
             )
         if self.last_year is not None and self.last_year < self.first_year:
             raise SensorError(
-                f"Sensor {self.id!r} ends in {self.last_year}, before its start in {self.first_year}."
+                f"Sensor {self.id!r} ends in {self.last_year} but starts in {self.first_year}."
             )
 
     def band(self, name: str) -> Band:

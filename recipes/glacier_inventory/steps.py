@@ -21,7 +21,14 @@ import geopandas as gpd
 import torch
 
 from geoseg import __version__
-from geoseg.chips import ChipSource, GridChips, RandomChips, band_statistics, split_scene
+from geoseg.chips import (
+    ChipSource,
+    GridChips,
+    RandomChips,
+    band_statistics,
+    class_shares,
+    split_scene,
+)
 from geoseg.config import recipe_hash
 from geoseg.data import find_source
 from geoseg.errors import ConfigError
@@ -138,6 +145,7 @@ def train(run: Run) -> TrainingResult:
             scheme=source.scheme,
             mean=statistics.mean,
             std=statistics.std,
+            prior=class_shares(random, len(source.scheme.classes)),
         ),
         pretrained=recipe.model.pretrained,
     )

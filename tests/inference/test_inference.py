@@ -27,6 +27,7 @@ def segmenter():
         scheme=GLACIER,
         mean=(100.0, 100.0),
         std=(50.0, 50.0),
+        prior=(0.5, 0.5),
     )
     return build_segmenter(spec).eval()
 
@@ -53,7 +54,7 @@ def map_scene(segmenter, scene, folder, **settings):
     return predict_scene(
         segmenter,
         scene,
-        InferenceSettings(**{"tile_px": 64, "halo_px": 16, "flips": False, **settings}),
+        InferenceSettings(**{"tile_px": 64, "halo_px": 16, "prevalence_reach_m": 0, **settings}),
         prediction=prediction_in(folder),
         device=CPU,
         tags={"recipe_hash": "abc"},

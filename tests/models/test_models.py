@@ -26,6 +26,7 @@ def spec_of(architecture="unet", encoder="resnet18", scheme=GLACIER):
         scheme=scheme,
         mean=(100.0, 80.0),
         std=(50.0, 40.0),
+        prior=(0.5, 0.5),
     )
 
 

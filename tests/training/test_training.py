@@ -44,6 +44,7 @@ def fresh(chips):
             scheme=GLACIER,
             mean=mean,
             std=std,
+            prior=(0.5, 0.5),
         )
     )
 

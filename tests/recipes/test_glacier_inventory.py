@@ -1,0 +1,133 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import pytest
+import rasterio
+from conftest import HEIGHT, WIDTH, true_outlines, write_raster
+
+GEOSEG = str(Path(sys.executable).with_name("geoseg"))
+QUICK = [
+    *("--set", "training.steps=30", "--set", "training.batch=4", "--set", "chips.size_px=32"),
+    *("--set", "training.validate_every=15", "--set", "inference.tile_px=64"),
+    *("--set", "inference.halo_px=16", "--set", "outlines.min_area_m2=20000"),
+    *("--set", "inference.prevalence_reach_m=0", "--device", "cpu"),
+]
+
+
+def geoseg(*arguments, **environment):
+    return subprocess.run(
+        [GEOSEG, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+    )
+
+
+def own_files(example):
+    return [
+        *("--scene", example.raster, "--sensor", "landsat-7", "--date", "2000-10-30"),
+        *("--bands", "red,nir08", "--labels", example.outlines, "--class-of", "glacier"),
+    ]
+
+
+@pytest.mark.slow
+def test_a_run_on_ones_own_files_ends_in_a_styled_inventory_and_scores(example, tmp_path):
+    out = tmp_path / "out"
+
+    done = geoseg("glacier-inventory", "run", *own_files(example), *QUICK, "--out", out, "--json")
+
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(done.stdout)
+    assert figures["scores"]["glacier"]["iou"] > 0.6
+    outlines = gpd.read_file(out / "inventory.gpkg", layer="outlines")
+    assert len(outlines) == figures["outlines"] > 0
+    assert set(outlines.class_name) == {"glacier"}
+    with rasterio.open(out / "map" / "classes.tif") as raster:
+        assert raster.shape == (HEIGHT, WIDTH)
+        assert raster.tags()["recipe_hash"] == figures["recipe_hash"]
+    assert (out / "map.png").stat().st_size > 10_000
+    assert json.loads((out / "recipe.json").read_text())["training"]["steps"] == 30
+    assert not list(out.rglob(".*"))  # nothing temporary is left
+
+    again = geoseg(
+        "glacier-inventory", "evaluate", *own_files(example), *QUICK, "--out", out, "--json"
+    )
+    assert json.loads(again.stdout)["scores"] == figures["scores"]
+
+
+@pytest.mark.slow
+def test_each_bad_input_is_one_sentence_and_leaves_nothing(example, tmp_path):
+    def fails(code, words, *arguments):
+        out = tmp_path / "bad"
+        done = geoseg("glacier-inventory", "run", *arguments, *QUICK, "--out", out)
+        assert done.returncode == code, done.stderr
+        assert words in done.stderr
+        assert "Traceback" not in done.stderr
+        assert not list(out.rglob("*.tif")) + list(out.rglob("*.gpkg"))
+
+    mine = own_files(example)
+    fails(2, "no sensor named 'landsat7'. Did you mean 'landsat-7'?", *mine, "--sensor", "landsat7")
+    fails(2, "no landsat-7 band named 'nir'. Did you mean 'nir08'?", *mine, "--bands", "red,nir")
+    fails(2, "has 2 bands, scene.bands names 3", *mine, "--bands", "red,nir08,blue")
+    fails(2, "unknown key 'trainig'. Did you mean 'training'?", *mine, "--set", "trainig.steps=1")
+    fails(2, "no labelled data set named 'everst'. Did you mean 'everest'?", "--data", "everst")
+    elsewhere = tmp_path / "elsewhere.gpkg"
+    true_outlines().to_crs("EPSG:3413").translate(1e6).to_file(elsewhere)
+    fails(1, "The labels do not overlap the scene.", *mine, "--labels", elsewhere)
+    empty = tmp_path / "empty.gpkg"
+    true_outlines().iloc[:0].to_file(empty, geometry_type="Polygon")
+    fails(1, "holds no polygon", *mine, "--labels", empty)
+    blank = write_raster(
+        tmp_path / "blank.tif", np.full((2, HEIGHT, WIDTH), np.nan, dtype=np.float32)
+    )
+    fails(1, "hardly a valid, labelled pixel", *mine, "--scene", blank)
+    truncated = tmp_path / "truncated.tif"
+    truncated.write_bytes(example.raster.read_bytes()[:20_000])
+    fails(1, "truncated or damaged", *mine, "--scene", truncated)
+
+
+def test_predict_without_a_model_says_what_to_do(example, tmp_path):
+    done = geoseg("glacier-inventory", "predict", *own_files(example), "--out", tmp_path)
+
+    assert done.returncode == 1
+    assert "model.safetensors does not exist; train a model" in done.stderr
+
+
+def test_help_does_not_load_what_is_heavy():
+    code = (
+        "import sys, geoseg.cli as c; sys.argv = ['geoseg', '--help'];\n"
+        "try: c.main()\n"
+        "except SystemExit: pass\n"
+        "print([m for m in ('torch', 'rasterio', 'geopandas', 'numpy') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert "glacier-inventory" in done.stdout
+
+
+def test_the_doctor_names_both_halves_of_the_pair():
+    findings = json.loads(geoseg("doctor", "--json").stdout)
+
+    assert "torchvision" in findings["torch"]
+    assert findings["device"]
+
+
+def test_sensors_and_data_are_listed_and_an_error_has_its_exit_code():
+    sensors = json.loads(geoseg("sensors", "list", "--json").stdout)["sensors"]
+    data = json.loads(geoseg("data", "list", "--json").stdout)["data"]
+    shown = json.loads(geoseg("sensors", "show", "sentinel-1", "--json").stdout)
+    wrong = geoseg("sensors", "show", "sentinel")
+
+    assert "hexagon-kh9-mapping" in sensors
+    assert "everest" in {row["name"] for row in data}
+    assert shown["bands"][0]["polarisation"] == "VV"
+    assert wrong.returncode == 2
+    assert wrong.stderr.startswith("Error: no sensor named 'sentinel'.")
+    assert geoseg("--debug", "sensors", "show", "x").stderr.startswith("Traceback")
+    assert geoseg("--version").stdout.startswith("geoseg ")
