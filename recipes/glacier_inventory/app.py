@@ -60,9 +60,8 @@ def _open_run(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")] = "auto",
 ) -> Run:
     """The run that the options name."""
-    from geoseg_recipes.glacier_inventory.steps import Run
-
     from geoseg.config import load_recipe
+    from geoseg_recipes.glacier_inventory.steps import Run
 
     image = {"path": scene, "sensor": sensor, "date": date}
     image["bands"] = None if bands is None else f"[{bands}]"

@@ -12,8 +12,8 @@ from conftest import HEIGHT, WIDTH, true_outlines, write_raster
 
 GEOSEG = str(Path(sys.executable).with_name("geoseg"))
 QUICK = [
-    *("--set", "training.steps=30", "--set", "training.batch=4", "--set", "chips.size_px=32"),
-    *("--set", "training.validate_every=15", "--set", "inference.tile_px=64"),
+    *("--set", "training.steps=40", "--set", "training.averaging=0.7", "--set", "chips.size_px=32"),
+    *("--set", "training.validate_every=20", "--set", "inference.tile_px=64"),
     *("--set", "inference.halo_px=16", "--set", "outlines.min_area_m2=20000"),
     *("--set", "inference.prevalence_reach_m=0", "--device", "cpu"),
 ]
@@ -51,7 +51,7 @@ def test_a_run_on_ones_own_files_ends_in_a_styled_inventory_and_scores(example, 
         assert raster.shape == (HEIGHT, WIDTH)
         assert raster.tags()["recipe_hash"] == figures["recipe_hash"]
     assert (out / "map.png").stat().st_size > 10_000
-    assert json.loads((out / "recipe.json").read_text())["training"]["steps"] == 30
+    assert json.loads((out / "recipe.json").read_text())["training"]["steps"] == 40
     assert not list(out.rglob(".*"))  # nothing temporary is left
 
     again = geoseg(
