@@ -193,13 +193,16 @@ def load_recipe(path: Path, *, overlay: Path | None = None, changes: Sequence[st
     Raises:
         ConfigError: an unknown key (the nearest one is named) or a value out of range.
     """
-    values = read_yaml(path)
-    where = str(path)
+    values, where = read_yaml(path), str(path)
+    over: dict[str, Any] = {}
     if overlay is not None:
-        values, where = _merge(values, read_yaml(overlay)), str(overlay)
+        over, where = read_yaml(overlay), str(overlay)
     for change in changes:
-        values, where = _merge(values, _change(change)), "--set or an option"
-    return _validated(values, where)
+        over, where = _merge(over, _change(change)), "--set or an option"
+    if "scene" in over and "data" not in over:
+        # An image of one's own takes the place of the data set of the defaults.
+        values.pop("data", None)
+    return _validated(_merge(values, over), where)
 
 
 def recipe_hash(recipe: Recipe) -> str:

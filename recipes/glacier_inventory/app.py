@@ -16,6 +16,8 @@ import typer
 from geoseg.terminal import Outcome, Table, note, show
 
 if TYPE_CHECKING:
+    import geopandas as gpd
+
     from geoseg_recipes.glacier_inventory.steps import Run
 
 __all__ = ["app"]
@@ -66,7 +68,7 @@ def _open_run(
     image = {"path": scene, "sensor": sensor, "date": date}
     image["bands"] = None if bands is None else f"[{bands}]"
     options = {
-        "data": "null" if scene is not None else data,
+        "data": data,
         **{f"scene.{key}": value for key, value in image.items()},
         "labels.path": labels,
         "labels.class_of": class_of,
@@ -109,9 +111,10 @@ def run(run: Run) -> Outcome:
     steps.write_recipe(run)
     trained = _train(run)
     steps.predict(run)
-    outlined = _vectorize(run)
+    outlines = steps.vectorize(run)
+    outlined = _describe(run, outlines)
     scored = _evaluate(run)
-    picture = steps.draw(run)
+    picture = steps.draw(run, outlines)
     note(f"The inventory lies in {run.inventory}, a picture of it in {picture}")
     figures = {**trained.figures, **outlined.figures, **scored.figures}
     return Outcome(
@@ -150,7 +153,9 @@ def vectorize(run: Run) -> Outcome:
 
     Example: geoseg glacier-inventory vectorize --data everest --out out/everest
     """
-    return _vectorize(run)
+    from geoseg_recipes.glacier_inventory import steps
+
+    return _describe(run, steps.vectorize(run))
 
 
 @app.command()
@@ -178,10 +183,7 @@ def _train(run: Run) -> Outcome:
     )
 
 
-def _vectorize(run: Run) -> Outcome:
-    from geoseg_recipes.glacier_inventory import steps
-
-    outlines = steps.vectorize(run)
+def _describe(run: Run, outlines: gpd.GeoDataFrame) -> Outcome:
     area = outlines.groupby("class_name")["area_km2"].agg(["size", "sum"])
     rows = [(str(name), str(int(n)), f"{km2:.2f}") for name, n, km2 in area.itertuples()]
     figures = {

@@ -17,7 +17,6 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import geopandas as gpd
 import torch
 
 from geoseg import __version__
@@ -48,6 +47,7 @@ from geoseg.vectorize import outline_scene
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import geopandas as gpd
     from odc.geo.geobox import GeoBox
 
     from geoseg.chips import Split
@@ -219,12 +219,12 @@ def evaluate(run: Run) -> Scores:
     return scores
 
 
-def draw(run: Run) -> Path:
+def draw(run: Run, outlines: gpd.GeoDataFrame) -> Path:
     """Draw the scene with its outlines as a picture."""
     picture = run.out / "map.png"
     draw_map(
         run.source.scene,
-        gpd.read_file(run.inventory, layer="outlines"),
+        outlines,
         run.checkpoint().segmenter.spec.scheme,
         path=picture,
         held_out=run.split.test,

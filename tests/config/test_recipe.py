@@ -18,6 +18,15 @@ def test_single_keys_lie_over_a_file_that_lies_over_the_defaults(tmp_path):
     assert (recipe.training.steps, recipe.training.batch) == (9, 4)
 
 
+def test_a_scene_of_ones_own_takes_the_place_of_the_default_data_set(tmp_path):
+    overlay = tmp_path / "mine.yaml"
+    overlay.write_text("scene: {path: a.tif}\n")
+
+    assert load_recipe(DEFAULTS).data == "simulated"
+    assert load_recipe(DEFAULTS, overlay=overlay).data is None
+    assert load_recipe(DEFAULTS, changes=["scene.path=a.tif", "data=everest"]).data == "everest"
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
