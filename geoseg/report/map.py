@@ -28,7 +28,13 @@ __all__ = ["draw_map"]
 _WIDTH_PX = 1200
 _STRETCH = (1, 99)  # percentiles
 # False colour sets ice and snow apart from rock; the first row that a scene has is used.
-_COMPOSITES = (("swir16", "nir08", "green"), ("nir08", "red", "green"), ("red", "green", "blue"))
+_COMPOSITES = (
+    ("swir16", "nir08", "green"),
+    ("swir16", "nir", "green"),
+    ("nir08", "red", "green"),
+    ("nir", "red", "green"),
+    ("red", "green", "blue"),
+)
 
 
 def draw_map(
@@ -66,7 +72,7 @@ def draw_map(
         _frame(
             axes, grid.affine * (held_out.col_off, held_out.row_off), held_out, grid.resolution.x
         )
-    axes.set(xlim=(left, right), ylim=(bottom, top), xticks=[], yticks=[])
+    axes.set(xlim=(left, right), ylim=(bottom, top), xticks=[], yticks=[], xlabel="", ylabel="")
     axes.set_title(f"{scene.id}, {scene.sensor_id}, {scene.start:%Y-%m-%d}", loc="left")
     patches = [Patch(facecolor=c.colour, label=c.name.replace("_", " ")) for c in scheme.foreground]
     axes.legend(handles=patches, loc="lower left", framealpha=0.9)
