@@ -8,6 +8,8 @@ from geoseg.errors import SensorError
 
 __all__ = ["Band"]
 
+_OPTICAL_UM = (0.3, 15.0)  # from the ultraviolet to the end of the thermal window
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Band:
@@ -22,6 +24,7 @@ class Band:
     gsd_m: float  # ground sampling distance at nadir
     centre_um: float | None = None  # 0.56 for Sentinel-2 B3
     fwhm_um: float | None = None
+    mtf_nyquist: float | None = None  # 0.276 for Sentinel-2 B3; None where none is published
     frequency_ghz: float | None = None  # 5.405 for Sentinel-1
     polarisation: str | None = None  # VV, VH, HH or HV: sent, then received
 
@@ -32,13 +35,39 @@ class Band:
                 raise SensorError(
                     f"Band {self.name!r} has {field} = {number}; give a positive number."
                 )
-        if (self.centre_um is None) != (self.fwhm_um is None):
+        self._refuse_half_a_pair("centre_um", "fwhm_um")
+        self._refuse_half_a_pair("frequency_ghz", "polarisation")
+        self._refuse_impossible_optics()
+
+    def _refuse_half_a_pair(self, first: str, second: str) -> None:
+        one, other = getattr(self, first), getattr(self, second)
+        if (one is None) != (other is None):
             raise SensorError(
-                f"Band {self.name!r} has centre_um = {self.centre_um} and fwhm_um = "
-                f"{self.fwhm_um}; give both or neither."
+                f"Band {self.name!r} has {first} = {one} and {second} = {other}; "
+                "give both or neither."
             )
-        if (self.frequency_ghz is None) != (self.polarisation is None):
+
+    def _refuse_impossible_optics(self) -> None:
+        if self.mtf_nyquist is not None and not 0 < self.mtf_nyquist <= 1:
             raise SensorError(
-                f"Band {self.name!r} has frequency_ghz = {self.frequency_ghz} and polarisation = "
-                f"{self.polarisation}; give both or neither."
+                f"Band {self.name!r} has mtf_nyquist = {self.mtf_nyquist}; "
+                "give a share above 0 and up to 1, or leave it out."
+            )
+        if self.centre_um is None or self.fwhm_um is None:
+            return
+        if self.frequency_ghz is not None:
+            raise SensorError(
+                f"Band {self.name!r} has centre_um = {self.centre_um} and frequency_ghz = "
+                f"{self.frequency_ghz}; give the one it measures."
+            )
+        low, high = _OPTICAL_UM
+        if not low <= self.centre_um <= high:
+            raise SensorError(
+                f"Band {self.name!r} has centre_um = {self.centre_um}; "
+                f"give micrometres, between {low:g} and {high:g}."
+            )
+        if self.fwhm_um >= self.centre_um:
+            raise SensorError(
+                f"Band {self.name!r} has fwhm_um = {self.fwhm_um} and centre_um = "
+                f"{self.centre_um}; give a width below the centre."
             )

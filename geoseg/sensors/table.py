@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from dataclasses import MISSING, fields
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
@@ -15,14 +16,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-__all__ = ["find_sensor", "load_sensors"]
+__all__ = ["find_sensor", "load_sensors", "parse_sensors"]
 
 
 @cache
 def load_sensors() -> Mapping[str, Sensor]:
     """Every known sensor by its id, in the order of sensors.toml."""
     text = files("geoseg.sensors").joinpath("sensors.toml").read_text(encoding="utf-8")
-    return {row["id"]: _sensor(row) for row in tomllib.loads(text)["sensor"]}
+    return parse_sensors(text)
 
 
 def find_sensor(sensor_id: str) -> Sensor:
@@ -37,17 +38,50 @@ def find_sensor(sensor_id: str) -> Sensor:
     return sensors[sensor_id]
 
 
-def _sensor(row: dict[str, Any]) -> Sensor:
-    bands = tuple(Band(**band) for band in row["band"])
-    return Sensor(
-        id=row["id"],
-        platform=row["platform"],
-        instrument=row["instrument"],
-        kind=SensorKind(row["kind"]),
-        bands=bands,
-        first_year=row["first_year"],
-        last_year=row.get("last_year"),
-        bits=row["bits"],
-        mtf_nyquist=row.get("mtf_nyquist"),
-        source=row["source"],
-    )
+def parse_sensors(text: str) -> dict[str, Sensor]:
+    """The sensors of a table in TOML by their id; one [[sensor]] is a row.
+
+    Raises:
+        SensorError: a key unknown or missing, a kind unknown, an id given twice, or a figure that
+            is impossible; the message names the row.
+    """
+    sensors: dict[str, Sensor] = {}
+    for number, row in enumerate(tomllib.loads(text).get("sensor", []), start=1):
+        sensor = _sensor(row, f"Sensor {row['id']!r}" if "id" in row else f"Sensor number {number}")
+        if sensor.id in sensors:
+            raise SensorError(f"Sensor {sensor.id!r} is in the table twice; rename one.")
+        sensors[sensor.id] = sensor
+    return sensors
+
+
+def _sensor(row: dict[str, Any], where: str) -> Sensor:
+    # In the table a row of `bands` is a `band`, as a row of sensors is a [[sensor]].
+    _check_keys(row, {"band" if k == "bands" else k: v for k, v in _keys(Sensor).items()}, where)
+    kinds = [kind.value for kind in SensorKind]
+    if row["kind"] not in kinds:
+        raise SensorError(f"{where} has kind = {row['kind']!r}. {nearest(str(row['kind']), kinds)}")
+    bands = tuple(_band(band, where) for band in row["band"])
+    figures = {key: value for key, value in row.items() if key not in {"band", "kind"}}
+    return Sensor(kind=SensorKind(row["kind"]), bands=bands, **figures)
+
+
+def _band(row: dict[str, Any], where: str) -> Band:
+    _check_keys(row, _keys(Band), f"{where}, band {row.get('name', '')!r},")
+    try:
+        return Band(**row)
+    except SensorError as error:
+        raise SensorError(f"{where}: {error}") from error
+
+
+def _keys(noun: type[Band] | type[Sensor]) -> dict[str, bool]:
+    """The keys of a row, and whether each is needed."""
+    return {field.name: field.default is MISSING for field in fields(noun)}
+
+
+def _check_keys(row: dict[str, Any], keys: dict[str, bool], where: str) -> None:
+    for key in row:
+        if key not in keys:
+            raise SensorError(f"{where} has the unknown key {key!r}. {nearest(key, keys)}")
+    for key, needed in keys.items():
+        if needed and key not in row:
+            raise SensorError(f"{where} has no {key!r}; give it.")

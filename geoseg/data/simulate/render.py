@@ -42,13 +42,7 @@ def reflectance(
     landscape: Landscape, ground: Surface, sensor: Sensor, band: Band, sun: Sun
 ) -> NDArray[np.float32]:
     """Apparent reflectance (h, w) in a band on the sensor's grid: shaded, shadowed, blurred."""
-    assert band.centre_um is not None
-    albedo = np.zeros(landscape.grid.shape, dtype=np.float32)
-    for kind, share in _mixture(landscape, ground):
-        albedo += share * reflectance_of(kind, band.centre_um)
-    # Rock and debris are rough, snow and water are not.
-    albedo *= 1 + 0.10 * landscape.texture * (1 - ground.snow) * (ground.classes != LAKE)
-    seen = np.maximum(albedo, 0) * _light(landscape, sun)
+    seen = _seen(landscape, ground, band, sun)
     return area_average(_blur(seen, band.gsd_m, sensor.mtf_nyquist), band.gsd_m)
 
 
@@ -61,12 +55,7 @@ def film(
     stripes of a scanner.
     """
     band = sensor.bands[0]
-    assert band.centre_um is not None
-    albedo = np.zeros(landscape.grid.shape, dtype=np.float32)
-    for kind, share in _mixture(landscape, ground):
-        albedo += share * reflectance_of(kind, band.centre_um)
-    albedo *= 1 + 0.10 * landscape.texture * (1 - ground.snow) * (ground.classes != LAKE)
-    exposure = _blur(np.maximum(albedo, 0) * _light(landscape, sun), band.gsd_m, None)
+    exposure = _blur(_seen(landscape, ground, band, sun), band.gsd_m, None)
     radius = np.hypot(*np.meshgrid(*[np.linspace(-1, 1, n) for n in exposure.shape[::-1]]))
     reached = np.maximum(exposure * (1 - 0.12 * radius**2), 1e-3)
     tone = 1 / (1 + np.exp(-5.2 * (np.log10(reached) + 0.62)))
@@ -97,6 +86,17 @@ def area_average(fine: NDArray[np.float32], gsd_m: float) -> NDArray[np.float32]
     height, width = (n // block for n in fine.shape)
     blocks = fine[: height * block, : width * block].reshape(height, block, width, block)
     return np.asarray(blocks.mean(axis=(1, 3)), dtype=np.float32)
+
+
+def _seen(landscape: Landscape, ground: Surface, band: Band, sun: Sun) -> NDArray[np.float32]:
+    """Apparent reflectance (H, W) at the centre of a band, on the fine grid."""
+    assert band.centre_um is not None
+    albedo = np.zeros(landscape.grid.shape, dtype=np.float32)
+    for kind, share in _mixture(landscape, ground):
+        albedo += share * reflectance_of(kind, band.centre_um)
+    # Rock and debris are rough, snow and water are not.
+    albedo *= 1 + 0.10 * landscape.texture * (1 - ground.snow) * (ground.classes != LAKE)
+    return np.maximum(albedo, 0) * _light(landscape, sun)
 
 
 def _blur(fine: NDArray[np.float32], gsd_m: float, mtf: float | None) -> NDArray[np.float32]:
