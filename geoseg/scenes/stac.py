@@ -24,6 +24,11 @@ __all__ = ["footprint", "read_scene", "write_scene"]
 
 _SENSOR = "geoseg:sensor"
 _INDEX = "geoseg:band_index"  # of the first band of the asset, counted from 1
+# Radar and terrain bands, and some of ASTER, have no common name in the eo extension.
+_STAC_NAMES = frozenset(
+    "pan coastal blue green green05 yellow red rededge071 rededge075 rededge rededge078 nir nir08 "
+    "nir09 cirrus swir16 swir22 lwir lwir11 lwir12".split()
+)
 _FOOTPRINT_STEP = 32  # points a side: a straight side in UTM is bent in degrees
 
 
@@ -110,8 +115,9 @@ def _assets(scene: Scene, folder: Path) -> dict[str, pystac.Asset]:
     sensor = find_sensor(scene.sensor_id)
     assets = {}
     for name, asset in scene.bands.items():
+        band = {"name": sensor.band(name).name, "eo:common_name": name}
         fields: dict[str, Any] = {
-            "bands": [{"name": sensor.band(name).name, "eo:common_name": name}],
+            "bands": [band if name in _STAC_NAMES else {"name": name}],
             _INDEX: asset.index,
         }
         if asset.nodata is not None:

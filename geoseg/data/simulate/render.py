@@ -43,7 +43,7 @@ def reflectance(
 ) -> NDArray[np.float32]:
     """Apparent reflectance (h, w) in a band on the sensor's grid: shaded, shadowed, blurred."""
     seen = _seen(landscape, ground, band, sun)
-    return area_average(_blur(seen, band.gsd_m, sensor.mtf_nyquist), band.gsd_m)
+    return area_average(_blur(seen, band.gsd_m, band.mtf_nyquist or sensor.mtf_nyquist), band.gsd_m)
 
 
 def film(
