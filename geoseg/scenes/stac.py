@@ -26,8 +26,9 @@ _SENSOR = "geoseg:sensor"
 _INDEX = "geoseg:band_index"  # of the first band of the asset, counted from 1
 # Radar and terrain bands, and some of ASTER, have no common name in the eo extension.
 _STAC_NAMES = frozenset(
-    "pan coastal blue green green05 yellow red rededge071 rededge075 rededge rededge078 nir nir08 "
-    "nir09 cirrus swir16 swir22 lwir lwir11 lwir12".split()
+    {"pan", "coastal", "blue", "green", "green05", "yellow", "red", "nir", "nir08", "nir09"}
+    | {"rededge", "rededge071", "rededge075", "rededge078", "cirrus", "swir16", "swir22"}
+    | {"lwir", "lwir11", "lwir12"}
 )
 _FOOTPRINT_STEP = 32  # points a side: a straight side in UTM is bent in degrees
 
