@@ -167,7 +167,7 @@ class OutlineSettings(_Section):
 class Recipe(_Section):
     """A whole run. Give `data`, or `scene` and `labels`."""
 
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**31)
     data: str | None = None
     """A data set of `geoseg data list`, or `simulated`."""
     scene: SceneSettings | None = None

@@ -39,7 +39,8 @@ def parse_yaml(text: str, *, where: str) -> dict[str, Any]:
     """The mapping in a YAML text; `where` names it in errors."""
     try:
         value = yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        # A date of month 13 is a ValueError.
         raise ConfigError(f"{where} is not valid YAML: {_short(error)}.") from error
     if not isinstance(value, dict):
         raise ConfigError(f"{where} holds no mapping; write lines of the form `key: value`.")
@@ -70,7 +71,7 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _short(error: yaml.YAMLError) -> str:
+def _short(error: Exception) -> str:
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
         return f"{error.problem} in line {error.problem_mark.line + 1}"
     return str(error).splitlines()[0]

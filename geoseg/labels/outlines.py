@@ -51,7 +51,10 @@ def read_outlines(
             f"{where} has no coordinate reference system; set it with `ogr2ogr -a_srs EPSG:...`."
         )
     names = _class_names(polygons, scheme, class_of=class_of, where=where)
-    geometry = shapely.make_valid(polygons.geometry.to_numpy())
+    # By structure, so that what is mended stays an area: a spike is cut off, not kept as a line.
+    geometry = shapely.make_valid(
+        polygons.geometry.to_numpy(), method="structure", keep_collapsed=False
+    )
     return gpd.GeoDataFrame({"class_name": names}, geometry=geometry, crs=polygons.crs)
 
 

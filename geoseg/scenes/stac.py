@@ -24,6 +24,8 @@ __all__ = ["footprint", "read_scene", "write_scene"]
 
 _SENSOR = "geoseg:sensor"
 _INDEX = "geoseg:band_index"  # of the first band of the asset, counted from 1
+# What pystac raises on a file that is JSON, or nearly, but no item.
+_BROKEN = (ValueError, KeyError, TypeError, AttributeError, OSError)
 # Radar and terrain bands, and some of ASTER, have no common name in the eo extension.
 _STAC_NAMES = frozenset(
     {"pan", "coastal", "blue", "green", "green05", "yellow", "red", "nir", "nir08", "nir09"}
@@ -75,13 +77,31 @@ def read_scene(path: Path) -> Scene:
     """
     try:
         item = pystac.Item.from_dict(json.loads(path.read_text(encoding="utf-8")))
+        start, end = _interval(item)
+        bands, mask = _places(item, path)
     except FileNotFoundError:
         raise SceneError(f"{path} does not exist; give a STAC item or a GeoTIFF.") from None
-    except (ValueError, KeyError, TypeError, pystac.STACError) as error:
-        raise SceneError(f"{path} is not a STAC item ({error}).") from error
+    except SceneError:
+        raise
+    except (*_BROKEN, pystac.STACError, pystac.STACTypeError) as error:
+        raise SceneError(
+            f"{path} is not a STAC item that can be read ({type(error).__name__}: {error}); "
+            "compare it with one of `geoseg data simulate`."
+        ) from error
     if _SENSOR not in item.properties:
         raise SceneError(f"{path} names no sensor; add the property {_SENSOR!r}.")
-    start, end = _interval(item)
+    return Scene(
+        id=item.id,
+        sensor_id=item.properties[_SENSOR],
+        start=start,
+        end=end,
+        bands=bands,
+        mask=mask,
+    )
+
+
+def _places(item: pystac.Item, path: Path) -> tuple[dict[str, Asset], Asset | None]:
+    """Where each band lies, and the mask."""
     bands: dict[str, Asset] = {}
     mask = None
     for asset in item.assets.values():
@@ -92,14 +112,7 @@ def read_scene(path: Path) -> Scene:
         for index, band in enumerate(fields.get("bands", []), start=fields.get(_INDEX, 1)):
             name = band.get("eo:common_name") or band["name"]
             bands[name] = Asset(path=where, index=index, nodata=fields.get("nodata"))
-    return Scene(
-        id=item.id,
-        sensor_id=item.properties[_SENSOR],
-        start=start,
-        end=end,
-        bands=bands,
-        mask=mask,
-    )
+    return bands, mask
 
 
 def _interval(item: pystac.Item) -> tuple[datetime, datetime]:

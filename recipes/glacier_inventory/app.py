@@ -108,6 +108,7 @@ def run(run: Run) -> Outcome:
     """
     from geoseg_recipes.glacier_inventory import steps
 
+    _ = run.held_out, run.outlines  # what cannot be scored is not begun
     steps.write_recipe(run)
     trained = _train(run)
     steps.predict(run)

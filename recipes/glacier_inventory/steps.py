@@ -33,6 +33,7 @@ from geoseg.data import find_source
 from geoseg.errors import ConfigError
 from geoseg.evaluation import score_map
 from geoseg.files import write_text
+from geoseg.grids import gsd_m
 from geoseg.inference import Prediction, predict_scene
 from geoseg.inventory import write_geopackage
 from geoseg.labels import place_labels, read_outlines
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 
     import geopandas as gpd
     from odc.geo.geobox import GeoBox
+    from rasterio.windows import Window
 
     from geoseg.chips import Split
     from geoseg.config import Recipe
@@ -99,6 +101,13 @@ class Run:
         """The parts of the scene."""
         return split_scene(self.grid, self.recipe.split)
 
+    @property
+    def held_out(self) -> Window:
+        """The part of the scene that is scored."""
+        if self.split.test is None:
+            raise ConfigError("Nothing is held out to score; lower split.train_share.")
+        return self.split.test
+
     @cached_property
     def outlines(self) -> gpd.GeoDataFrame:
         """The outlines to learn from and to be scored against."""
@@ -129,7 +138,7 @@ def train(run: Run) -> TrainingResult:
     """Train a network on the part of the scene that trains."""
     recipe, source = run.recipe, run.source
     bands = tuple(source.scene.bands)
-    margin_m = recipe.chips.margin_px * abs(run.grid.resolution.x)
+    margin_m = recipe.chips.margin_px * gsd_m(run.grid)
     labels = place_labels(run.outlines, run.grid, source.scheme, margin_m=margin_m)
     chip_source = ChipSource(source.scene, labels, bands)
     random = RandomChips(chip_source, run.split.train, recipe.chips, seed=recipe.seed)
@@ -204,10 +213,8 @@ def vectorize(run: Run) -> gpd.GeoDataFrame:
 
 def evaluate(run: Run) -> Scores:
     """Score the map on the held-out part of the scene."""
-    if run.split.test is None:
-        raise ConfigError("Nothing is held out to score; lower split.train_share.")
     scheme = run.checkpoint().segmenter.spec.scheme
-    scores = score_map(run.prediction.classes, run.outlines, scheme, run.split.test)
+    scores = score_map(run.prediction.classes, run.outlines, scheme, run.held_out)
     figures = {
         "mean_iou": scores.mean_iou,
         "pixels": scores.pixels,
@@ -227,7 +234,7 @@ def draw(run: Run, outlines: gpd.GeoDataFrame) -> Path:
         outlines,
         run.checkpoint().segmenter.spec.scheme,
         path=picture,
-        held_out=run.split.test,
+        held_out=run.held_out,
     )
     return picture
 

@@ -33,6 +33,8 @@ def test_a_scene_of_ones_own_takes_the_place_of_the_default_data_set(tmp_path):
         ("trainig.steps=3", "unknown key 'trainig'. Did you mean 'training'?"),
         ("training.step=3", "unknown key 'training.step'. Did you mean 'steps'?"),
         ("scene.pth=a.tif", "unknown key 'scene.pth'. Did you mean 'path'?"),
+        ("scene.date=2000-13-01", "--set scene.date=2000-13-01 is not valid YAML"),
+        ("seed=99999999999999999999", "seed = 99999999999999999999 cannot be used"),
         ("training.steps=-3", "training.steps = -3 cannot be used"),
         ("training.steps=many", "training.steps = 'many' cannot be used"),
         ("inference.halo_px=400", "halo_px must be at most a quarter of tile_px"),
@@ -61,8 +63,9 @@ def test_the_hash_changes_with_any_key_and_with_nothing_else():
         "!!python/object/apply:os.system [ls]",
         "- 1",
         "a: [",
+        "date: 2000-13-01",
     ],
-    ids=["deep", "aliases", "twice", "code", "no mapping", "broken"],
+    ids=["deep", "aliases", "twice", "code", "no mapping", "broken", "no date"],
 )
 def test_hostile_or_broken_yaml_is_refused_in_one_sentence(text):
     with pytest.raises(ConfigError, match=r"^x\.yaml "):

@@ -101,6 +101,20 @@ def test_reading_takes_one_class_for_all_or_a_column(tmp_path):
         read_outlines(path, GLACIER, layer="two", class_of="glacier")
 
 
+def test_a_spike_is_cut_off_and_leaves_an_area(tmp_path):
+    corner, tip = (500_900, 3_099_000), (503_000, 3_099_000)
+    rest = [(500_900, 3_099_600), (500_300, 3_099_600)]
+    spiked = shapely.Polygon([(500_300, 3_099_000), corner, tip, corner, *rest])
+    path = tmp_path / "spike.gpkg"
+    gpd.GeoDataFrame(geometry=[spiked], crs=CRS).to_file(path)
+
+    table = read_outlines(path, GLACIER, layer=None, class_of="glacier")
+
+    assert list(table.geom_type) == ["Polygon"]
+    assert table.area[0] == 600 * 600
+    assert (place_labels(table, GRID, GLACIER, margin_m=15).burn(GRID) == 1).any()
+
+
 def test_an_empty_layer_and_one_without_a_reference_system_are_refused(tmp_path):
     empty = tmp_path / "empty.gpkg"
     true_outlines().iloc[:0].to_file(empty, geometry_type="Polygon")

@@ -217,3 +217,31 @@ def test_datums_apart_are_reference_systems_apart(tmp_path):
     assert not same_crs(crs(32611), crs(26711))  # WGS 84 and NAD27
     assert not same_crs(crs(3413), crs(3031))
     assert same_crs(crs(3413), crs(3413))
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "[]", "{}", '{"type": "Feature"}', '{"type": "Feature", "id": 3, "assets": {"a": "b"}}'],
+)
+def test_what_is_no_stac_item_is_refused_in_one_sentence(tmp_path, content):
+    path = tmp_path / "item.json"
+    path.write_text(content)
+
+    with pytest.raises(SceneError, match="is not a STAC item that can be read"):
+        read_scene(path)
+
+
+def test_an_item_that_lacks_what_is_needed_is_named(example, tmp_path):
+    path = tmp_path / "scene.json"
+    write_scene(example.scene, path)
+    whole = path.read_text()
+
+    path.write_text(whole.replace("geoseg:sensor", "other"))
+    with pytest.raises(SceneError, match="names no sensor; add the property 'geoseg:sensor'"):
+        read_scene(path)
+    path.write_text(whole.replace('"bands": [', '"bands": ["x", '))
+    with pytest.raises(SceneError, match="is not a STAC item that can be read"):
+        read_scene(path)
+    path.write_text(whole.replace('"href": "', '"href": "https://example.org/'))
+    with pytest.raises(SceneError, match="download the file and name it by a local path"):
+        read_scene(path)
