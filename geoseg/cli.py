@@ -43,9 +43,11 @@ def main() -> None:
             raise
         note(f"Error: {error}")
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        note("Stopped. Run the same command again to go on.")
-        sys.exit(130)
+    except Exception as error:
+        if debug:
+            raise
+        note(f"Error: unexpected {type(error).__name__}: {error}. Run again with --debug.")
+        sys.exit(1)
 
 
 def _print_version(wanted: bool) -> None:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import math
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from geoseg.errors import OutputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["sha256_of", "write_text", "writing"]
+__all__ = ["sha256_of", "without_nan", "write_json", "write_text", "writing"]
 
 
 @contextmanager
@@ -51,6 +54,20 @@ def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text to `path`, whole or not at all."""
     with writing(path) as aside:
         aside.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:  # noqa: ANN401  any JSON value
+    """Write JSON to `path`, whole or not at all; NaN, which JSON lacks, becomes null."""
+    write_text(path, json.dumps(without_nan(value), indent=2, allow_nan=False) + "\n")
+
+
+def without_nan(value: Any) -> Any:  # noqa: ANN401  any JSON value
+    """The same value with null for every number that is not finite."""
+    if isinstance(value, Mapping):
+        return {key: without_nan(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_nan(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def sha256_of(path: Path) -> str:

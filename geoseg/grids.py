@@ -14,7 +14,16 @@ if TYPE_CHECKING:
     from rasterio.io import DatasetReader
     from rasterio.windows import Window
 
-__all__ = ["crs_of", "describe_grid", "gsd_m", "part_of", "raster_grid", "same_crs", "same_grid"]
+__all__ = [
+    "crs_of",
+    "describe_grid",
+    "gsd_m",
+    "part_of",
+    "raster_grid",
+    "require_metres",
+    "same_crs",
+    "same_grid",
+]
 
 _ALIGNED_PX = 0.01  # coordinates written by different programs differ by rounding
 
@@ -46,6 +55,19 @@ def crs_of(grid: GeoBox) -> CRS:
     if grid.crs is None:
         raise GridError("This needs a grid with a coordinate reference system; it has none.")
     return CRS(grid.crs.to_wkt())
+
+
+def require_metres(crs: CRS, purpose: str) -> None:
+    """Refuse a reference system whose unit is not the metre.
+
+    Raises:
+        GridError: it is in degrees or feet.
+    """
+    if crs.is_geographic or crs.axis_info[0].unit_conversion_factor != 1:
+        raise GridError(
+            f"{purpose} need a scene in metres and {crs.name} is in {crs.axis_info[0].unit_name}s; "
+            "warp the scene to a projected reference system in metres first."
+        )
 
 
 def same_crs(one: CRS, other: CRS) -> bool:

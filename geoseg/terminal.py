@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,8 +19,10 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from geoseg.files import without_nan
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 __all__ = ["Outcome", "Table", "note", "progress", "show"]
 
@@ -54,7 +55,7 @@ class Outcome(NamedTuple):
 def show(outcome: Outcome, *, as_json: bool) -> None:
     """Print an outcome on stdout: one JSON object, or its tables."""
     if as_json:
-        sys.stdout.write(json.dumps(_without_nan(outcome.figures), indent=2) + "\n")
+        sys.stdout.write(json.dumps(without_nan(outcome.figures), indent=2) + "\n")
         return
     for table in outcome.tables:
         drawn = rich.table.Table(title=table.title, title_justify="left")
@@ -101,12 +102,3 @@ def _plain(title: str) -> Callable[[int, int, str], None]:
         note(f"{title}: {done}/{total}, {now - start:.0f} s, {left:.0f} s left {remark}".rstrip())
 
     return advance
-
-
-def _without_nan(value: Any) -> Any:  # noqa: ANN401  any JSON value
-    """JSON has no NaN: it becomes null."""
-    if isinstance(value, Mapping):
-        return {key: _without_nan(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(inner) for inner in value]
-    return None if isinstance(value, float) and value != value else value

@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 
 from geoseg.chips.chip import Chip
 from geoseg.chips.split import tiles_of
-from geoseg.errors import SceneError
+from geoseg.errors import LabelError, SceneError
 from geoseg.labels import IGNORE
 
 if TYPE_CHECKING:
@@ -36,7 +36,11 @@ class BandStatistics(NamedTuple):
 
 
 class RandomChips(Dataset[Chip]):
-    """An endless row of random chips; chip `i` depends on the seed and on `i` alone."""
+    """An endless row of random chips; chip `i` depends on the seed and on `i` alone.
+
+    Raises:
+        LabelError: the region holds no class but the ground.
+    """
 
     def __init__(
         self, source: ChipSource, region: Window, settings: ChipSettings, *, seed: int
@@ -46,6 +50,11 @@ class RandomChips(Dataset[Chip]):
         self.settings = settings
         self.seed = seed
         self._places = _class_places(source, region)
+        if not any(label > 0 for label in self._places):
+            raise LabelError(
+                f"No outline lies in the part of scene {source.scene.id} that trains; give labels "
+                "there, or change split.train_from and split.train_share."
+            )
 
     def __getitem__(self, index: int) -> Chip:
         """The chip of this number.
@@ -66,7 +75,7 @@ class RandomChips(Dataset[Chip]):
     def _window(self, rng: np.random.Generator) -> Window:
         size = self.settings.size_px
         if rng.random() < self.settings.balanced_share:
-            places = self._places[rng.integers(len(self._places))]
+            places = list(self._places.values())[rng.integers(len(self._places))]
             row, column = places[rng.integers(len(places))]
             # The place may lie anywhere in the chip: a class always at the centre would be learned.
             corner = np.array([row, column]) - rng.integers(size, size=2)
@@ -123,8 +132,8 @@ def class_shares(chips: RandomChips, classes: int) -> tuple[float, ...]:
     return tuple(map(float, counts / counts.sum()))
 
 
-def _class_places(source: ChipSource, region: Window) -> list[NDArray[np.int64]]:
-    """Rows and columns (n, 2) of some pixels of each class that the region holds."""
+def _class_places(source: ChipSource, region: Window) -> dict[int, NDArray[np.int64]]:
+    """Rows and columns (n, 2) of some pixels of each class id that the region holds."""
     grid = source.grid
     cell = max(1, -(-max(region.height, region.width) // _PLACES_SIDE))
     shape = (-(-region.height // cell), -(-region.width // cell))
@@ -133,7 +142,7 @@ def _class_places(source: ChipSource, region: Window) -> list[NDArray[np.int64]]
     label = source.labels.burn(coarse)
     origin = np.array([region.row_off, region.col_off])
     classes = [c for c in np.unique(label) if c != IGNORE]
-    return [np.argwhere(label == c) * cell + cell // 2 + origin for c in classes]
+    return {int(c): np.argwhere(label == c) * cell + cell // 2 + origin for c in classes}
 
 
 def _kept_inside(corner: NDArray[np.int64], region: Window, size: int) -> tuple[int, int]:

@@ -13,6 +13,7 @@ from geoseg.config.recipe import (
     TrainingSettings,
     load_recipe,
     recipe_hash,
+    training_hash,
 )
 from geoseg.config.strict_yaml import read_yaml
 
@@ -30,4 +31,5 @@ __all__ = [
     "load_recipe",
     "read_yaml",
     "recipe_hash",
+    "training_hash",
 ]

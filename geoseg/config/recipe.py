@@ -34,6 +34,7 @@ __all__ = [
     "TrainingSettings",
     "load_recipe",
     "recipe_hash",
+    "training_hash",
 ]
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -218,6 +219,13 @@ def _validated(values: Mapping[str, Any], where: str) -> Recipe:
         # An unknown key explains the missing one that follows from it.
         problems = sorted(error.errors(), key=lambda p: p["type"] != "extra_forbidden")
         raise ConfigError(_sentence(problems[0], where)) from error
+
+
+def training_hash(recipe: Recipe) -> str:
+    """Twelve hexadecimal digits that change with the keys that a network depends on."""
+    later = {"inference", "outlines"}
+    canonical = json.dumps(recipe.model_dump(mode="json", exclude=later), sort_keys=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
 
 def _merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["find_source"]
 
 _SIMULATED = "simulated"
+_LEFT_OUT = "_"
 _KNOWN = {"everest": labelled_everest}
 
 
@@ -87,6 +88,7 @@ def _scene(settings: SceneSettings, base: Path) -> Scene:
     bands = {
         sensor.band(name).common_name: Asset(path=path, index=i, nodata=settings.nodata)
         for i, name in enumerate(_band_names(path, settings.bands), start=1)
+        if name != _LEFT_OUT
     }
     for name, file in settings.more.items():
         asset = Asset(path=base / file, nodata=settings.nodata)
@@ -102,6 +104,7 @@ def _band_names(path: Path, names: Sequence[str]) -> Sequence[str]:
         count = raster.count
     if len(names) != count:
         raise ConfigError(
-            f"{path} has {count} bands, scene.bands names {len(names)}; name each in its order."
+            f"{path} has {count} bands, scene.bands names {len(names)}; name each in its order, "
+            f"{_LEFT_OUT} for one to leave out."
         )
     return names

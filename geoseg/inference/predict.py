@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["predict_scene", "probabilities"]
 
-_SAMPLE_SIDE = 512  # pixels a side from which prevalence is estimated
+_SAMPLE_SIDE = 160  # pixels a side from which prevalence is estimated
 
 
 class OnTile(Protocol):

@@ -18,6 +18,7 @@ _ROUNDS = 60
 # A class may be this many times as common as in training, or as rare: a guard against networks
 # whose probabilities mean little.
 _LARGEST_RATIO = 5.0
+_SETTLED = 1e-3
 _TINY = 1e-6
 
 
@@ -45,7 +46,9 @@ def prevalence_ratio(
     for _ in range(_ROUNDS):
         posterior = adapted(chance, ratio) * known
         share = np.stack([_smooth(layer, reach_px) for layer in posterior]) / weight
-        ratio = np.clip(share / base, 1 / _LARGEST_RATIO, _LARGEST_RATIO)
+        last, ratio = ratio, np.clip(share / base, 1 / _LARGEST_RATIO, _LARGEST_RATIO)
+        if np.abs(ratio - last).max() < _SETTLED:
+            break
     return np.where(weight > 10 * _TINY, ratio, 1).astype(np.float32)
 
 

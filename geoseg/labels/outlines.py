@@ -14,7 +14,7 @@ from rasterio.features import rasterize
 from shapely import STRtree
 
 from geoseg.errors import GridError, LabelError, nearest
-from geoseg.grids import crs_of, describe_grid
+from geoseg.grids import crs_of, describe_grid, require_metres
 from geoseg.labels.scheme import IGNORE, ClassScheme
 
 if TYPE_CHECKING:
@@ -94,14 +94,11 @@ def place_labels(
 
     Raises:
         LabelError: no outline lies on the scene.
-        GridError: a margin in metres on a grid in degrees.
+        GridError: a margin in metres on a grid in another unit.
     """
     crs = crs_of(grid)
-    if margin_m > 0 and crs.is_geographic:
-        raise GridError(
-            f"A margin of {margin_m:g} m cannot be drawn in {crs.name}; warp the scene to a "
-            "projected reference system first."
-        )
+    if margin_m > 0:
+        require_metres(crs, "Labels with an uncertain margin")
     placed = outlines.to_crs(crs)
     extent = shapely.box(*grid.boundingbox.bbox)
     polygons = placed.geometry.to_numpy()
@@ -137,7 +134,14 @@ def _class_names(
     table: gpd.GeoDataFrame, scheme: ClassScheme, *, class_of: str, where: str
 ) -> list[str]:
     if class_of not in table.columns:
-        return [scheme.find(class_of).name] * len(table)
+        classes = [c.name for c in scheme.foreground]
+        if class_of not in classes:
+            columns = [str(name) for name in table.columns if name != "geometry"]
+            raise LabelError(
+                f"{class_of!r} is neither a column of {where} nor a class; its columns are "
+                f"{', '.join(columns) or 'none'}, the classes {', '.join(classes)}."
+            )
+        return [class_of] * len(table)
     names = [str(name) for name in table[class_of]]
     if unknown := sorted(set(names) - set(scheme.names)):
         raise LabelError(

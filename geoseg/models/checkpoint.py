@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from geoseg.errors import ModelError
-from geoseg.files import sha256_of, write_text, writing
+from geoseg.files import sha256_of, write_json, writing
 from geoseg.labels import ClassScheme, MapClass
 from geoseg.models.network import ModelSpec, Segmenter, build_segmenter
 
@@ -38,7 +38,7 @@ def save_checkpoint(path: Path, segmenter: Segmenter, record: Mapping[str, Any])
     """Write a network as `path` (.safetensors) and, for people, its header as .json beside it."""
     header = {"spec": asdict(segmenter.spec), "record": dict(record)}
     write_tensors(path, segmenter.state_dict(), header)
-    write_text(path.with_suffix(".json"), json.dumps(header, indent=2) + "\n")
+    write_json(path.with_suffix(".json"), header)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

@@ -135,7 +135,10 @@ class _Layer:
         """Values and validity (H, W) in a window of `grid`, which may be finer than this layer."""
         index = self.asset.index
         own = self._own_window(window, grid)
-        smooth = Resampling.nearest if self.name == "mask" else Resampling.bilinear
+        # A mask has no values between 0 and 1. GDAL does not know a nodata value that the file does
+        # not name, so that it would be averaged into its neighbours.
+        exact = self.name == "mask" or self.asset.nodata is not None
+        smooth = Resampling.nearest if exact else Resampling.bilinear
         with reading(self.raster.name):
             values = self.raster.read(
                 index, window=own, out_shape=shape, out_dtype=np.float32, resampling=smooth
@@ -143,7 +146,7 @@ class _Layer:
             known = np.isfinite(values)
             if self.asset.nodata is not None:
                 known &= values != np.float32(self.asset.nodata)
-            elif MaskFlags.all_valid not in self.raster.mask_flag_enums[index - 1]:
+            if MaskFlags.all_valid not in self.raster.mask_flag_enums[index - 1]:
                 known &= self.raster.read_masks(index, window=own, out_shape=shape) > 0
         scale, offset = self.raster.scales[index - 1], self.raster.offsets[index - 1]
         if (scale, offset) != (1, 0):

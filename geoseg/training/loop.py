@@ -87,7 +87,7 @@ def train(
         settings: the loop.
         folder: gets model.safetensors, model.json, state.safetensors and the TensorBoard log.
         device: one device; mixed precision is used where it is a GPU.
-        record: goes into the checkpoint; its `recipe_hash` and `data_hash` tell trainings apart.
+        record: goes into the checkpoint; its `training_hash` and `data_hash` tell trainings apart.
         on_step: is told of every step.
 
     Raises:
@@ -104,7 +104,7 @@ def train(
     )
     kept = {"network": segmenter, "average": average}
     model, resume = folder / "model.safetensors", folder / "state.safetensors"
-    state = TrainingState(fingerprint=f"{record['recipe_hash']} {record['data_hash']}")
+    state = TrainingState(fingerprint=f"{record['training_hash']} {record['data_hash']}")
     if model.exists():
         state = restore_state(resume, state, kept, optimizer)
     score = None
@@ -124,7 +124,8 @@ def train(
                     f"The loss is {loss} at step {step}; lower training.learning_rate."
                 )
             score = _score(fabric, average, chips.validation, settings)
-            fabric.log("validation_iou", score, step)
+            if np.isfinite(score):
+                fabric.log("validation_iou", score, step)
             state = _judge(state, score)
             if state.stale == 0:
                 found = {"step": state.step, "validation_iou": score}

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pyproj import CRS
 
-from geoseg.errors import GridError
-from geoseg.grids import crs_of, gsd_m, raster_grid
+from geoseg.grids import crs_of, gsd_m, raster_grid, require_metres
 from geoseg.labels import IGNORE, geodesic_areas_km2
 from geoseg.scenes import open_raster, reading
 from geoseg.vectorize.outlines import (
@@ -57,7 +56,7 @@ def outline_scene(
 
     Raises:
         SceneError: a map cannot be read.
-        GridError: the map is in degrees, where a minimum area has no meaning.
+        GridError: the map is not in metres, so that a minimum area has no meaning.
     """
     mapped, grid = _read_classes(classes)
     outlines = outline_classes(mapped, grid, scheme, settings)
@@ -83,11 +82,7 @@ def outline_scene(
 def _read_classes(path: Path) -> tuple[NDArray[np.uint8], GeoBox]:
     with open_raster(path) as raster, reading(path):
         grid = raster_grid(raster)
-        if crs_of(grid).is_geographic:
-            raise GridError(
-                f"{path} is in degrees, where an area in m2 has no meaning; warp the scene to a "
-                "projected reference system first."
-            )
+        require_metres(crs_of(grid), "Minimum areas")
         return raster.read(1), grid
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from importlib.resources import as_file, files
+from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
@@ -63,28 +64,41 @@ def _open_run(
 ) -> Run:
     """The run that the options name."""
     from geoseg.config import load_recipe
-    from geoseg_recipes.glacier_inventory.steps import Run
+    from geoseg_recipes.glacier_inventory.steps import RECIPE, Run
 
-    image = {"path": scene, "sensor": sensor, "date": date}
-    image["bands"] = None if bands is None else f"[{bands}]"
     options = {
         "data": data,
-        **{f"scene.{key}": value for key, value in image.items()},
-        "labels.path": labels,
+        "scene.path": _from_here(scene),
+        "scene.sensor": sensor,
+        "scene.date": date,
+        "scene.bands": None if bands is None else [name.strip() for name in bands.split(",")],
+        "labels.path": _from_here(labels),
         "labels.class_of": class_of,
     }
-    named = [f"{key}={value}" for key, value in options.items() if value is not None]
+    named = [f"{key}={dumps(value)}" for key, value in options.items() if value is not None]
+    if recipe is None and data is None and scene is None and (out / RECIPE).is_file():
+        # A step that is told nothing goes on with what the folder was begun with.
+        recipe = out / RECIPE
     with as_file(files("geoseg_recipes.glacier_inventory") / "recipe.yaml") as defaults:
         loaded = load_recipe(defaults, overlay=recipe, changes=[*named, *(changes or [])])
-    base = Path() if recipe is None or scene is not None else recipe.parent
+    base = Path() if recipe is None else recipe.parent
     return Run(recipe=loaded, base=base, out=out, device=device)
+
+
+def _from_here(path: str | None) -> str | None:
+    """A path of the command line: it starts from the working folder, one of a recipe does not."""
+    return None if path is None else str(Path(path).absolute())
 
 
 def _step(work: Callable[[Run], Outcome]) -> Callable[..., None]:
     """A command with the options of `_open_run` and --json, from a step of the recipe."""
 
     def command(*, json: bool, **options: Any) -> None:  # noqa: ANN401  typer passes them by name
-        show(work(_open_run(**options)), as_json=json)
+        try:
+            show(work(_open_run(**options)), as_json=json)
+        except KeyboardInterrupt:
+            note("Stopped. Run the same command again to go on.")
+            raise typer.Exit(130) from None
 
     # The run itself is heavy to import and no option.
     hints = get_type_hints(_open_run, localns={"Run": object}, include_extras=True)
@@ -109,7 +123,6 @@ def run(run: Run) -> Outcome:
     from geoseg_recipes.glacier_inventory import steps
 
     _ = run.held_out, run.outlines  # what cannot be scored is not begun
-    steps.write_recipe(run)
     trained = _train(run)
     steps.predict(run)
     outlines = steps.vectorize(run)

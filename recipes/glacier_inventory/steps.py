@@ -12,7 +12,6 @@ A step takes what it needs from the folder of the run and leaves its result ther
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -28,18 +27,18 @@ from geoseg.chips import (
     class_shares,
     split_scene,
 )
-from geoseg.config import recipe_hash
+from geoseg.config import recipe_hash, training_hash
 from geoseg.data import find_source
 from geoseg.errors import ConfigError
 from geoseg.evaluation import score_map
-from geoseg.files import write_text
+from geoseg.files import write_json
 from geoseg.grids import gsd_m
 from geoseg.inference import Prediction, predict_scene
 from geoseg.inventory import write_geopackage
 from geoseg.labels import place_labels, read_outlines
 from geoseg.models import Checkpoint, ModelSpec, build_segmenter, choose_device, load_checkpoint
 from geoseg.report import draw_map, outline_style
-from geoseg.scenes import open_scene
+from geoseg.scenes import open_raster, open_scene
 from geoseg.terminal import note, progress
 from geoseg.training import StepReport, TrainingChips, TrainingResult
 from geoseg.training import train as train_network
@@ -57,7 +56,9 @@ if TYPE_CHECKING:
     from geoseg.data import LabelledScene
     from geoseg.evaluation import Scores
 
-__all__ = ["Run", "draw", "evaluate", "predict", "train", "vectorize", "write_recipe"]
+__all__ = ["RECIPE", "Run", "draw", "evaluate", "predict", "train", "vectorize"]
+
+RECIPE = "recipe.json"
 
 
 @dataclass(frozen=True)
@@ -145,6 +146,8 @@ def train(run: Run) -> TrainingResult:
     region = run.split.validation
     validation = None if region is None else GridChips(chip_source, region, recipe.chips)
     statistics = band_statistics(random)
+    prior = class_shares(random, len(source.scheme.classes))
+    _write_recipe(run)
     torch.manual_seed(recipe.seed)
     segmenter = build_segmenter(
         ModelSpec(
@@ -154,7 +157,7 @@ def train(run: Run) -> TrainingResult:
             scheme=source.scheme,
             mean=statistics.mean,
             std=statistics.std,
-            prior=class_shares(random, len(source.scheme.classes)),
+            prior=prior,
         ),
         pretrained=recipe.model.pretrained,
     )
@@ -170,7 +173,11 @@ def train(run: Run) -> TrainingResult:
             recipe.training,
             folder=run.model.parent,
             device=choose_device(run.device),
-            record=run.provenance,
+            record={
+                **run.provenance,
+                "training_hash": training_hash(recipe),
+                "split": recipe.split.model_dump(),
+            },
             on_step=on_step,
         )
 
@@ -192,6 +199,7 @@ def predict(run: Run) -> Prediction:
 
 def vectorize(run: Run) -> gpd.GeoDataFrame:
     """Draw the outlines and write the inventory."""
+    _require_map_of(run)
     checkpoint = run.checkpoint()
     scheme = checkpoint.segmenter.spec.scheme
     outlines = outline_scene(
@@ -213,16 +221,24 @@ def vectorize(run: Run) -> gpd.GeoDataFrame:
 
 def evaluate(run: Run) -> Scores:
     """Score the map on the held-out part of the scene."""
-    scheme = run.checkpoint().segmenter.spec.scheme
+    _require_map_of(run)
+    checkpoint = run.checkpoint()
+    if checkpoint.record.get("split") != run.recipe.split.model_dump():
+        raise ConfigError(
+            f"{run.model} was trained on another part of the scene than `split` says; score it "
+            "with the split it was trained with, or train again."
+        )
+    scheme = checkpoint.segmenter.spec.scheme
     scores = score_map(run.prediction.classes, run.outlines, scheme, run.held_out)
     figures = {
         "mean_iou": scores.mean_iou,
         "pixels": scores.pixels,
         "classes": {name: asdict(score) for name, score in scores.classes.items()},
         "confusion": scores.confusion.tolist(),
+        "model": checkpoint.sha256,
         **run.provenance,
     }
-    write_text(run.out / "scores.json", json.dumps(figures, indent=2) + "\n")
+    write_json(run.out / "scores.json", figures)
     return scores
 
 
@@ -239,7 +255,24 @@ def draw(run: Run, outlines: gpd.GeoDataFrame) -> Path:
     return picture
 
 
-def write_recipe(run: Run) -> None:
-    """Write the whole recipe, defaults included, beside the results."""
+def _write_recipe(run: Run) -> None:
+    """Write the whole recipe beside the results, its paths made absolute."""
     values: dict[str, Any] = run.recipe.model_dump(mode="json", exclude_none=True)
-    write_text(run.out / "recipe.json", json.dumps(values, indent=2) + "\n")
+    for section in ("scene", "labels"):
+        if section in values:
+            values[section]["path"] = str((run.base / values[section]["path"]).absolute())
+    if "scene" in values:
+        more = values["scene"]["more"]
+        values["scene"]["more"] = {b: str((run.base / p).absolute()) for b, p in more.items()}
+    write_json(run.out / RECIPE, values)
+
+
+def _require_map_of(run: Run) -> None:
+    """Refuse a map of another scene: its outlines would be dated and placed by this one."""
+    with open_raster(run.prediction.classes) as raster:
+        mapped = raster.tags().get("scene")
+    if mapped != run.source.scene.id:
+        raise ConfigError(
+            f"{run.prediction.classes} is a map of {mapped}, not of {run.source.scene.id}; "
+            "name the scene it was made from, or run predict."
+        )

@@ -82,7 +82,7 @@ def test_outlines_of_another_reference_system_land_on_the_scene():
 
 def test_a_margin_in_metres_needs_a_grid_in_metres():
     degrees = GeoBox.from_bbox((86, 27, 88, 29), "EPSG:4326", shape=(10, 10))
-    with pytest.raises(GridError, match="warp the scene to a projected reference system"):
+    with pytest.raises(GridError, match="warp the scene to a projected reference system in metres"):
         place_labels(true_outlines(), degrees, GLACIER, margin_m=30)
 
 

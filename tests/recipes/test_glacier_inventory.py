@@ -55,10 +55,22 @@ def test_a_run_on_ones_own_files_ends_in_a_styled_inventory_and_scores(example, 
     assert json.loads((out / "recipe.json").read_text())["training"]["steps"] == 40
     assert not list(out.rglob(".*"))  # nothing temporary is left
 
-    again = geoseg(
-        "glacier-inventory", "evaluate", *own_files(example), *QUICK, "--out", out, "--json"
-    )
+    # A step that is told nothing goes on with what the folder was begun with.
+    again = geoseg("glacier-inventory", "evaluate", "--out", out, "--json")
     assert json.loads(again.stdout)["scores"] == figures["scores"]
+    other = ["--set", "outlines.min_area_m2=0", "--json"]
+    redrawn = json.loads(geoseg("glacier-inventory", "run", "--out", out, *other).stdout)
+    assert redrawn["best_step"] == figures["best_step"]
+    assert redrawn["outlines"] >= figures["outlines"]
+
+    moved = geoseg("glacier-inventory", "evaluate", "--out", out, "--set", "split.train_from=east")
+    assert (moved.returncode, "trained on another part of the scene" in moved.stderr) == (2, True)
+    renamed = tmp_path / "other.tif"
+    renamed.write_bytes(example.raster.read_bytes())
+    wrong = geoseg(
+        "glacier-inventory", "vectorize", *own_files(example), "--scene", renamed, "--out", out
+    )
+    assert (wrong.returncode, "is a map of scene, not of other" in wrong.stderr) == (2, True)
 
 
 @pytest.mark.slow
@@ -77,6 +89,11 @@ def test_each_bad_input_is_one_sentence_and_leaves_nothing(example, tmp_path):
     fails(2, "has 2 bands, scene.bands names 3", *mine, "--bands", "red,nir08,blue")
     fails(2, "unknown key 'trainig'. Did you mean 'training'?", *mine, "--set", "trainig.steps=1")
     fails(2, "no labelled data set named 'everst'. Did you mean 'everest'?", "--data", "everst")
+    east = tmp_path / "east.gpkg"
+    true_outlines().iloc[1:].to_file(east)
+    fails(1, "No outline lies in the part of scene scene that trains", *mine, "--labels", east)
+    fails(1, "'ground' is neither a column of", *mine, "--class-of", "ground")
+    fails(2, "cannot be used: Input should be a valid date", *mine, "--date", "2000-13-01")
     elsewhere = tmp_path / "elsewhere.gpkg"
     true_outlines().to_crs("EPSG:3413").translate(1e6).to_file(elsewhere)
     fails(1, "The labels do not overlap the scene.", *mine, "--labels", elsewhere)

@@ -14,7 +14,7 @@ from geoseg.models import ModelSpec, build_segmenter, load_checkpoint
 from geoseg.scenes import open_scene
 from geoseg.training import TrainingChips, learning_rate, train
 
-RECORD = {"recipe_hash": "r", "data_hash": "d"}
+RECORD = {"training_hash": "t", "data_hash": "d", "recipe_hash": "r"}
 
 
 class StoppedError(Exception):
@@ -99,7 +99,7 @@ def test_a_finished_training_is_not_done_again_but_another_recipe_is(chips, tmp_
     run(chips, tmp_path, seen.append, steps=2, validate_every=2)
     assert seen == []
 
-    monkeypatch.setitem(RECORD, "recipe_hash", "another")
+    monkeypatch.setitem(RECORD, "training_hash", "another")
     run(chips, tmp_path, seen.append, steps=2, validate_every=2)
     assert len(seen) == 2
 
