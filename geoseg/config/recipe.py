@@ -208,8 +208,7 @@ def load_recipe(path: Path, *, overlay: Path | None = None, changes: Sequence[st
 
 def recipe_hash(recipe: Recipe) -> str:
     """Twelve hexadecimal digits that change with any key of a recipe."""
-    canonical = json.dumps(recipe.model_dump(mode="json"), sort_keys=True)
-    return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+    return _hash(recipe)
 
 
 def _validated(values: Mapping[str, Any], where: str) -> Recipe:
@@ -223,8 +222,11 @@ def _validated(values: Mapping[str, Any], where: str) -> Recipe:
 
 def training_hash(recipe: Recipe) -> str:
     """Twelve hexadecimal digits that change with the keys that a network depends on."""
-    later = {"inference", "outlines"}
-    canonical = json.dumps(recipe.model_dump(mode="json", exclude=later), sort_keys=True)
+    return _hash(recipe, without={"inference", "outlines"})
+
+
+def _hash(recipe: Recipe, without: set[str] | None = None) -> str:
+    canonical = json.dumps(recipe.model_dump(mode="json", exclude=without), sort_keys=True)
     return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
-from rasterio.windows import Window
 
 from geoseg.grids import gsd_m
 from geoseg.inference.prevalence import prevalence_ratio, ratio_at
@@ -131,10 +130,12 @@ def _finished_rows(
     # Columns from -halo to beyond the last tile, so that no tile has to be cut.
     span = (len(rows[0]) - 1) * step + size
     band = np.zeros((classes, size, span), dtype=np.float32)
+    known = np.zeros((size, span), dtype=bool)
     for row in rows:
         for tile in row:
             image, valid = reader.read(tile)
             place = slice(tile.col_off + halo, tile.col_off + halo + size)
+            known[:, place] |= valid
             # A tile without data never reaches the network.
             if valid.any():
                 chance = _tile(network, image, valid, device, flips=settings.flips)
@@ -145,12 +146,14 @@ def _finished_rows(
         first, last = max(top, 0), min(top + step, height)
         if row is rows[-1]:
             last = height
-        strip = band[:, first - top : last - top, halo : halo + width]
+        finished = (slice(first - top, last - top), slice(halo, halo + width))
+        strip = band[:, *finished]
         strip = strip / np.maximum(strip.sum(axis=0), np.finfo(np.float32).tiny)
-        valid = reader.read(Window(0, first, width, last - first)).valid
-        yield first, strip, valid
+        yield first, strip, known[finished].copy()
         band[:, : 2 * halo] = band[:, step:]
         band[:, 2 * halo :] = 0
+        known[: 2 * halo] = known[step:]
+        known[2 * halo :] = False
 
 
 def _tile(
