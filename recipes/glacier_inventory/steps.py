@@ -130,8 +130,9 @@ class Run:
             "threads": str(torch.get_num_threads()),
         }
 
+    @cached_property
     def checkpoint(self) -> Checkpoint:
-        """The trained network."""
+        """The trained network, read on first use: after the training, where there is one."""
         return load_checkpoint(self.model)
 
 
@@ -184,7 +185,7 @@ def train(run: Run) -> TrainingResult:
 
 def predict(run: Run) -> Prediction:
     """Map the whole scene."""
-    checkpoint = run.checkpoint()
+    checkpoint = run.checkpoint
     with progress("Mapping") as advance:
         return predict_scene(
             checkpoint.segmenter,
@@ -200,7 +201,7 @@ def predict(run: Run) -> Prediction:
 def vectorize(run: Run) -> gpd.GeoDataFrame:
     """Draw the outlines and write the inventory."""
     _require_map_of(run)
-    checkpoint = run.checkpoint()
+    checkpoint = run.checkpoint
     scheme = checkpoint.segmenter.spec.scheme
     outlines = outline_scene(
         run.prediction.classes,
@@ -222,7 +223,7 @@ def vectorize(run: Run) -> gpd.GeoDataFrame:
 def evaluate(run: Run) -> Scores:
     """Score the map on the held-out part of the scene."""
     _require_map_of(run)
-    checkpoint = run.checkpoint()
+    checkpoint = run.checkpoint
     if checkpoint.record.get("split") != run.recipe.split.model_dump():
         raise ConfigError(
             f"{run.model} was trained on another part of the scene than `split` says; score it "
@@ -248,7 +249,7 @@ def draw(run: Run, outlines: gpd.GeoDataFrame) -> Path:
     draw_map(
         run.source.scene,
         outlines,
-        run.checkpoint().segmenter.spec.scheme,
+        run.checkpoint.segmenter.spec.scheme,
         path=picture,
         held_out=run.held_out,
     )
