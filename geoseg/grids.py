@@ -54,7 +54,9 @@ def crs_of(grid: GeoBox) -> CRS:
     """
     if grid.crs is None:
         raise GridError("This needs a grid with a coordinate reference system; it has none.")
-    return CRS(grid.crs.to_wkt())
+    # The one that the grid holds: to parse it anew in every window costs more than the window.
+    crs: CRS = grid.crs.proj
+    return crs
 
 
 def require_metres(crs: CRS, purpose: str) -> None:

@@ -1,30 +1,47 @@
 """Samples for training: windows of a scene with their label and what is valid in them."""
 
-from geoseg.chips.augment import flip_randomly, jitter_bands
+from geoseg.chips.augment import drop_bands, film_some, flip_randomly, jitter_bands
 from geoseg.chips.chip import Batch, Chip, stack
+from geoseg.chips.folds import Folds, make_folds
 from geoseg.chips.sampling import (
     BandStatistics,
     GridChips,
+    MixedChips,
     RandomChips,
     band_statistics,
     class_shares,
+    part_to_learn,
 )
-from geoseg.chips.source import ChipSource
-from geoseg.chips.split import Split, split_scene, tiles_of
+from geoseg.chips.source import LEARN, UNLEARNED, UNSEEN, ChipSource, Ground
+from geoseg.chips.split import HeldOut, Split, split_scene, tiles_of
+from geoseg.chips.style import match_tones, swap_amplitude
 
 __all__ = [
+    "LEARN",
+    "UNLEARNED",
+    "UNSEEN",
     "BandStatistics",
     "Batch",
     "Chip",
     "ChipSource",
+    "Folds",
     "GridChips",
+    "Ground",
+    "HeldOut",
+    "MixedChips",
     "RandomChips",
     "Split",
     "band_statistics",
     "class_shares",
+    "drop_bands",
+    "film_some",
     "flip_randomly",
     "jitter_bands",
+    "make_folds",
+    "match_tones",
+    "part_to_learn",
     "split_scene",
     "stack",
+    "swap_amplitude",
     "tiles_of",
 ]

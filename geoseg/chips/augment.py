@@ -2,39 +2,121 @@
 
 from __future__ import annotations
 
-import kornia.augmentation as K
+from typing import TYPE_CHECKING
+
 import torch
-from torch import Tensor
 
-from geoseg.chips.chip import Batch
+from geoseg.chips.film import to_film
+from geoseg.sensors import find_sensor
+from geoseg.views import band_table, tones, turned
 
-__all__ = ["flip_randomly", "jitter_bands"]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from geoseg.chips.chip import Batch
+    from geoseg.sensors import Band
+
+__all__ = ["drop_bands", "film_some", "flip_randomly", "jitter_bands"]
 
 
 def flip_randomly(batch: Batch) -> Batch:
-    """One of eight rotations and mirror images, drawn for each sample; chips must be square."""
-    moves = K.AugmentationSequential(
-        K.RandomHorizontalFlip(p=0.5),
-        K.RandomVerticalFlip(p=0.5),
-        K.RandomRotation90((0, 1), p=0.5),
-        data_keys=["input", "mask", "mask"],
-    )
-    image, valid, label = moves(
-        batch.image, batch.valid.unsqueeze(1).float(), batch.label.unsqueeze(1).float()
-    )
-    return Batch(image, valid.squeeze(1) > 0.5, label.squeeze(1).round().to(batch.label.dtype))
+    """One of eight rotations and mirror images, drawn for each sample; chips must be square.
+
+    The aspect of the terrain turns with it.
+    """
+    image, valid, label = batch.image.clone(), batch.valid.clone(), batch.label.clone()
+    bands = band_table(batch.bands)
+    moves = torch.randint(8, (len(image),), device=image.device)
+    for move in range(1, 8):
+        chosen = moves == move
+        turns, mirrored = move % 4, move >= 4
+        image[chosen] = turned(image[chosen], bands, turns, mirrored=mirrored)
+        for tensor in (valid, label):
+            moved = tensor[chosen].rot90(turns, (-2, -1))
+            tensor[chosen] = moved.flip(-1) if mirrored else moved
+    return batch._replace(image=image, valid=valid, label=label)
 
 
-def jitter_bands(batch: Batch, *, mean: Tensor, std: Tensor, strength: float) -> Batch:
+def jitter_bands(batch: Batch, *, strength: float) -> Batch:
     """Each band of each sample with a random gain and offset, as light and calibration give it.
 
     Args:
-        batch: in the unit of the scene.
-        mean: (1, C, 1, 1) of each band; the gain turns about it.
-        std: (1, C, 1, 1) of each band; the unit of the offset.
-        strength: standard deviation of the gain about 1 and of the offset about 0.
+        batch: in the unit of its scenes.
+        strength: standard deviation of the gain about 1, and of the offset in standard deviations
+            of the band over its scene.
     """
     shape = (*batch.image.shape[:2], 1, 1)
+    mean, std = tones(batch.palette)
     gain = 1 + strength * torch.randn(shape, device=batch.image.device)
-    offset = strength * torch.randn(shape, device=batch.image.device) * std
+    offset = strength * torch.randn(shape, device=batch.image.device) * std.nan_to_num(posinf=0.0)
     return batch._replace(image=mean + (batch.image - mean) * gain + offset)
+
+
+def drop_bands(batch: Batch, *, share: float) -> Batch:
+    """Bands taken away at random, for each sample anew: NaN, which is missing and not zero.
+
+    A kind of band (optical, radar, terrain) goes as a whole as often as one band does, so that a
+    network learns to do without elevation. One band is always left.
+
+    Args:
+        batch: of any bands.
+        share: of the bands that go, 0 to 1.
+    """
+    count, device = len(batch.image), batch.image.device
+    kinds = sorted({_kind(band) for band in batch.bands})
+    numbers = torch.tensor([kinds.index(_kind(band)) for band in batch.bands], device=device)
+    kept = torch.rand(count, len(batch.bands), device=device) >= share
+    if len(kinds) > 1:
+        kept &= (torch.rand(count, len(kinds), device=device) >= share)[:, numbers]
+    kept |= ~kept.any(dim=1, keepdim=True)
+    gone = torch.where(kept, 0.0, torch.nan).to(batch.image)
+    return batch._replace(image=batch.image + gone[..., None, None])
+
+
+def film_some(batches: Sequence[Batch], *, share: float, cameras: Sequence[str]) -> list[Batch]:
+    """The batches with a share of their optical chips rendered as film.
+
+    A chip turned into film keeps its terrain bands; chips of radar or film stay what they are.
+
+    Args:
+        batches: as `stack` gives them.
+        share: of the chips with a visible band that become film, 0 to 1.
+        cameras: ids of film sensors, drawn evenly.
+    """
+    changed: list[Batch] = []
+    for batch in batches:
+        if share == 0 or not _can_be_film(batch.bands):
+            changed.append(batch)
+            continue
+        draws = torch.rand(len(batch.image), device=batch.image.device)
+        camera = torch.randint(len(cameras), draws.shape, device=draws.device)
+        if (draws >= share).any():
+            changed.append(batch.part(draws >= share))
+        for number, name in enumerate(cameras):
+            chosen = (draws < share) & (camera == number)
+            if chosen.any():
+                changed.append(_film(batch.part(chosen), name))
+    return changed
+
+
+def _film(batch: Batch, camera_id: str) -> Batch:
+    camera = find_sensor(camera_id)
+    image, palette = to_film(batch.image, batch.palette, batch.bands, batch.gsd_m, camera=camera)
+    terrain = [i for i, band in enumerate(batch.bands) if _kind(band) == "terrain"]
+    return batch._replace(
+        image=torch.cat([image, batch.image[:, terrain]], dim=1),
+        palette=torch.cat([palette, batch.palette[:, terrain]], dim=1),
+        bands=(camera.bands[0], *(batch.bands[i] for i in terrain)),
+    )
+
+
+def _can_be_film(bands: Sequence[Band]) -> bool:
+    """Whether several bands are in view of a film: one alone may be film already."""
+    visible = [b for b in bands if b.centre_um is not None and 0.4 <= b.centre_um <= 0.75]
+    return len(visible) > 1
+
+
+def _kind(band: Band) -> str:
+    if band.centre_um is not None:
+        return "optical"
+    return "terrain" if band.frequency_ghz is None else "radar"

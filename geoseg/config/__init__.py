@@ -1,24 +1,32 @@
 """Recipes: what a run does, as a file that is checked before anything starts."""
 
 from geoseg.config.recipe import (
+    Recipe,
+    load_recipe,
+    recipe_hash,
+    training_hash,
+    with_absolute_paths,
+)
+from geoseg.config.sections import (
+    AdaptationSettings,
     ChipSettings,
+    FilmSettings,
     InferenceSettings,
     LabelSettings,
     ModelSettings,
     OutlineSettings,
-    Recipe,
     SceneSettings,
     SchemeClass,
+    SourceSettings,
     SplitSettings,
     TrainingSettings,
-    load_recipe,
-    recipe_hash,
-    training_hash,
 )
 from geoseg.config.strict_yaml import read_yaml
 
 __all__ = [
+    "AdaptationSettings",
     "ChipSettings",
+    "FilmSettings",
     "InferenceSettings",
     "LabelSettings",
     "ModelSettings",
@@ -26,10 +34,12 @@ __all__ = [
     "Recipe",
     "SceneSettings",
     "SchemeClass",
+    "SourceSettings",
     "SplitSettings",
     "TrainingSettings",
     "load_recipe",
     "read_yaml",
     "recipe_hash",
     "training_hash",
+    "with_absolute_paths",
 ]

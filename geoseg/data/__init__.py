@@ -3,15 +3,16 @@
 from geoseg.data.labelled import LabelledScene
 from geoseg.data.registry import DataFile, DataSet, fetch, find_data_set, load_registry
 from geoseg.data.simulate import simulate
-from geoseg.data.sources import find_source
+from geoseg.data.sources import Sources, find_sources
 
 __all__ = [
     "DataFile",
     "DataSet",
     "LabelledScene",
+    "Sources",
     "fetch",
     "find_data_set",
-    "find_source",
+    "find_sources",
     "load_registry",
     "simulate",
 ]

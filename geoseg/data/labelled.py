@@ -7,14 +7,33 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from geoseg.errors import LabelError
 from geoseg.files import sha256_of
-from geoseg.labels import GLACIER, GLACIER_SURFACE, ClassScheme
+from geoseg.labels import (
+    GLACIER,
+    GLACIER_SURFACE,
+    ClassScheme,
+    Dating,
+    place_labels,
+    read_outlines,
+)
 from geoseg.scenes import Asset, Scene, read_scene
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["LabelledScene", "labelled_everest", "labelled_simulated"]
+    import geopandas as gpd
+    from odc.geo.geobox import GeoBox
+
+    from geoseg.labels import Labels
+
+__all__ = [
+    "LabelledScene",
+    "fingerprint_of",
+    "labelled_everest",
+    "labelled_series",
+    "labelled_simulated",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,15 +45,64 @@ class LabelledScene:
     layer: str | None
     class_of: str  # the column with the class of each outline, or the class of all of them
     scheme: ClassScheme
+    learned: bool = True  # False: only ever scored, as the film of a series of scenes is
+    date_of: str | None = None  # the column with the day of each outline; that of the scene if None
+    within_years: float = 2.0  # how far from the scene outlines may be that serve it
+    moved_m_per_year: float = 20.0  # how far an edge may have moved on the ground
+
+    def read_outlines(self) -> gpd.GeoDataFrame:
+        """The outlines, of all days, in the CRS of their file.
+
+        Raises:
+            LabelError: there are none, or they cannot be read.
+        """
+        if self.outlines is None:
+            raise LabelError(f"scene {self.scene.id} has no outlines; name them under `labels`.")
+        return read_outlines(
+            self.outlines,
+            self.scheme,
+            layer=self.layer,
+            class_of=self.class_of,
+            date_of=self.date_of,
+        )
+
+    @property
+    def dating(self) -> Dating:
+        """Which outlines show the time of the scene."""
+        return Dating(
+            start=self.scene.start,
+            end=self.scene.end,
+            within_years=self.within_years,
+            moved_m_per_year=self.moved_m_per_year,
+        )
+
+    def labels_on(self, grid: GeoBox, *, margin_m: float) -> Labels:
+        """The outlines that show the time of the scene, ready to be burnt.
+
+        Args:
+            grid: of the scene, or of a part of its ground.
+            margin_m: how far the true edge may lie from the drawn one; more for another year.
+
+        Raises:
+            LabelError: there are none on this ground or of this time, or they cannot be read.
+            GridError: a margin in metres on a grid in another unit.
+        """
+        return place_labels(
+            self.read_outlines(), grid, self.scheme, margin_m=margin_m, dating=self.dating
+        )
 
     def fingerprint(self) -> str:
         """Twelve hexadecimal digits that change with any byte of the images or the outlines."""
-        assets = [*self.scene.bands.values(), self.scene.mask]
-        files = {asset.path for asset in assets if asset is not None}
-        if self.outlines is not None:
-            files.add(self.outlines)
-        hashes = sorted(sha256_of(path) for path in files)
-        return hashlib.sha256("".join(hashes).encode()).hexdigest()[:12]
+        return fingerprint_of(self.scene, self.outlines)
+
+
+def fingerprint_of(scene: Scene, outlines: Path | None = None) -> str:
+    """Twelve hexadecimal digits that change with any byte of a scene or of its outlines."""
+    assets = [*scene.bands.values(), scene.mask]
+    files = {asset.path for asset in assets if asset is not None}
+    files |= {path for path in (outlines, scene.dem) if path is not None}
+    hashes = sorted(sha256_of(path) for path in files)
+    return hashlib.sha256("".join(hashes).encode()).hexdigest()[:12]
 
 
 def labelled_everest(folder: Path) -> LabelledScene:
@@ -68,4 +136,26 @@ def labelled_simulated(folder: Path) -> LabelledScene:
         layer="outlines_2025",
         class_of="class_name",
         scheme=GLACIER_SURFACE,
+    )
+
+
+def labelled_series(folder: Path) -> tuple[LabelledScene, ...]:
+    """All optical scenes of a simulated landscape, oldest first; the film is not learned from."""
+    days = {
+        "hexagon-kh9-mapping_19750812": 1975,
+        "landsat-5_19900820": 1990,
+        "landsat-5_20090824": 2009,
+        "sentinel-2_20160817": 2016,
+        "sentinel-2_20250815": 2025,
+    }
+    return tuple(
+        LabelledScene(
+            scene=read_scene(folder / "scenes" / f"{name}.json"),
+            outlines=folder / "outlines.gpkg",
+            layer=f"outlines_{year}",
+            class_of="class_name",
+            scheme=GLACIER_SURFACE,
+            learned=not name.startswith("hexagon"),
+        )
+        for name, year in days.items()
     )

@@ -2,37 +2,64 @@
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from geoseg.data.labelled import LabelledScene, labelled_everest, labelled_simulated
+from geoseg.data.labelled import (
+    LabelledScene,
+    fingerprint_of,
+    labelled_everest,
+    labelled_series,
+    labelled_simulated,
+)
 from geoseg.data.registry import fetch
 from geoseg.data.simulate import simulate
 from geoseg.errors import ConfigError, nearest
 from geoseg.labels import GLACIER, ClassScheme
-from geoseg.scenes import Asset, Scene, open_raster, read_scene
+from geoseg.scenes import Asset, Scene, data_bands, open_raster, read_scene
 from geoseg.sensors import find_sensor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from geoseg.config import Recipe, SceneSettings
+    from geoseg.config import LabelSettings, Recipe, SceneSettings
 
-__all__ = ["find_source"]
+__all__ = ["Sources", "find_sources"]
 
-_SIMULATED = "simulated"
 _LEFT_OUT = "_"
-_KNOWN = {"everest": labelled_everest}
+_SIMULATED = {
+    "simulated": lambda folder: (labelled_simulated(folder),),
+    "simulated-series": labelled_series,
+}
+_KNOWN = {"everest": lambda folder: (labelled_everest(folder),)}
 
 
-def find_source(
+class Sources(NamedTuple):
+    """The scenes of a recipe."""
+
+    mapped: LabelledScene  # that is mapped and scored
+    labelled: tuple[LabelledScene, ...]  # that are learned from, and some only scored
+    unlabelled: tuple[Scene, ...]  # that the network is to be adapted to
+
+    def fingerprint(self) -> str:
+        """Twelve hexadecimal digits that change with any byte that is learned from."""
+        prints = sorted({source.fingerprint() for source in self.labelled if source.learned})
+        prints += sorted(fingerprint_of(scene) for scene in self.unlabelled)
+        if len(prints) == 1:
+            return prints[0]
+        return hashlib.sha256("".join(prints).encode()).hexdigest()[:12]
+
+
+def find_sources(
     recipe: Recipe, *, base: Path, work: Path, on_step: Callable[[str], None]
-) -> LabelledScene:
-    """The labelled scene of a recipe; a data set is fetched or simulated when it is not there yet.
+) -> Sources:
+    """The scenes of a recipe; a data set is fetched or simulated when it is not there yet.
 
     Args:
-        recipe: names a data set, or a scene and its labels.
+        recipe: names a data set, or a scene and its labels; and what else to learn from.
         base: folder that relative paths of the recipe start from.
         work: folder for what is simulated.
         on_step: is told what is being fetched or made.
@@ -41,32 +68,68 @@ def find_source(
         ConfigError: neither or both are named, or a data set that is not known.
         SceneError: the scene cannot be read or lacks what the recipe must then say.
     """
-    if recipe.scene is not None:
-        return _from_files(recipe, recipe.scene, base)
+    known = _of_data(recipe, work, on_step)
+    mapped = _from_files(recipe, recipe.scene, base) if recipe.scene is not None else known[-1]
+    further = tuple(
+        _labelled(source.scene, source.labels, mapped.scheme, base, learned=source.learn)
+        for source in recipe.sources
+    )
+    unlabelled = tuple(_scene(settings, base) for settings in recipe.adaptation.scenes)
+    return Sources(mapped, (*known, *further) or (mapped,), unlabelled)
+
+
+def _of_data(
+    recipe: Recipe, work: Path, on_step: Callable[[str], None]
+) -> tuple[LabelledScene, ...]:
+    """The scenes of the data set that a recipe names; none where it names a scene of its own."""
     if recipe.data is None:
-        raise ConfigError("The recipe names no image; give `data`, or `scene` and `labels`.")
-    if recipe.data == _SIMULATED:
+        if recipe.scene is None:
+            raise ConfigError("The recipe names no image; give `data`, or `scene` and `labels`.")
+        return ()
+    if recipe.scene is not None:
+        raise ConfigError(
+            f"The recipe names both data = {recipe.data!r} and a scene; keep one of them."
+        )
+    if recipe.data in _SIMULATED:
         folder = work / "landscape"
         simulate(folder, seed=recipe.seed, on_step=on_step)
-        return labelled_simulated(folder)
+        return _SIMULATED[recipe.data](folder)
     if recipe.data not in _KNOWN:
-        hint = nearest(recipe.data, [*_KNOWN, _SIMULATED])
+        hint = nearest(recipe.data, [*_KNOWN, *_SIMULATED])
         raise ConfigError(f"no labelled data set named {recipe.data!r}. {hint}")
     return _KNOWN[recipe.data](fetch(recipe.data, on_file=on_step))
 
 
 def _from_files(recipe: Recipe, settings: SceneSettings, base: Path) -> LabelledScene:
-    if recipe.data is not None:
-        raise ConfigError(
-            f"The recipe names both data = {recipe.data!r} and a scene; keep one of them."
+    if recipe.labels is None:
+        return LabelledScene(
+            scene=_scene(settings, base),
+            outlines=None,
+            layer=None,
+            class_of="",
+            scheme=_scheme(recipe),
         )
-    labels = recipe.labels
+    return _labelled(settings, recipe.labels, _scheme(recipe), base)
+
+
+def _labelled(
+    settings: SceneSettings,
+    labels: LabelSettings,
+    scheme: ClassScheme,
+    base: Path,
+    *,
+    learned: bool = True,
+) -> LabelledScene:
     return LabelledScene(
         scene=_scene(settings, base),
-        outlines=None if labels is None else base / labels.path,
-        layer=None if labels is None else labels.layer,
-        class_of="" if labels is None else labels.class_of,
-        scheme=_scheme(recipe),
+        outlines=base / labels.path,
+        layer=labels.layer,
+        class_of=labels.class_of,
+        scheme=scheme,
+        learned=learned,
+        date_of=labels.date_of,
+        within_years=labels.within_years,
+        moved_m_per_year=labels.moved_m_per_year,
     )
 
 
@@ -78,8 +141,10 @@ def _scheme(recipe: Recipe) -> ClassScheme:
 
 def _scene(settings: SceneSettings, base: Path) -> Scene:
     path = base / settings.path
+    dem = None if settings.dem is None else base / settings.dem
     if path.suffix == ".json":
-        return read_scene(path)
+        scene = read_scene(path)
+        return scene if dem is None else replace(scene, dem=dem)
     if settings.sensor is None or settings.date is None:
         raise ConfigError(
             f"{path} does not say which sensor took it and when; give scene.sensor and scene.date."
@@ -87,7 +152,7 @@ def _scene(settings: SceneSettings, base: Path) -> Scene:
     sensor = find_sensor(settings.sensor)
     bands = {
         sensor.band(name).common_name: Asset(path=path, index=i, nodata=settings.nodata)
-        for i, name in enumerate(_band_names(path, settings.bands), start=1)
+        for name, i in _band_indexes(path, settings.bands)
         if name != _LEFT_OUT
     }
     for name, file in settings.more.items():
@@ -95,16 +160,26 @@ def _scene(settings: SceneSettings, base: Path) -> Scene:
         bands[sensor.band(name).common_name] = asset
     day = datetime.combine(settings.date, time(), tzinfo=UTC)
     return Scene(
-        id=path.stem, sensor_id=sensor.id, start=day, end=day + timedelta(days=1), bands=bands
+        id=path.stem,
+        sensor_id=sensor.id,
+        start=day,
+        end=day + timedelta(days=1),
+        bands=bands,
+        dem=dem,
     )
 
 
-def _band_names(path: Path, names: Sequence[str]) -> Sequence[str]:
+def _band_indexes(path: Path, names: Sequence[str]) -> list[tuple[str, int]]:
+    """The names of the bands of a file, each with its number in it; an alpha band needs none."""
     with open_raster(path) as raster:
-        count = raster.count
-    if len(names) != count:
-        raise ConfigError(
-            f"{path} has {count} bands, scene.bands names {len(names)}; name each in its order, "
-            f"{_LEFT_OUT} for one to leave out."
-        )
-    return names
+        count, data = raster.count, data_bands(raster)
+    # Programs tag the fourth band of a picture as alpha, near infrared or not: who names it, knows.
+    if len(names) == count:
+        return list(zip(names, range(1, count + 1), strict=True))
+    if len(names) == len(data):
+        return list(zip(names, data, strict=True))
+    besides = "" if len(data) == count else ", one of them alpha that may be left unnamed"
+    raise ConfigError(
+        f"{path} has {count} bands{besides}, scene.bands names {len(names)}; name each in its "
+        f"order, {_LEFT_OUT} for one to leave out."
+    )

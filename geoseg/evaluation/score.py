@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import geopandas as gpd
     from numpy.typing import NDArray
 
-    from geoseg.labels import ClassScheme
+    from geoseg.labels import ClassScheme, Dating
 
 __all__ = ["Scores", "score_map"]
 
@@ -44,7 +44,12 @@ class Scores:
 
 
 def score_map(
-    classes: Path, outlines: gpd.GeoDataFrame, scheme: ClassScheme, window: Window
+    classes: Path,
+    outlines: gpd.GeoDataFrame,
+    scheme: ClassScheme,
+    window: Window,
+    *,
+    dating: Dating | None = None,
 ) -> Scores:
     """Scores over the mapped pixels of a window, those on the edges of outlines included.
 
@@ -53,6 +58,7 @@ def score_map(
         outlines: the truth, with `class_name`, in any CRS.
         scheme: gives each class its id.
         window: the part to score, in pixels of the map.
+        dating: which of the outlines show the time of the scene; all when None.
 
     Raises:
         SceneError: the map cannot be read.
@@ -63,7 +69,7 @@ def score_map(
     confusion = np.zeros((size, size), dtype=np.int64)
     with open_raster(classes) as raster, reading(classes):
         grid = raster_grid(raster)
-        labels = place_labels(outlines, grid, scheme)
+        labels = place_labels(outlines, grid, scheme, dating=dating)
         for top in range(window.row_off, window.row_off + window.height, _STRIP_PX):
             height = min(_STRIP_PX, window.row_off + window.height - top)
             strip = Window(window.col_off, top, window.width, height)

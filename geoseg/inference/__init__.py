@@ -1,7 +1,14 @@
 """Whole scenes through a network."""
 
-from geoseg.inference.predict import predict_scene, probabilities
+from geoseg.inference.predict import open_input, predict_scene, probabilities
 from geoseg.inference.tiles import blend_weights, tile_rows
 from geoseg.inference.writer import Prediction
 
-__all__ = ["Prediction", "blend_weights", "predict_scene", "probabilities", "tile_rows"]
+__all__ = [
+    "Prediction",
+    "blend_weights",
+    "open_input",
+    "predict_scene",
+    "probabilities",
+    "tile_rows",
+]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from itertools import product
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -12,7 +13,9 @@ from geoseg.grids import gsd_m
 from geoseg.inference.prevalence import prevalence_ratio, ratio_at
 from geoseg.inference.tiles import blend_weights, tile_rows
 from geoseg.inference.writer import open_maps
-from geoseg.scenes import open_scene
+from geoseg.models import AnyInput
+from geoseg.scenes import band_names, bands_of, open_scene, scene_sample
+from geoseg.views import View, band_table, turned
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -22,10 +25,10 @@ if TYPE_CHECKING:
 
     from geoseg.config import InferenceSettings
     from geoseg.inference.writer import Prediction
-    from geoseg.models import Segmenter
+    from geoseg.models import ModelSpec, Segmenter
     from geoseg.scenes import Scene, SceneReader
 
-__all__ = ["predict_scene", "probabilities"]
+__all__ = ["open_input", "predict_scene", "probabilities"]
 
 _SAMPLE_SIDE = 160  # pixels a side from which prevalence is estimated
 
@@ -49,10 +52,12 @@ def predict_scene(
 ) -> Prediction:
     """Map a scene.
 
+    A network for any bands is shown all that the scene has; one for fixed bands those it knows.
+
     Args:
         segmenter: the trained network; moved to the device.
-        scene: with the bands of the network.
-        settings: tiles and test-time augmentation.
+        scene: of any sensor.
+        settings: pixel of the map, tiles and test-time augmentation.
         prediction: where the maps go; returned.
         device: in half precision on a GPU.
         tags: provenance for the metadata of both maps.
@@ -65,7 +70,7 @@ def predict_scene(
     network = segmenter.to(device).eval()
     spec = network.spec
     with (
-        open_scene(scene, spec.bands) as reader,
+        open_input(spec, scene, settings) as reader,
         open_maps(prediction, reader.grid, spec.scheme, tags) as maps,
     ):
         step_px = max(1, -(-max(reader.grid.shape) // _SAMPLE_SIDE))
@@ -85,25 +90,43 @@ def predict_scene(
     return prediction
 
 
+@contextmanager
+def open_input(spec: ModelSpec, scene: Scene, settings: InferenceSettings) -> Iterator[SceneReader]:
+    """A reader of what a network is shown of a scene, on the grid of the map.
+
+    Raises:
+        SceneError: the scene lacks a band of the network, or a file cannot be opened.
+        GridError: the bands do not lie on the same ground.
+    """
+    names = band_names(scene) if isinstance(spec.input, AnyInput) else spec.input.bands
+    with open_scene(scene, names) as reader:
+        finest = spec.input.gsd_m[0] if isinstance(spec.input, AnyInput) else None
+        wanted_m = settings.gsd_m or finest
+        coarser = 1 if wanted_m is None else max(1, round(wanted_m / gsd_m(reader.grid)))
+        if coarser == 1:
+            yield reader
+            return
+    with open_scene(scene, names, coarser=coarser) as reader:
+        yield reader
+
+
 @torch.inference_mode()
-def probabilities(network: Segmenter, image: Tensor, valid: Tensor, *, flips: bool) -> Tensor:
-    """Class probabilities (N, K, H, W) of square images (N, C, H, W) with valid masks (N, H, W).
+def probabilities(network: Segmenter, view: View, *, flips: bool) -> Tensor:
+    """Class probabilities (N, K, H, W) of square images.
 
     With `flips` the mean over the eight rotations and mirror images.
     """
     positions = product(range(4), (False, True)) if flips else [(0, False)]
-    views = [_seen_from(network, image, valid, turns, mirrored=m) for turns, m in positions]
-    return torch.stack(views).mean(dim=0)
+    chances = [_seen_from(network, view, turns, mirrored=m) for turns, m in positions]
+    return torch.stack(chances).mean(dim=0)
 
 
-def _seen_from(
-    network: Segmenter, image: Tensor, valid: Tensor, turns: int, *, mirrored: bool
-) -> Tensor:
+def _seen_from(network: Segmenter, view: View, turns: int, *, mirrored: bool) -> Tensor:
     """Probabilities from a turned and mirrored image, in the original position."""
-    image, valid = image.rot90(turns, (-2, -1)), valid.rot90(turns, (-2, -1))
-    if mirrored:
-        image, valid = image.flip(-1), valid.flip(-1)
-    chance: Tensor = network(image, valid).softmax(dim=1)
+    valid = view.valid.rot90(turns, (-2, -1))
+    image = turned(view.image, view.bands, turns, mirrored=mirrored)
+    seen = view._replace(image=image, valid=valid.flip(-1) if mirrored else valid)
+    chance: Tensor = network(seen).softmax(dim=1)
     if mirrored:
         chance = chance.flip(-1)
     return chance.rot90(-turns, (-2, -1))
@@ -126,6 +149,7 @@ def _finished_rows(
     weights = blend_weights(size=size, halo=halo)
     rows = list(tile_rows((height, width), size=size, halo=halo))
     total, done = sum(map(len, rows)), 0
+    scene = _SceneView.of(reader, device)
     classes = len(network.spec.scheme.classes)
     # Columns from -halo to beyond the last tile, so that no tile has to be cut.
     span = (len(rows[0]) - 1) * step + size
@@ -138,7 +162,7 @@ def _finished_rows(
             known[:, place] |= valid
             # A tile without data never reaches the network.
             if valid.any():
-                chance = _tile(network, image, valid, device, flips=settings.flips)
+                chance = _tile(network, scene.show(image, valid), flips=settings.flips)
                 band[:, :, place] += chance * weights
             done += 1
             on_tile(done, total)
@@ -156,15 +180,36 @@ def _finished_rows(
         known[2 * halo :] = False
 
 
-def _tile(
-    network: Segmenter,
-    image: NDArray[np.float32],
-    valid: NDArray[np.bool_],
-    device: torch.device,
-    *,
-    flips: bool,
-) -> NDArray[np.float32]:
-    batch = torch.from_numpy(image)[None].to(device), torch.from_numpy(valid)[None].to(device)
+def _tile(network: Segmenter, view: View, *, flips: bool) -> NDArray[np.float32]:
+    device = view.image.device
     with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-        chance = probabilities(network, *batch, flips=flips)
+        chance = probabilities(network, view, flips=flips)
     return chance[0].float().cpu().numpy()
+
+
+class _SceneView(NamedTuple):
+    """What is the same in every view of a scene."""
+
+    palette: Tensor
+    gsd_m: Tensor
+    bands: Tensor
+
+    @classmethod
+    def of(cls, reader: SceneReader, device: torch.device) -> _SceneView:
+        """What a scene has of it."""
+        return cls(
+            torch.from_numpy(scene_sample(reader))[None].to(device),
+            torch.tensor([gsd_m(reader.grid)], dtype=torch.float32, device=device),
+            band_table(bands_of(reader.scene, reader.bands)).to(device),
+        )
+
+    def show(self, image: NDArray[np.float32], valid: NDArray[np.bool_]) -> View:
+        """The view of a window: image (C, H, W), valid (H, W)."""
+        device = self.palette.device
+        return View(
+            image=torch.from_numpy(image)[None].to(device),
+            valid=torch.from_numpy(valid)[None].to(device),
+            palette=self.palette,
+            gsd_m=self.gsd_m,
+            bands=self.bands,
+        )

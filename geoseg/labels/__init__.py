@@ -1,14 +1,17 @@
 """Label polygons and the classes they belong to."""
 
 from geoseg.labels.areas import geodesic_areas_km2
-from geoseg.labels.outlines import Labels, place_labels, read_outlines
+from geoseg.labels.outlines import BurntLabels, Labels, place_labels, read_outlines
 from geoseg.labels.scheme import GLACIER, GLACIER_SURFACE, IGNORE, ClassScheme, MapClass
+from geoseg.labels.surveys import Dating
 
 __all__ = [
     "GLACIER",
     "GLACIER_SURFACE",
     "IGNORE",
+    "BurntLabels",
     "ClassScheme",
+    "Dating",
     "Labels",
     "MapClass",
     "geodesic_areas_km2",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
 import geopandas as gpd
@@ -10,12 +11,17 @@ import numpy as np
 import pyogrio
 import shapely
 from pyogrio.errors import DataSourceError
+from pyproj import CRS, Geod, Transformer
+from rasterio import Affine
 from rasterio.features import rasterize
+from rasterio.windows import Window
 from shapely import STRtree
 
+from geoseg.blocks import fill_from_blocks
 from geoseg.errors import GridError, LabelError, nearest
 from geoseg.grids import crs_of, describe_grid, require_metres
 from geoseg.labels.scheme import IGNORE, ClassScheme
+from geoseg.labels.surveys import SURVEY_DAY, Dating, serving, survey_days
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,22 +29,32 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from odc.geo.geobox import GeoBox
 
-__all__ = ["Labels", "place_labels", "read_outlines"]
+__all__ = ["BurntLabels", "Labels", "place_labels", "read_outlines"]
+
+_BLOCK_PX = 512
+_CACHED_BLOCKS = 512  # a quarter of a megabyte each, less where nothing lies
 
 
 def read_outlines(
-    path: Path, scheme: ClassScheme, *, layer: str | None, class_of: str
+    path: Path,
+    scheme: ClassScheme,
+    *,
+    layer: str | None,
+    class_of: str,
+    date_of: str | None = None,
 ) -> gpd.GeoDataFrame:
-    """Outlines with a column `class_name`, in the CRS of their file.
+    """Outlines with a column `class_name`, and `survey_day` where asked for, in their CRS.
 
     Args:
         path: any vector file that GDAL reads.
         scheme: the classes that may occur.
         layer: which layer; the first when None.
         class_of: the column that holds the class of each outline, or the class of all of them.
+        date_of: the column that holds the day that each outline shows; not asked for when None.
 
     Raises:
-        LabelError: no such file or layer, no polygon in it, or a class outside the scheme.
+        LabelError: no such file or layer, no polygon or no date in it, or a class outside the
+            scheme.
         GridError: the layer has no coordinate reference system.
     """
     table = _read_layer(path, layer)
@@ -55,7 +71,10 @@ def read_outlines(
     geometry = shapely.make_valid(
         polygons.geometry.to_numpy(), method="structure", keep_collapsed=False
     )
-    return gpd.GeoDataFrame({"class_name": names}, geometry=geometry, crs=polygons.crs)
+    columns: dict[str, object] = {"class_name": names}
+    if date_of is not None:
+        columns[SURVEY_DAY] = _days(polygons, date_of, where)
+    return gpd.GeoDataFrame(columns, geometry=geometry, crs=polygons.crs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,53 +88,135 @@ class Labels:
 
     def burn(self, grid: GeoBox) -> NDArray[np.uint8]:
         """Class ids (H, W) on a grid, IGNORE within the uncertain margins, 0 elsewhere."""
-        box = shapely.box(*grid.boundingbox.bbox)
-        hits = self.tree.query(box)
-        # A higher id lies on top: a lake on the ice it belongs to.
-        hits = hits[np.argsort(self.class_ids[hits], kind="stable")]
-        shapes = [(self.polygons[i], int(self.class_ids[i])) for i in hits]
-        shapes += [(self.margins[i], IGNORE) for i in hits if not self.margins[i].is_empty]
-        if not shapes:
-            return np.zeros(grid.shape, dtype=np.uint8)
-        burnt = rasterize(shapes, out_shape=grid.shape, transform=grid.affine, dtype=np.uint8)
+        return self.on(grid).burn(Window(0, 0, grid.shape.x, grid.shape.y))
+
+    def on(self, grid: GeoBox) -> BurntLabels:
+        """The same labels, to be read by windows of a grid, each part burnt once."""
+        hits = self.tree.query(shapely.box(*grid.boundingbox.bbox))
+        # A higher id lies on top, a lake on the ice it belongs to; what is not known, below all.
+        height = np.where(self.class_ids == IGNORE, 0, self.class_ids)
+        hits = hits[np.argsort(height[hits], kind="stable")]
+        margins = [i for i in hits if not self.margins[i].is_empty]
+        shapes = np.concatenate([self.polygons[hits], self.margins[margins]])
+        values = np.concatenate([self.class_ids[hits], np.full(len(margins), IGNORE, np.uint8)])
+        return BurntLabels((grid.shape.y, grid.shape.x), _in_pixels(shapes, grid), values)
+
+
+class BurntLabels:
+    """Class ids of a grid, burnt in blocks as they are asked for and kept for the next time.
+
+    Memory is bounded: the blocks used last are kept, whatever scene they belong to.
+
+    Args:
+        shape: rows and columns of the grid.
+        shapes: polygons in pixels of it; a later one lies on top.
+        values: what each is burnt as.
+    """
+
+    def __init__(
+        self, shape: tuple[int, int], shapes: NDArray[np.object_], values: NDArray[np.uint8]
+    ) -> None:
+        self.shape = shape
+        self._shapes = shapes
+        self._values = values
+        self._tree = STRtree(shapes)
+
+    def read(self, window: Window) -> NDArray[np.uint8]:
+        """Class ids (H, W) of a window in whole pixels, 0 beyond the grid."""
+        out = np.zeros((window.height, window.width), dtype=np.uint8)
+        top, bottom = max(window.row_off, 0), min(window.row_off + window.height, self.shape[0])
+        left, right = max(window.col_off, 0), min(window.col_off + window.width, self.shape[1])
+        if bottom > top and right > left:
+            inside = out[
+                top - window.row_off : bottom - window.row_off,
+                left - window.col_off : right - window.col_off,
+            ]
+            fill_from_blocks(inside, (top, left), side=_BLOCK_PX, block=partial(_block, self))
+        return out
+
+    def burn(self, window: Window) -> NDArray[np.uint8]:
+        """Class ids (H, W) of a window, burnt anew."""
+        shape = (window.height, window.width)
+        left, top = window.col_off, window.row_off
+        hits = np.sort(self._tree.query(shapely.box(left, top, left + shape[1], top + shape[0])))
+        if not hits.size:
+            return np.zeros(shape, dtype=np.uint8)
+        pairs = [(self._shapes[i], int(self._values[i])) for i in hits]
+        burnt = rasterize(
+            pairs, out_shape=shape, transform=Affine.translation(left, top), dtype=np.uint8
+        )
         return np.asarray(burnt)
 
 
+@lru_cache(maxsize=_CACHED_BLOCKS)
+def _block(burnt: BurntLabels, row: int, column: int) -> NDArray[np.uint8]:
+    """A block of a grid, cut at its edges; one value, held once, where there is one value."""
+    top, left = row * _BLOCK_PX, column * _BLOCK_PX
+    height, width = min(_BLOCK_PX, burnt.shape[0] - top), min(_BLOCK_PX, burnt.shape[1] - left)
+    block = burnt.burn(Window(left, top, width, height))
+    if (block == block[0, 0]).all():
+        return np.broadcast_to(block[0, 0].copy(), block.shape)
+    return block
+
+
+def _in_pixels(shapes: NDArray[np.object_], grid: GeoBox) -> NDArray[np.object_]:
+    """Polygons in pixels of a grid: once for all windows, so that an edge rounds alike in each."""
+    affine = grid.affine
+    corner, size = np.array([affine.c, affine.f]), np.array([affine.a, affine.e])
+    placed: NDArray[np.object_] = shapely.transform(shapes, lambda xy: (xy - corner) / size)
+    return placed
+
+
 def place_labels(
-    outlines: gpd.GeoDataFrame, grid: GeoBox, scheme: ClassScheme, *, margin_m: float = 0.0
+    outlines: gpd.GeoDataFrame,
+    grid: GeoBox,
+    scheme: ClassScheme,
+    *,
+    margin_m: float = 0.0,
+    dating: Dating | None = None,
 ) -> Labels:
     """Labels of a scene, from outlines in any CRS.
 
     Args:
-        outlines: with a column `class_name`.
-        grid: the scene's grid, in a projected CRS in metres when `margin_m` > 0.
+        outlines: with a column `class_name`; and `survey_day`, for `dating` to have an effect.
+        grid: the scene's grid, in a projected CRS in metres when there is a margin.
         scheme: gives each class its id.
-        margin_m: how far the true edge may lie from the drawn one, to either side.
+        margin_m: how far the true edge may lie from the drawn one on the map, to either side.
+        dating: when the scene was taken: outlines of its time serve, with a margin that grows with
+            the years between; where only others lie, nothing is known. All serve when None.
 
     Raises:
-        LabelError: no outline lies on the scene.
+        LabelError: no outline lies on the scene, or none of its time.
         GridError: a margin in metres on a grid in another unit.
     """
     crs = crs_of(grid)
-    if margin_m > 0:
-        require_metres(crs, "Labels with an uncertain margin")
     placed = outlines.to_crs(crs)
     extent = shapely.box(*grid.boundingbox.bbox)
-    polygons = placed.geometry.to_numpy()
-    touching = shapely.intersects(polygons, extent)
-    if not touching.any():
+    placed = placed[shapely.intersects(placed.geometry.to_numpy(), extent)]
+    if placed.empty:
         raise LabelError(
             "The labels do not overlap the scene.\n"
             f"  scene:  {describe_grid(grid)}, box {_box(grid.boundingbox.bbox)}\n"
-            f"  labels: box {_box(placed.total_bounds)} in the same reference system\n"
-            "Give the labels of this place, or check the reference system of both."
+            f"  labels: box {_box(outlines.to_crs(crs).total_bounds)} in the same reference "
+            "system\nGive the labels of this place, or check the reference system of both."
         )
-    polygons = polygons[touching]
-    margins = shapely.buffer(shapely.boundary(polygons), margin_m)
-    names = placed["class_name"].to_numpy()[touching]
+    polygons = placed.geometry.to_numpy()
+    names = placed["class_name"].to_numpy()
     ids = np.array([scheme.find(name).id for name in names], dtype=np.uint8)
-    reach = shapely.bounds(polygons) + margin_m * np.array([-1, -1, 1, 1])
-    return Labels(polygons, ids, margins, STRtree([shapely.box(*bounds) for bounds in reach]))
+    reach_m = np.full(len(polygons), float(margin_m))
+    if dating is not None and SURVEY_DAY in placed.columns:
+        days = placed[SURVEY_DAY].to_numpy().astype("datetime64[D]")
+        found = serving(polygons, names, days, dating)
+        moved_m = dating.moved_m_per_year * np.where(found.serves, found.years, 0)
+        reach_m += moved_m * _stretch(grid)
+        ids[found.unknown] = IGNORE
+        kept = found.serves | found.unknown
+        polygons, ids, reach_m = polygons[kept], ids[kept], reach_m[kept]
+    if (reach_m > 0).any():
+        require_metres(crs, "Labels with an uncertain margin")
+    margins = shapely.buffer(shapely.boundary(polygons), reach_m)
+    bounds = shapely.bounds(polygons) + reach_m[:, None] * np.array([-1, -1, 1, 1])
+    return Labels(polygons, ids, margins, STRtree([shapely.box(*box) for box in bounds]))
 
 
 def _read_layer(path: Path, layer: str | None) -> gpd.GeoDataFrame:
@@ -128,6 +229,25 @@ def _read_layer(path: Path, layer: str | None) -> gpd.GeoDataFrame:
         return gpd.read_file(path, layer=layers[0] if layer is None else layer)
     except (DataSourceError, IndexError) as error:
         raise LabelError(f"{path} cannot be read as a vector file ({error}).") from error
+
+
+def _stretch(grid: GeoBox) -> float:
+    """Metres of the map for one on the ground at the centre of a grid: 2 in Mercator at 60 N."""
+    row, column = grid.shape.y // 2, grid.shape.x // 2
+    ends = [grid.affine * (column + side, row) for side in (0, 1)]
+    to_degrees = Transformer.from_crs(crs_of(grid), CRS.from_epsg(4326), always_xy=True)
+    (west, south), (east, north) = (to_degrees.transform(*end) for end in ends)
+    ground_m = float(Geod(ellps="WGS84").inv(west, south, east, north)[2])
+    return float(abs(ends[1][0] - ends[0][0])) / ground_m
+
+
+def _days(table: gpd.GeoDataFrame, date_of: str, where: str) -> NDArray[np.datetime64]:
+    if date_of not in table.columns:
+        columns = [str(name) for name in table.columns if name != "geometry"]
+        raise LabelError(
+            f"{where} has no column {date_of!r} for labels.date_of. {nearest(date_of, columns)}"
+        )
+    return survey_days(table[date_of], where=f"column {date_of!r} of {where}")
 
 
 def _class_names(

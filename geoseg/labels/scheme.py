@@ -109,5 +109,6 @@ GLACIER_SURFACE = ClassScheme.of(
         "supraglacial_lake": "#1f4fd8",
         "proglacial_lake": "#123a8c",
         "thaw_slump": "#d2572b",
+        "other_lake": "#6f8fd6",
     }
 )

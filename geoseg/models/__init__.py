@@ -9,20 +9,33 @@ from geoseg.models.checkpoint import (
 )
 from geoseg.models.device import choose_device
 from geoseg.models.losses import dice_cross_entropy
-from geoseg.models.network import ModelSpec, Segmenter, build_segmenter
+from geoseg.models.network import (
+    AnyInput,
+    FixedInput,
+    ModelSpec,
+    Segmenter,
+    build_segmenter,
+)
+from geoseg.models.reach import extrapolation
 from geoseg.models.torchvision import TorchPair, inspect_pair
+from geoseg.models.tuning import Tuning, tune
 
 __all__ = [
+    "AnyInput",
     "Checkpoint",
+    "FixedInput",
     "ModelSpec",
     "Segmenter",
     "TorchPair",
+    "Tuning",
     "build_segmenter",
     "choose_device",
     "dice_cross_entropy",
+    "extrapolation",
     "inspect_pair",
     "load_checkpoint",
     "read_tensors",
     "save_checkpoint",
+    "tune",
     "write_tensors",
 ]

@@ -12,7 +12,14 @@ from safetensors.torch import load_file, save_file
 from geoseg.errors import ModelError
 from geoseg.files import sha256_of, write_json, writing
 from geoseg.labels import ClassScheme, MapClass
-from geoseg.models.network import ModelSpec, Segmenter, build_segmenter
+from geoseg.models.network import (
+    AnyInput,
+    FixedInput,
+    ModelSpec,
+    Segmenter,
+    build_segmenter,
+)
+from geoseg.sensors import Band
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -92,9 +99,18 @@ def _spec(fields: Mapping[str, Any]) -> ModelSpec:
     return ModelSpec(
         architecture=fields["architecture"],
         encoder=fields["encoder"],
-        bands=tuple(fields["bands"]),
+        input=_input(fields["input"]),
         scheme=ClassScheme(classes),
-        mean=tuple(fields["mean"]),
-        std=tuple(fields["std"]),
         prior=tuple(fields["prior"]),
+    )
+
+
+def _input(fields: Mapping[str, Any]) -> FixedInput | AnyInput:
+    if "seen" in fields:
+        finest, coarsest = fields["gsd_m"]
+        return AnyInput(
+            seen=tuple(Band(**band) for band in fields["seen"]), gsd_m=(finest, coarsest)
+        )
+    return FixedInput(
+        bands=tuple(fields["bands"]), mean=tuple(fields["mean"]), std=tuple(fields["std"])
     )

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from geoseg.errors import ModelError, nearest
 from geoseg.labels import ClassScheme
+from geoseg.models.stem import AnyBands, FixedBands
 from geoseg.models.torchvision import make_torchvision_importable
 
 make_torchvision_importable()
@@ -22,9 +23,30 @@ import timm  # noqa: E402
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["ModelSpec", "Segmenter", "build_segmenter"]
+    from geoseg.sensors import Band
+    from geoseg.views import View
+
+__all__ = ["AnyInput", "FixedInput", "ModelSpec", "Segmenter", "build_segmenter"]
 
 _STRIDE = 32  # the deepest features of the deepest networks
+_STEM_CHANNELS = 8  # of the any-band stem: 4 lose colour, 16 cost a tenth of a small network
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FixedInput:
+    """One set of bands in one order and unit, as in the scene that was trained on."""
+
+    bands: tuple[str, ...]  # common names, in the order of the channels
+    mean: tuple[float, ...]  # of each band over the training pixels, in the unit of the scene
+    std: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnyInput:
+    """Any bands of any sensor; what was seen in training is kept to tell what is new."""
+
+    seen: tuple[Band, ...]
+    gsd_m: tuple[float, float]  # finest and coarsest in training
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,43 +55,46 @@ class ModelSpec:
 
     architecture: str  # unet, deeplabv3plus, dpt
     encoder: str  # resnet34, tu-vit_small_patch16_dinov3
-    bands: tuple[str, ...]  # common names, in the order of the channels
+    input: FixedInput | AnyInput
     scheme: ClassScheme
-    mean: tuple[float, ...]  # of each band over the training pixels, in the unit of the scene
-    std: tuple[float, ...]
     prior: tuple[float, ...]  # share of each class among the training pixels
 
 
 class Segmenter(nn.Module):
-    """A network from pixels in the unit of the scene to class logits.
+    """A network from pixels in the unit of their scene to class logits.
 
     A pixel that is not valid enters as the mean of its band, so that no value of it reaches the
     network, NaN included.
     """
 
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, network: nn.Module, spec: ModelSpec) -> None:
+    def __init__(self, stem: FixedBands | AnyBands, network: nn.Module, spec: ModelSpec) -> None:
         super().__init__()
+        self.stem = stem
         self.network = network
         self.spec = spec
-        self.register_buffer("mean", torch.tensor(spec.mean).view(1, -1, 1, 1))
-        self.register_buffer("std", torch.tensor(spec.std).view(1, -1, 1, 1))
+        self._fixed: tuple[nn.Module, ...] = ()
 
-    def normalise(self, image: Tensor, valid: Tensor) -> Tensor:
-        """Bands in units of their standard deviation, 0 where not valid."""
-        known = valid.unsqueeze(1) & image.isfinite()
-        return torch.where(known, (image - self.mean) / self.std, 0.0)
+    def fix(self, modules: Sequence[nn.Module]) -> None:
+        """Keep modules in evaluation mode, also while the others are trained."""
+        self._fixed = tuple(modules)
+        self.train(self.training)
 
-    def forward(self, image: Tensor, valid: Tensor) -> Tensor:
-        """Logits (N, K, H, W) of an image (N, C, H, W) and its valid mask (N, H, W)."""
-        return self.logits(self.normalise(image, valid))
+    def train(self, mode: bool = True) -> Segmenter:
+        """Training or evaluation mode for all modules that are not fixed."""
+        super().train(mode)
+        for module in self._fixed:
+            module.eval()
+        return self
 
-    def logits(self, normalised: Tensor) -> Tensor:
-        """Logits (N, K, H, W) of a normalised image (N, C, H, W) of any size."""
-        height, width = normalised.shape[-2:]
-        padded = F.pad(normalised, (0, -width % _STRIDE, 0, -height % _STRIDE))
+    def forward(self, *views: View) -> Tensor:
+        """Logits (N, K, H, W) of views of one height and width, one after the other.
+
+        Several views, each of its own sensor, are one batch of the network behind the stem, so
+        that its normalisation sees them together.
+        """
+        features = torch.cat([self.stem(view) for view in views])
+        height, width = features.shape[-2:]
+        padded = F.pad(features, (0, -width % _STRIDE, 0, -height % _STRIDE))
         out: Tensor = self.network(padded)
         return out[..., :height, :width]
 
@@ -90,12 +115,14 @@ def build_segmenter(spec: ModelSpec, *, pretrained: bool = False) -> Segmenter:
     encoder = _encoder_name(spec.encoder)
     # Vision transformers otherwise take one image size only.
     options = {"dynamic_img_size": True} if spec.architecture == "dpt" else {}
+    stem = _stem(spec.input)
+    channels = _STEM_CHANNELS if isinstance(spec.input, AnyInput) else len(spec.input.bands)
     try:
         network = smp.create_model(
             spec.architecture,
             encoder_name=encoder,
             encoder_weights="imagenet" if pretrained else None,
-            in_channels=len(spec.bands),
+            in_channels=channels,
             classes=len(spec.scheme.classes),
             **options,
         )
@@ -108,7 +135,13 @@ def build_segmenter(spec: ModelSpec, *, pretrained: bool = False) -> Segmenter:
         raise ModelError(
             f"{spec.architecture} on {spec.encoder} cannot be built ({error}); {remedy}."
         ) from error
-    return Segmenter(network, spec)
+    return Segmenter(stem, network, spec)
+
+
+def _stem(given: FixedInput | AnyInput) -> FixedBands | AnyBands:
+    if isinstance(given, AnyInput):
+        return AnyBands(_STEM_CHANNELS)
+    return FixedBands(given.mean, given.std)
 
 
 def _encoder_name(name: str) -> str:

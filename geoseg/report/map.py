@@ -19,11 +19,12 @@ if TYPE_CHECKING:
     import geopandas as gpd
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
+    from odc.geo.geobox import GeoBox
 
     from geoseg.labels import ClassScheme
-    from geoseg.scenes import Scene, SceneReader
+    from geoseg.scenes import Scene
 
-__all__ = ["draw_map"]
+__all__ = ["backdrop", "draw_map"]
 
 _WIDTH_PX = 1200
 _STRETCH = (1, 99)  # percentiles
@@ -54,10 +55,7 @@ def draw_map(
         path: the PNG.
         held_out: framed, in pixels of the scene.
     """
-    bands = next((c for c in _COMPOSITES if set(c) <= set(scene.bands)), (next(iter(scene.bands)),))
-    with open_scene(scene, bands) as reader:
-        picture = _overview(reader)
-        grid = reader.grid
+    picture, grid = backdrop(scene)
     left, bottom, right, top = grid.boundingbox.bbox
     figure = Figure(figsize=(12, 12 * grid.shape.y / grid.shape.x + 0.6), layout="constrained")
     FigureCanvasAgg(figure)
@@ -80,15 +78,22 @@ def draw_map(
         figure.savefig(aside, dpi=100)
 
 
-def _overview(reader: SceneReader) -> NDArray[np.float32]:
-    """The scene (H, W, 3), stretched to 0 to 1, white where there is no data."""
-    image, valid = reader.overview(_WIDTH_PX)
+def backdrop(scene: Scene, longest_px: int = _WIDTH_PX) -> tuple[NDArray[np.float32], GeoBox]:
+    """A scene (H, W, 3) stretched to 0 to 1, white where there is no data, and its grid.
+
+    In false colour where it has the bands, in grey otherwise; the grid is that of the scene, the
+    picture has no more than `longest_px` a side.
+    """
+    bands = next((c for c in _COMPOSITES if set(c) <= set(scene.bands)), (next(iter(scene.bands)),))
+    with open_scene(scene, bands) as reader:
+        image, valid = reader.overview(longest_px)
+        grid = reader.grid
     for band in image:
         if valid.any():
             low, high = np.percentile(band[valid], _STRETCH)
             band[:] = np.clip((band - low) / max(high - low, 1e-9), 0, 1)
     image[:, ~valid] = 1
-    return np.moveaxis(np.broadcast_to(image, (3, *valid.shape)), 0, -1)
+    return np.moveaxis(np.broadcast_to(image, (3, *valid.shape)), 0, -1), grid
 
 
 def _frame(axes: Axes, corner: tuple[float, float], window: Window, pixel: float) -> None:

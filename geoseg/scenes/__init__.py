@@ -1,20 +1,34 @@
 """Images: one acquisition is a scene, read by windows together with what is valid in them."""
 
 from geoseg.scenes.raster import open_raster, read_onto, reading
-from geoseg.scenes.reader import Pixels, SceneReader, open_scene
+from geoseg.scenes.reader import Pixels, SceneReader, band_names, bands_of, open_scene
+from geoseg.scenes.resample import area_average
+from geoseg.scenes.sample import scene_sample
 from geoseg.scenes.scene import Asset, Scene
 from geoseg.scenes.stac import footprint, read_scene, write_scene
+from geoseg.scenes.stored import data_bands
+from geoseg.scenes.terrain import TERRAIN_BANDS
+from geoseg.scenes.units import Unit, describe_units, unit_of
 
 __all__ = [
+    "TERRAIN_BANDS",
     "Asset",
     "Pixels",
     "Scene",
     "SceneReader",
+    "Unit",
+    "area_average",
+    "band_names",
+    "bands_of",
+    "data_bands",
+    "describe_units",
     "footprint",
     "open_raster",
     "open_scene",
     "read_onto",
     "read_scene",
     "reading",
+    "scene_sample",
+    "unit_of",
     "write_scene",
 ]

@@ -38,6 +38,7 @@ class Scene:
     end: datetime
     bands: Mapping[str, Asset]  # common name of the band -> where it lies
     mask: Asset | None = None  # 0 where the scene must not be used (cloud, film border)
+    dem: Path | None = None  # elevation in metres on any grid; adds the terrain bands
 
     def __post_init__(self) -> None:
         if not self.bands:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pystac
 from shapely.geometry import mapping
 
-from geoseg.errors import SceneError
+from geoseg.errors import SceneError, SensorError
 from geoseg.files import write_text
 from geoseg.scenes.reader import open_scene
 from geoseg.scenes.scene import Asset, Scene
@@ -78,7 +78,7 @@ def read_scene(path: Path) -> Scene:
     try:
         item = pystac.Item.from_dict(json.loads(path.read_text(encoding="utf-8")))
         start, end = _interval(item)
-        bands, mask = _places(item, path)
+        bands, mask, dem = _places(item, path)
     except FileNotFoundError:
         raise SceneError(f"{path} does not exist; give a STAC item or a GeoTIFF.") from None
     except SceneError:
@@ -90,6 +90,7 @@ def read_scene(path: Path) -> Scene:
         ) from error
     if _SENSOR not in item.properties:
         raise SceneError(f"{path} names no sensor; add the property {_SENSOR!r}.")
+    _require_known_bands(item, path)
     return Scene(
         id=item.id,
         sensor_id=item.properties[_SENSOR],
@@ -97,22 +98,45 @@ def read_scene(path: Path) -> Scene:
         end=end,
         bands=bands,
         mask=mask,
+        dem=dem,
     )
 
 
-def _places(item: pystac.Item, path: Path) -> tuple[dict[str, Asset], Asset | None]:
-    """Where each band lies, and the mask."""
+def _places(item: pystac.Item, path: Path) -> tuple[dict[str, Asset], Asset | None, Path | None]:
+    """Where each band lies, the mask, and the elevation model."""
     bands: dict[str, Asset] = {}
-    mask = None
+    mask, dem = None, None
     for asset in item.assets.values():
         where = _local(path, asset.href)
         fields = asset.extra_fields
         if "mask" in (asset.roles or []):
             mask = Asset(path=where)
+        if "dem" in (asset.roles or []):
+            dem = where
         for index, band in enumerate(fields.get("bands", []), start=fields.get(_INDEX, 1)):
             name = band.get("eo:common_name") or band["name"]
             bands[name] = Asset(path=where, index=index, nodata=fields.get("nodata"))
-    return bands, mask
+    return bands, mask, dem
+
+
+def _require_known_bands(item: pystac.Item, path: Path) -> None:
+    """Refuse a band that the sensor has not, or that the item puts elsewhere in the spectrum."""
+    sensor = find_sensor(item.properties[_SENSOR])
+    for asset in item.assets.values():
+        for stated in asset.extra_fields.get("bands", []):
+            name = stated.get("eo:common_name") or stated["name"]
+            try:
+                band = sensor.band(name)
+            except SensorError as error:
+                raise SceneError(f"{path} holds a band that its sensor has not: {error}") from error
+            centre = stated.get("eo:center_wavelength")
+            if centre is None or band.centre_um is None or band.fwhm_um is None:
+                continue
+            if not abs(float(centre) - band.centre_um) <= band.fwhm_um:
+                raise SceneError(
+                    f"{path} gives band {name!r} eo:center_wavelength = {centre}, and {sensor.id} "
+                    f"has it at {band.centre_um:g} micrometres; correct the band or its wavelength."
+                )
 
 
 def _interval(item: pystac.Item) -> tuple[datetime, datetime]:
@@ -141,6 +165,8 @@ def _assets(scene: Scene, folder: Path) -> dict[str, pystac.Asset]:
         )
     if scene.mask is not None:
         assets["mask"] = pystac.Asset(href=_relative(scene.mask.path, folder), roles=["mask"])
+    if scene.dem is not None:
+        assets["dem"] = pystac.Asset(href=_relative(scene.dem, folder), roles=["dem"])
     return assets
 
 

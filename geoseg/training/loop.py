@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass, replace
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, cast
 
 import numpy as np
@@ -12,19 +14,25 @@ from lightning_fabric.loggers.tensorboard import TensorBoardLogger
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
-from geoseg.chips import Batch, flip_randomly, jitter_bands, stack
+from geoseg.chips import Batch, MixedChips, film_some, stack
 from geoseg.errors import ModelError
 from geoseg.metrics import confusion_matrix, score_classes
 from geoseg.models import Segmenter, dice_cross_entropy, save_checkpoint
+from geoseg.training.adapt import Teacher, style_of
 from geoseg.training.resume import TrainingState, restore_state, save_state
 from geoseg.training.schedule import learning_rate
+from geoseg.training.vary import vary
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from geoseg.chips import GridChips, RandomChips
-    from geoseg.config import TrainingSettings
+    from numpy.typing import NDArray
+    from torch import Tensor
+    from torch.utils.data import Dataset
+
+    from geoseg.chips import Chip, GridChips
+    from geoseg.config import Recipe
 
 __all__ = ["StepReport", "TrainingChips", "TrainingResult", "train"]
 
@@ -51,8 +59,9 @@ class OnStep(Protocol):
 class TrainingChips(NamedTuple):
     """What a network is trained on and chosen by."""
 
-    random: RandomChips
-    validation: GridChips | None
+    labelled: MixedChips
+    validation: Sequence[GridChips] = ()
+    unlabelled: MixedChips | None = None  # of the scenes to adapt to
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +77,7 @@ class TrainingResult:
 def train(
     segmenter: Segmenter,
     chips: TrainingChips,
-    settings: TrainingSettings,
+    recipe: Recipe,
     *,
     folder: Path,
     device: torch.device,
@@ -84,7 +93,7 @@ def train(
         segmenter: with fresh or pretrained weights; changed in place.
         chips: to learn from, and to be scored on every `validate_every` steps; without the latter
             the last weights are kept.
-        settings: the loop.
+        recipe: the loop, what is changed in chips, and how to adapt to scenes without labels.
         folder: gets model.safetensors, model.json, state.safetensors and the TensorBoard log.
         device: one device; mixed precision is used where it is a GPU.
         record: goes into the checkpoint; its `training_hash` and `data_hash` tell trainings apart.
@@ -93,28 +102,31 @@ def train(
     Raises:
         ModelError: the loss is no longer a finite number.
     """
+    settings = recipe.training
     log = TensorBoardLogger(folder, name="log", version="")
     fabric = Fabric(accelerator=device.type, devices=1, precision=_precision(device), loggers=[log])
+    trained = [weights for weights in segmenter.parameters() if weights.requires_grad]
     optimizer = torch.optim.AdamW(
-        segmenter.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+        trained, lr=settings.learning_rate, weight_decay=settings.weight_decay
     )
     network, optimizer = fabric.setup(segmenter, optimizer)
     average = AveragedModel(
-        segmenter, multi_avg_fn=get_ema_multi_avg_fn(settings.averaging), use_buffers=True
+        segmenter, multi_avg_fn=_running_mean(settings.averaging), use_buffers=True
     )
     kept = {"network": segmenter, "average": average}
     model, resume = folder / "model.safetensors", folder / "state.safetensors"
     state = TrainingState(fingerprint=f"{record['training_hash']} {record['data_hash']}")
     if model.exists():
         state = restore_state(resume, state, kept, optimizer)
+    learner = _Learner(fabric, network, optimizer, Teacher(_averaged(average), recipe.adaptation))
     score = None
 
-    for step, batch in _batches(chips.random, settings, first=state.step, device=device):
+    for step, batches, targets in _batches(chips, recipe, first=state.step, device=device):
         if state.stale >= settings.patience:
             break
         # Not one stream of random numbers: a resumed step has to draw what it would have drawn.
-        torch.manual_seed(chips.random.seed * _SEED_STRIDE + step)
-        loss = _update(fabric, network, optimizer, batch, settings, step)
+        torch.manual_seed(chips.labelled.seed * _SEED_STRIDE + step)
+        loss = learner.learn(batches, targets, recipe, step)
         average.update_parameters(segmenter)
         fabric.log("loss", loss, step)
         state = replace(state, step=step + 1)
@@ -123,7 +135,7 @@ def train(
                 raise ModelError(
                     f"The loss is {loss} at step {step}; lower training.learning_rate."
                 )
-            score = _score(fabric, average, chips.validation, settings)
+            score = _score(fabric, _averaged(average), chips.validation, recipe)
             if np.isfinite(score):
                 fabric.log("validation_iou", score, step)
             state = _judge(state, score)
@@ -138,65 +150,111 @@ def train(
     )
 
 
+class _Learner(NamedTuple):
+    """What takes a step of gradient descent."""
+
+    fabric: Fabric
+    network: Any  # a Segmenter inside Fabric's wrapper, which has no such type
+    optimizer: Any  # likewise
+    teacher: Teacher
+
+    def learn(self, batches: list[Batch], targets: list[Batch], recipe: Recipe, step: int) -> float:
+        """One step; the loss before it."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(step, recipe.training)
+        self.network.train()
+        batches = style_of(targets, vary(batches, recipe), recipe.adaptation)
+        label = torch.cat([batch.label for batch in batches])
+        unlabelled = self.teacher.lessons(targets)
+        logits = self.network(*(batch.view() for batch in (*batches, *unlabelled)))
+        loss = dice_cross_entropy(logits[: len(label)], label)
+        if unlabelled:
+            taught = torch.cat([batch.label for batch in unlabelled])
+            weight = self.teacher.weight(step)
+            loss = loss + weight * dice_cross_entropy(logits[len(label) :], taught)
+        self.optimizer.zero_grad()
+        self.fabric.backward(loss)
+        self.optimizer.step()
+        return float(loss.detach())
+
+
 def _batches(
-    chips: RandomChips, settings: TrainingSettings, *, first: int, device: torch.device
-) -> Iterator[tuple[int, Batch]]:
-    numbers = range(first * settings.batch, settings.steps * settings.batch)
-    loader = DataLoader(
+    chips: TrainingChips, recipe: Recipe, *, first: int, device: torch.device
+) -> Iterator[tuple[int, list[Batch], list[Batch]]]:
+    """Step, labelled batches and unlabelled ones."""
+    labelled = _loader(chips.labelled, recipe.training.batch, recipe, first, device)
+    targets: Iterator[list[Batch]] = repeat([])
+    if chips.unlabelled is not None:
+        targets = iter(_loader(chips.unlabelled, recipe.adaptation.batch, recipe, first, device))
+    for step, (batches, others) in enumerate(zip(labelled, targets, strict=False), start=first):
+        yield step, [b.to(device) for b in batches], [b.to(device) for b in others]
+
+
+def _loader(
+    chips: Dataset[Chip], batch: int, recipe: Recipe, first: int, device: torch.device
+) -> DataLoader[Chip]:
+    return DataLoader(
         chips,
-        batch_size=settings.batch,
-        sampler=numbers,
+        batch_size=batch,
+        sampler=range(first * batch, recipe.training.steps * batch),
         collate_fn=stack,
-        num_workers=settings.workers,
+        num_workers=recipe.training.workers,
         pin_memory=device.type == "cuda",
     )
-    for step, batch in enumerate(loader, start=first):
-        yield step, batch.to(device)
-
-
-def _update(
-    fabric: Fabric,
-    network: Any,  # noqa: ANN401  a Segmenter inside Fabric's wrapper, which has no such type
-    optimizer: Any,  # noqa: ANN401  likewise
-    batch: Batch,
-    settings: TrainingSettings,
-    step: int,
-) -> float:
-    """One step of gradient descent; the loss before it."""
-    for group in optimizer.param_groups:
-        group["lr"] = learning_rate(step, settings)
-    network.train()
-    changed = flip_randomly(batch) if settings.flips else batch
-    changed = jitter_bands(changed, mean=network.mean, std=network.std, strength=settings.jitter)
-    loss = dice_cross_entropy(network(changed.image, changed.valid), changed.label)
-    optimizer.zero_grad()
-    fabric.backward(loss)
-    optimizer.step()
-    return float(loss.detach())
 
 
 @torch.no_grad()
 def _score(
-    fabric: Fabric,
-    average: AveragedModel,
-    validation: GridChips | None,
-    settings: TrainingSettings,
+    fabric: Fabric, segmenter: Segmenter, validation: Sequence[GridChips], recipe: Recipe
 ) -> float:
-    """Mean IoU of the running mean over the classes that the validation part holds."""
-    if validation is None:
-        return float("nan")
-    segmenter = _averaged(average).eval()
+    """Mean IoU over sensors, of each over the classes that its validation parts hold.
+
+    Film made of these parts counts as a sensor where film is trained on.
+    """
+    segmenter.eval()
     classes = len(segmenter.spec.scheme.classes)
-    confusion = np.zeros((classes, classes), dtype=np.int64)
-    for batch in DataLoader(validation, batch_size=settings.batch, collate_fn=stack):
-        image, valid, label = batch.to(fabric.device)
+    confusion: defaultdict[str, Any] = defaultdict(lambda: np.zeros((classes,) * 2, np.int64))
+    for chips in validation:
+        for batches in DataLoader(chips, batch_size=recipe.training.batch, collate_fn=stack):
+            for batch in batches:
+                moved = batch.to(fabric.device)
+                confusion[chips.source.scene.sensor_id] += _confusion(fabric, segmenter, [moved])
+                if recipe.film.share > 0:
+                    film = _as_film(moved, recipe)
+                    confusion["film"] += _confusion(fabric, segmenter, film)
+    scores = [[s.iou for s in score_classes(c)[1:] if s.pixels > 0] for c in confusion.values()]
+    means = [float(np.mean(ious)) for ious in scores if ious]
+    return float(np.mean(means)) if means else float("nan")
+
+
+def _as_film(batch: Batch, recipe: Recipe) -> list[Batch]:
+    """The same film at every validation."""
+    with torch.random.fork_rng(devices=[batch.image.device] if batch.image.is_cuda else []):
+        torch.manual_seed(recipe.seed)
+        films = film_some([batch], share=1.0, cameras=recipe.film.cameras)
+    return [film for film in films if film.bands != batch.bands]
+
+
+def _confusion(fabric: Fabric, segmenter: Segmenter, batches: Sequence[Batch]) -> NDArray[np.int64]:
+    classes = len(segmenter.spec.scheme.classes)
+    found = np.zeros((classes, classes), dtype=np.int64)
+    for batch in batches:
         with fabric.autocast():
-            mapped = segmenter(image, valid).argmax(dim=1)
-        confusion += confusion_matrix(
-            label.cpu().numpy(), mapped.cpu().numpy().astype(np.uint8), classes
+            mapped = segmenter(batch.view()).argmax(dim=1)
+        found += confusion_matrix(
+            batch.label.cpu().numpy(), mapped.cpu().numpy().astype(np.uint8), classes
         )
-    present = [s.iou for s in score_classes(confusion)[1:] if s.pixels > 0]
-    return float(np.mean(present)) if present else float("nan")
+    return found
+
+
+def _running_mean(decay: float) -> Callable[..., None]:
+    """An exponential mean that follows the first steps faster, so that it forgets the beginning."""
+
+    def update(mean: list[Tensor], newest: list[Tensor], count: Tensor | int) -> None:
+        done = float(count)
+        get_ema_multi_avg_fn(min(decay, (1 + done) / (10 + done)))(mean, newest, count)
+
+    return update
 
 
 def _averaged(average: AveragedModel) -> Segmenter:

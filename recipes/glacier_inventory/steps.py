@@ -14,33 +14,25 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
 from geoseg import __version__
-from geoseg.chips import (
-    ChipSource,
-    GridChips,
-    RandomChips,
-    band_statistics,
-    class_shares,
-    split_scene,
-)
-from geoseg.config import recipe_hash, training_hash
-from geoseg.data import find_source
+from geoseg.chips import HeldOut, split_scene
+from geoseg.config import recipe_hash, training_hash, with_absolute_paths
+from geoseg.data import find_sources
 from geoseg.errors import ConfigError
 from geoseg.evaluation import score_map
 from geoseg.files import write_json
-from geoseg.grids import gsd_m
-from geoseg.inference import Prediction, predict_scene
+from geoseg.grids import gsd_m, raster_grid
+from geoseg.inference import Prediction, open_input, predict_scene
 from geoseg.inventory import write_geopackage
-from geoseg.labels import place_labels, read_outlines
-from geoseg.models import Checkpoint, ModelSpec, build_segmenter, choose_device, load_checkpoint
+from geoseg.models import Checkpoint, choose_device, extrapolation, load_checkpoint
 from geoseg.report import draw_map, outline_style
-from geoseg.scenes import open_raster, open_scene
+from geoseg.scenes import bands_of, open_raster, open_scene
 from geoseg.terminal import note, progress
-from geoseg.training import StepReport, TrainingChips, TrainingResult
+from geoseg.training import StepReport, TrainingResult, gather, new_segmenter
 from geoseg.training import train as train_network
 from geoseg.vectorize import outline_scene
 
@@ -53,7 +45,7 @@ if TYPE_CHECKING:
 
     from geoseg.chips import Split
     from geoseg.config import Recipe
-    from geoseg.data import LabelledScene
+    from geoseg.data import LabelledScene, Sources
     from geoseg.evaluation import Scores
 
 __all__ = ["RECIPE", "Run", "draw", "evaluate", "predict", "train", "vectorize"]
@@ -87,9 +79,14 @@ class Run:
         return self.out / "inventory.gpkg"
 
     @cached_property
+    def sources(self) -> Sources:
+        """The scenes; fetched or simulated on first use."""
+        return find_sources(self.recipe, base=self.base, work=self.out, on_step=note)
+
+    @property
     def source(self) -> LabelledScene:
-        """The scene and where its outlines lie; fetched or simulated on first use."""
-        return find_source(self.recipe, base=self.base, work=self.out, on_step=note)
+        """The scene that is mapped, and where its outlines lie."""
+        return self.sources.mapped
 
     @cached_property
     def grid(self) -> GeoBox:
@@ -109,15 +106,22 @@ class Run:
             raise ConfigError("Nothing is held out to score; lower split.train_share.")
         return self.split.test
 
+    @property
+    def kept_from_training(self) -> HeldOut | None:
+        """The ground that no training sees, in whatever scene it lies."""
+        parts = [part for part in (self.split.validation, self.split.test) if part is not None]
+        return HeldOut.parts(self.grid, parts) if parts else None
+
+    @property
+    def validation(self) -> HeldOut | None:
+        """The ground that the best weights are chosen on."""
+        part = self.split.validation
+        return None if part is None else HeldOut.parts(self.grid, [part])
+
     @cached_property
     def outlines(self) -> gpd.GeoDataFrame:
         """The outlines to learn from and to be scored against."""
-        source = self.source
-        if source.outlines is None:
-            raise ConfigError("The recipe names no labels; give labels.path to train or evaluate.")
-        return read_outlines(
-            source.outlines, source.scheme, layer=source.layer, class_of=source.class_of
-        )
+        return self.source.read_outlines()
 
     @cached_property
     def provenance(self) -> dict[str, str]:
@@ -125,7 +129,7 @@ class Run:
         return {
             "geoseg": __version__,
             "recipe_hash": recipe_hash(self.recipe),
-            "data_hash": self.source.fingerprint(),
+            "data_hash": self.sources.fingerprint(),
             "scene": self.source.scene.id,
             "threads": str(torch.get_num_threads()),
         }
@@ -137,31 +141,18 @@ class Run:
 
 
 def train(run: Run) -> TrainingResult:
-    """Train a network on the part of the scene that trains."""
-    recipe, source = run.recipe, run.source
-    bands = tuple(source.scene.bands)
-    margin_m = recipe.chips.margin_px * gsd_m(run.grid)
-    labels = place_labels(run.outlines, run.grid, source.scheme, margin_m=margin_m)
-    chip_source = ChipSource(source.scene, labels, bands)
-    random = RandomChips(chip_source, run.split.train, recipe.chips, seed=recipe.seed)
-    region = run.split.validation
-    validation = None if region is None else GridChips(chip_source, region, recipe.chips)
-    statistics = band_statistics(random)
-    prior = class_shares(random, len(source.scheme.classes))
-    _write_recipe(run)
-    torch.manual_seed(recipe.seed)
-    segmenter = build_segmenter(
-        ModelSpec(
-            architecture=recipe.model.architecture,
-            encoder=recipe.model.encoder,
-            bands=bands,
-            scheme=source.scheme,
-            mean=statistics.mean,
-            std=statistics.std,
-            prior=prior,
-        ),
-        pretrained=recipe.model.pretrained,
+    """Train a network on the ground that is not held out."""
+    recipe, sources = run.recipe, run.sources
+    material = gather(
+        [source for source in sources.labelled if source.learned],
+        sources.unlabelled,
+        recipe,
+        ground=run.kept_from_training,
+        validation=run.validation,
     )
+    if material.remark is not None:
+        note(material.remark)
+    _write_recipe(run)
     with progress("Training") as advance:
 
         def on_step(report: StepReport) -> None:
@@ -169,9 +160,9 @@ def train(run: Run) -> TrainingResult:
             advance(report.step, report.steps, f"loss {report.loss:.3f}{score}")
 
         return train_network(
-            segmenter,
-            TrainingChips(random, validation),
-            recipe.training,
+            new_segmenter(material.spec, recipe),
+            material.chips,
+            recipe,
             folder=run.model.parent,
             device=choose_device(run.device),
             record={
@@ -185,11 +176,16 @@ def train(run: Run) -> TrainingResult:
 
 def predict(run: Run) -> Prediction:
     """Map the whole scene."""
-    checkpoint = run.checkpoint
+    checkpoint, scene = run.checkpoint, run.source.scene
+    spec = checkpoint.segmenter.spec
+    with open_input(spec, scene, run.recipe.inference) as reader:
+        bands, mapped_m = bands_of(scene, reader.bands), gsd_m(reader.grid)
+    if (sentence := extrapolation(spec, bands, mapped_m)) is not None:
+        note(sentence)
     with progress("Mapping") as advance:
         return predict_scene(
             checkpoint.segmenter,
-            run.source.scene,
+            scene,
             run.recipe.inference,
             prediction=run.prediction,
             device=choose_device(run.device),
@@ -230,7 +226,13 @@ def evaluate(run: Run) -> Scores:
             "with the split it was trained with, or train again."
         )
     scheme = checkpoint.segmenter.spec.scheme
-    scores = score_map(run.prediction.classes, run.outlines, scheme, run.held_out)
+    scores = score_map(
+        run.prediction.classes,
+        run.outlines,
+        scheme,
+        _held_out_of_map(run),
+        dating=run.source.dating,
+    )
     figures = {
         "mean_iou": scores.mean_iou,
         "pixels": scores.pixels,
@@ -258,14 +260,17 @@ def draw(run: Run, outlines: gpd.GeoDataFrame) -> Path:
 
 def _write_recipe(run: Run) -> None:
     """Write the whole recipe beside the results, its paths made absolute."""
-    values: dict[str, Any] = run.recipe.model_dump(mode="json", exclude_none=True)
-    for section in ("scene", "labels"):
-        if section in values:
-            values[section]["path"] = str((run.base / values[section]["path"]).absolute())
-    if "scene" in values:
-        more = values["scene"]["more"]
-        values["scene"]["more"] = {b: str((run.base / p).absolute()) for b, p in more.items()}
-    write_json(run.out / RECIPE, values)
+    recipe = with_absolute_paths(run.recipe, run.base)
+    write_json(run.out / RECIPE, recipe.model_dump(mode="json", exclude_none=True))
+
+
+def _held_out_of_map(run: Run) -> Window:
+    """The held-out part in pixels of the map, which may be coarser than those of the scene."""
+    with open_raster(run.prediction.classes) as raster:
+        window = HeldOut.parts(run.grid, [run.held_out]).window(raster_grid(raster))
+    if window is None:
+        raise ConfigError(f"{run.prediction.classes} lies elsewhere than the part to score.")
+    return window
 
 
 def _require_map_of(run: Run) -> None:

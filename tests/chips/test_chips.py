@@ -14,6 +14,7 @@ from geoseg.chips import (
     Batch,
     ChipSource,
     GridChips,
+    MixedChips,
     RandomChips,
     band_statistics,
     flip_randomly,
@@ -26,6 +27,7 @@ from geoseg.config import ChipSettings, SplitSettings
 from geoseg.errors import ConfigError, SceneError
 from geoseg.labels import GLACIER, IGNORE, place_labels, read_outlines
 from geoseg.scenes import open_scene
+from geoseg.sensors import find_sensor
 
 
 def source_of(scene, outlines):
@@ -42,7 +44,22 @@ def source(example):
     made.close()
 
 
+def batch_of(image, label, *, bands=("red", "nir08"), sensor="landsat-7"):
+    return Batch(
+        image,
+        label != IGNORE,
+        label,
+        image.flatten(2),
+        torch.full((len(image),), 30.0),
+        tuple(find_sensor(sensor).band(name) for name in bands),
+    )
+
+
 WEST = Window(0, 0, 100, HEIGHT)
+
+
+def mixed(source):
+    return MixedChips([RandomChips(source, WEST, ChipSettings(size_px=32), seed=0)], seed=0)
 
 
 def test_a_chip_depends_on_seed_and_number_alone(source):
@@ -108,12 +125,12 @@ def test_a_constant_band_is_named(example, tmp_path):
     source = source_of(scene, example.outlines)
 
     with pytest.raises(SceneError, match="band nir08 of scene a is constant"):
-        band_statistics(RandomChips(source, WEST, ChipSettings(size_px=32), seed=0))
+        band_statistics(mixed(source))
     source.close()
 
 
 def test_statistics_are_those_of_the_valid_pixels(source):
-    mean, std = band_statistics(RandomChips(source, WEST, ChipSettings(size_px=32), seed=0))
+    mean, std = band_statistics(mixed(source))
 
     assert 80 < mean[0] < 160
     assert 30 < std[0] < 70
@@ -183,7 +200,7 @@ def test_flips_move_image_mask_and_label_together():
     label = torch.randint(0, 2, (16, 32, 32), dtype=torch.uint8)
     label[:, :4] = IGNORE
     image = label.float().unsqueeze(1).repeat(1, 2, 1, 1)
-    batch = Batch(image, label != IGNORE, label)
+    batch = batch_of(image, label)
 
     flipped = flip_randomly(batch)
 
@@ -194,21 +211,22 @@ def test_flips_move_image_mask_and_label_together():
 
 def test_jitter_turns_about_the_mean_of_a_band():
     torch.manual_seed(0)
-    mean, std = torch.full((1, 1, 1, 1), 50.0), torch.full((1, 1, 1, 1), 10.0)
     image = torch.full((4000, 1, 1, 1), 60.0)
-    batch = Batch(image, torch.ones(4000, 1, 1, dtype=torch.bool), torch.zeros(4000, 1, 1))
+    batch = batch_of(image, torch.zeros(4000, 1, 1, dtype=torch.uint8), bands=("red",))
+    palette = torch.tensor([40.0, 60.0]).expand(4000, 1, 2)
+    batch = batch._replace(palette=palette)
 
-    changed = jitter_bands(batch, mean=mean, std=std, strength=0.2).image
+    changed = jitter_bands(batch, strength=0.2).image
 
     assert changed.mean().item() == pytest.approx(60, abs=0.3)
     assert changed.std().item() == pytest.approx(10 * 0.2 * 2**0.5, rel=0.1)
-    assert torch.equal(jitter_bands(batch, mean=mean, std=std, strength=0.0).image, image)
+    assert torch.equal(jitter_bands(batch, strength=0.0).image, image)
 
 
 def test_chips_stack_into_a_batch(source):
     chips = RandomChips(source, WEST, ChipSettings(size_px=32), seed=0)
 
-    batch = stack([chips[0], chips[1]])
+    (batch,) = stack([chips[0], chips[1]])
 
     assert batch.image.shape == (2, 2, 32, 32)
     assert batch.label.dtype == torch.uint8

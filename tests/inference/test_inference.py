@@ -11,8 +11,10 @@ from geoseg.config import InferenceSettings
 from geoseg.errors import SceneError
 from geoseg.inference import Prediction, blend_weights, predict_scene, probabilities, tile_rows
 from geoseg.labels import GLACIER, IGNORE
-from geoseg.models import ModelSpec, build_segmenter
+from geoseg.models import FixedInput, ModelSpec, build_segmenter
 from geoseg.scenes import open_scene
+from geoseg.sensors import find_sensor
+from geoseg.views import View, band_table
 
 CPU = torch.device("cpu")
 
@@ -23,10 +25,8 @@ def segmenter():
     spec = ModelSpec(
         architecture="unet",
         encoder="resnet18",
-        bands=("red", "nir08"),
+        input=FixedInput(bands=("red", "nir08"), mean=(100.0, 100.0), std=(50.0, 50.0)),
         scheme=GLACIER,
-        mean=(100.0, 100.0),
-        std=(50.0, 50.0),
         prior=(0.5, 0.5),
     )
     return build_segmenter(spec).eval()
@@ -43,7 +43,7 @@ class Threshold(torch.nn.Module):
 def pixelwise(segmenter):
     from geoseg.models import Segmenter
 
-    return Segmenter(Threshold(), segmenter.spec).eval()
+    return Segmenter(segmenter.stem, Threshold(), segmenter.spec).eval()
 
 
 def prediction_in(folder):
@@ -156,10 +156,12 @@ def test_a_scene_that_breaks_halfway_leaves_no_map(segmenter, tmp_path):
 def test_averaging_over_positions_undoes_each_position(pixelwise):
     image = torch.rand(2, 2, 32, 32) * 100 + 50
     valid = torch.ones(2, 32, 32, dtype=torch.bool)
+    bands = band_table([find_sensor("landsat-7").band(name) for name in ("red", "nir08")])
+    view = View(image, valid, image.flatten(2), torch.full((2,), 30.0), bands)
 
     torch.testing.assert_close(
-        probabilities(pixelwise, image, valid, flips=True),
-        probabilities(pixelwise, image, valid, flips=False),
+        probabilities(pixelwise, view, flips=True),
+        probabilities(pixelwise, view, flips=False),
     )
 
 

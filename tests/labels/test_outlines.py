@@ -1,9 +1,14 @@
+from datetime import UTC, date, datetime, timedelta
+
 import geopandas as gpd
 import numpy as np
+import pandas as pd
 import pyogrio
 import pytest
 import shapely
 from conftest import CRS, HEIGHT, PIXEL_M, WIDTH, true_outlines
+from hypothesis import given
+from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 from rasterio import Affine
 from rasterio.windows import Window
@@ -15,6 +20,7 @@ from geoseg.labels import (
     GLACIER_SURFACE,
     IGNORE,
     ClassScheme,
+    Dating,
     MapClass,
     geodesic_areas_km2,
     place_labels,
@@ -176,3 +182,271 @@ def test_a_scheme_is_numbered_from_the_ground_up():
         scheme.find("lke")
     with pytest.raises(LabelError, match="each may occur once"):
         ClassScheme.of({"ground": "#ffffff"})
+
+
+# Windows of burnt labels
+
+
+@st.composite
+def stars(draw):
+    """Some polygons with corners anywhere, many of them on edges and centres of pixels."""
+    side = st.integers(0, 120).map(lambda n: n * 15.0) | st.floats(0, 1800, width=32)
+    rings = draw(st.lists(st.lists(st.tuples(side, side), min_size=3, max_size=7), max_size=6))
+    shapes = [shapely.make_valid(shapely.Polygon(r), method="structure") for r in rings]
+    return [s for s in shapes if s.geom_type in {"Polygon", "MultiPolygon"} and s.area > 0]
+
+
+@given(
+    shapes=stars(),
+    classes=st.lists(st.sampled_from(["clean_ice", "debris_ice"]), min_size=6, max_size=6),
+    margin=st.sampled_from([0, 20]),
+    window=st.tuples(st.integers(-9, 70), st.integers(-9, 70), st.integers(1, 60), st.just(33)),
+    left=st.sampled_from([0.0, 500_015.0]),
+)
+def test_a_window_is_read_as_its_part_of_the_whole(shapes, classes, margin, window, left):
+    grid = GeoBox((50, 60), Affine(30, 0, left, 0, -30, 3_100_000.0), CRS)
+    whole = shapely.box(left, 3_098_500, left + 30, 3_098_530)
+    placed = [shapely.affinity.translate(s, left, 3_098_500) for s in shapes] + [whole]
+    names = [*classes[: len(shapes)], "clean_ice"]
+    outlines = gpd.GeoDataFrame({"class_name": names}, geometry=placed, crs=CRS)
+    labels = place_labels(outlines, grid, GLACIER_SURFACE, margin_m=margin)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("geoseg.labels.outlines._BLOCK_PX", 16)
+        read = labels.on(grid).read(Window(*window))
+
+    column, row, width, height = window
+    expected = np.zeros((height, width), np.uint8)
+    burnt = labels.burn(grid)
+    for r, c in np.ndindex(height, width):
+        if 0 <= r + row < 50 and 0 <= c + column < 60:
+            expected[r, c] = burnt[r + row, c + column]
+    np.testing.assert_array_equal(read, expected)
+
+
+def test_a_block_is_burnt_once(monkeypatch):
+    import geoseg.labels.outlines as outlines
+
+    burnt = place_labels(true_outlines(), GRID, GLACIER).on(GRID)
+    calls = []
+    monkeypatch.setattr(
+        outlines, "rasterize", lambda *a, **k: calls.append(a) or true_burn(*a, **k)
+    )
+    first = burnt.read(Window(5, 5, 60, 50))
+    again = burnt.read(Window(0, 0, WIDTH, HEIGHT))
+
+    assert len(calls) == 1
+    np.testing.assert_array_equal(first, again[5:55, 5:65])
+
+
+def true_burn(*args, **options):
+    from rasterio.features import rasterize
+
+    return rasterize(*args, **options)
+
+
+# Outlines of other days than the scene
+
+
+def dating(day="2010-08-01", *, within=2.0, moved=0.0, days=1):
+    start = datetime.fromisoformat(day).replace(tzinfo=UTC)
+    return Dating(
+        start=start,
+        end=start + timedelta(days=days),
+        within_years=within,
+        moved_m_per_year=moved,
+    )
+
+
+def square(column, row, columns=10, rows=10):
+    left, top = 500_000 + column * PIXEL_M, 3_100_000 - row * PIXEL_M
+    return shapely.box(left, top - rows * PIXEL_M, left + columns * PIXEL_M, top)
+
+
+def surveyed(*rows):
+    """Outlines from (day, square, class)."""
+    days = np.array([day for day, *_ in rows], dtype="datetime64[D]")
+    names = [row[2] if len(row) > 2 else "clean_ice" for row in rows]
+    return gpd.GeoDataFrame(
+        {"class_name": names, "survey_day": days}, geometry=[row[1] for row in rows], crs=CRS
+    )
+
+
+def burn(outlines, **options):
+    margin = options.pop("margin_m", 0)
+    placed = place_labels(
+        outlines, GRID, GLACIER_SURFACE, margin_m=margin, dating=dating(**options)
+    )
+    return placed.burn(GRID)
+
+
+def test_the_survey_nearest_in_time_serves():
+    outlines = surveyed(
+        ("2009-08-01", square(10, 10, 20, 20)),
+        ("2010-07-01", square(10, 10, 12, 12)),
+        ("2011-08-01", square(10, 10, 16, 16)),
+    )
+
+    label = burn(outlines)
+
+    assert label.sum() == 12 * 12  # shrunk since 2009: what it left is ground
+
+
+def test_of_two_surveys_equally_near_both_serve():
+    outlines = surveyed(("2009-08-01", square(10, 10)), ("2009-08-01", square(40, 10)))
+
+    assert burn(outlines).sum() == 200
+
+
+def test_each_glacier_is_served_by_its_own_nearest_day():
+    outlines = surveyed(
+        ("2010-08-01", square(10, 10)),
+        ("2009-01-01", square(40, 10)),
+        ("2008-10-01", square(41, 11, 9, 9)),
+    )
+
+    label = burn(outlines)
+
+    assert label[10:20, 10:20].all()
+    assert label[10:20, 40:50].all()
+    assert label.sum() == 200
+
+
+def test_where_only_another_time_is_known_nothing_is_learned():
+    outlines = surveyed(
+        ("2010-08-01", square(10, 10)), ("1990-08-01", square(40, 10)), ("1990-08-01", square(8, 8))
+    )
+
+    label = burn(outlines)
+
+    assert (label[10:18, 40:50] == IGNORE).all()
+    assert (label[10:20, 10:20] == 1).all()
+    assert set(np.unique(label)) == {0, 1, IGNORE}
+
+
+def test_what_is_not_known_does_not_hide_what_is():
+    outlines = surveyed(("2010-08-01", square(10, 10)), ("1990-08-01", square(17, 10)))
+
+    label = burn(outlines)
+
+    assert (label[10:20, 10:20] == 1).all()
+    assert (label[10:20, 20:27] == IGNORE).all()
+
+
+def test_an_older_outline_of_the_same_ice_leaves_no_trace():
+    outlines = surveyed(
+        ("2010-08-01", square(15, 15, 6, 6)), ("1850-08-01", square(10, 10, 30, 30))
+    )
+
+    assert burn(outlines).sum() == 36
+
+
+def test_a_new_pond_does_not_replace_the_glacier_that_it_lies_on():
+    outlines = surveyed(
+        ("2010-08-01", square(15, 15, 4, 4), "supraglacial_lake"),
+        ("2009-08-01", square(10, 10, 30, 30)),
+    )
+
+    label = burn(outlines)
+
+    assert (label[15:19, 15:19] == 3).all()
+    assert (label == 1).sum() == 900 - 16
+
+
+def test_the_ignored_margin_grows_with_the_years_between():
+    outlines = surveyed(("2009-08-01", square(20, 20, 30, 30)))
+
+    label = burn(outlines, moved=60, margin_m=PIXEL_M)
+
+    # 30 m for the drawing, 60 m for the year: three pixels to each side.
+    assert (label[17:23, 35] == IGNORE).all()
+    assert label[16, 35] == 0
+    assert label[23, 35] == 1
+
+
+def test_a_day_within_a_long_acquisition_is_no_time_away():
+    outlines = surveyed(("2010-08-20", square(20, 20, 30, 30)))
+
+    label = burn(outlines, moved=1000, days=40, within=0)
+
+    assert IGNORE not in label
+
+
+def test_the_day_after_is_a_day_away():
+    with pytest.raises(LabelError, match=r"the nearest is of 2010-08-02, 0\.0 years away"):
+        burn(surveyed(("2010-08-02", square(20, 20))), within=0)
+
+
+def test_what_moved_is_counted_on_the_ground_and_not_on_a_stretched_map():
+    # At 60 degrees north a map in Mercator is twice as large as the ground.
+    left, top = 9_570_000, 8_400_000
+    grid = GeoBox((80, 90), Affine(60, 0, left, 0, -60, top), "EPSG:3857")
+    shape = shapely.box(left + 20 * 60, top - 60 * 60, left + 70 * 60, top - 20 * 60)
+    outlines = gpd.GeoDataFrame(
+        {"class_name": ["glacier"], "survey_day": np.array(["2009-08-01"], "datetime64[D]")},
+        geometry=[shape],
+        crs="EPSG:3857",
+    )
+
+    label = place_labels(outlines, grid, GLACIER, dating=dating(moved=90)).burn(grid)
+
+    assert (label[20 - 3 : 20 + 3, 45] == IGNORE).all()
+    assert (label[[16, 23], 45] == [0, 1]).all()
+
+
+def test_outlines_of_another_time_are_refused_with_the_nearest_and_the_key():
+    outlines = surveyed(("1998-09-01", square(10, 10)), ("1966-09-01", square(10, 10)))
+
+    with pytest.raises(LabelError) as caught:
+        burn(outlines)
+
+    assert str(caught.value) == (
+        "No outline on the scene of 2010-08-01 is of a survey within 2 years; the nearest is of "
+        "1998-09-01, 11.9 years away: give outlines of the scene's time, or raise "
+        "labels.within_years."
+    )
+
+
+def test_outlines_without_a_day_are_unknown_among_others_and_refused_alone():
+    outlines = surveyed(("2010-08-01", square(10, 10)), ("NaT", square(40, 10)))
+
+    assert (burn(outlines)[10:20, 40:50] == IGNORE).all()
+    with pytest.raises(LabelError, match="has a survey day; fill in labels"):
+        burn(outlines.iloc[1:])
+
+
+@pytest.mark.parametrize(
+    ("values", "days"),
+    [
+        (["2000-10-30", None], ["2000-10-30", "NaT"]),
+        (["2000-10-30T00:00:00", "2001-01-01"], ["2000-10-30", "2001-01-01"]),
+        ([2000, 1966], ["2000-07-02", "1966-07-02"]),
+        ([2000.0, np.nan], ["2000-07-02", "NaT"]),
+        (["20001030", "20009999", "-9999999"], ["2000-10-30", "2000-07-02", "NaT"]),
+        ([date(2000, 10, 30), date(1966, 1, 1)], ["2000-10-30", "1966-01-01"]),
+        (
+            pd.to_datetime(["2000-10-30T23:00Z", None], format="ISO8601"),
+            ["2000-10-30", "NaT"],
+        ),
+    ],
+)
+def test_the_day_of_an_outline_is_read_as_inventories_write_it(tmp_path, values, days):
+    path = tmp_path / "a.gpkg"
+    count = len(values)
+    gpd.GeoDataFrame({"src_date": values}, geometry=[square(i, 0) for i in range(count)], crs=CRS)\
+        .to_file(path)  # fmt: skip
+
+    table = read_outlines(path, GLACIER, layer=None, class_of="glacier", date_of="src_date")
+
+    expected = np.array(days, dtype="datetime64[D]")
+    np.testing.assert_array_equal(table["survey_day"].to_numpy().astype("datetime64[D]"), expected)
+
+
+def test_a_column_without_dates_is_named(tmp_path):
+    path = tmp_path / "a.gpkg"
+    true_outlines().assign(name=["Khumbu", "Ngozumpa"]).to_file(path)
+
+    with pytest.raises(LabelError, match=r"'name' of .*a\.gpkg holds no date .*'Khumbu'"):
+        read_outlines(path, GLACIER, layer=None, class_of="glacier", date_of="name")
+    with pytest.raises(LabelError, match=r"no column 'src_date' for labels\.date_of"):
+        read_outlines(path, GLACIER, layer=None, class_of="glacier", date_of="src_date")

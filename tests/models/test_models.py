@@ -8,6 +8,7 @@ import torch
 from geoseg.errors import ConfigError, ModelError
 from geoseg.labels import GLACIER, GLACIER_SURFACE, IGNORE
 from geoseg.models import (
+    FixedInput,
     ModelSpec,
     build_segmenter,
     choose_device,
@@ -16,18 +17,25 @@ from geoseg.models import (
     load_checkpoint,
     save_checkpoint,
 )
+from geoseg.sensors import find_sensor
+from geoseg.views import View, band_table
 
 
 def spec_of(architecture="unet", encoder="resnet18", scheme=GLACIER):
     return ModelSpec(
         architecture=architecture,
         encoder=encoder,
-        bands=("red", "nir08"),
+        input=FixedInput(bands=("red", "nir08"), mean=(100.0, 80.0), std=(50.0, 40.0)),
         scheme=scheme,
-        mean=(100.0, 80.0),
-        std=(50.0, 40.0),
         prior=(0.5, 0.5),
     )
+
+
+def view_of(image, valid=None, bands=("red", "nir08"), sensor="landsat-7"):
+    table = band_table([find_sensor(sensor).band(name) for name in bands])
+    palette = image.flatten(2)[..., :256].nan_to_num(posinf=0.0)
+    known = torch.ones(image[:, 0].shape, dtype=torch.bool) if valid is None else valid
+    return View(image, known, palette, torch.full((len(image),), 30.0), table)
 
 
 @pytest.fixture
@@ -49,9 +57,9 @@ def test_networks_by_name_take_images_of_any_size(architecture, encoder, size):
     segmenter = build_segmenter(spec_of(architecture, encoder, GLACIER_SURFACE)).eval()
 
     with torch.inference_mode():
-        logits = segmenter(torch.rand(1, 2, *size) * 100, torch.ones(1, *size, dtype=torch.bool))
+        logits = segmenter(view_of(torch.rand(1, 2, *size) * 100))
 
-    assert logits.shape == (1, 6, *size)
+    assert logits.shape == (1, len(GLACIER_SURFACE.classes), *size)
     assert logits.isfinite().all()
 
 
@@ -78,7 +86,9 @@ def test_no_value_of_an_invalid_pixel_reaches_the_network(segmenter, poison):
     poisoned = torch.where(valid.unsqueeze(1), image, poison)
 
     with torch.inference_mode():
-        torch.testing.assert_close(segmenter(poisoned, valid), segmenter(image, valid))
+        torch.testing.assert_close(
+            segmenter(view_of(poisoned, valid)), segmenter(view_of(image, valid))
+        )
 
 
 def test_a_nan_that_is_called_valid_stays_a_hole(segmenter):
@@ -86,7 +96,7 @@ def test_a_nan_that_is_called_valid_stays_a_hole(segmenter):
     image[0, 0, 5, 5] = float("nan")
 
     with torch.inference_mode():
-        assert segmenter(image, torch.ones(1, 64, 64, dtype=torch.bool)).isfinite().all()
+        assert segmenter(view_of(image)).isfinite().all()
 
 
 def test_training_on_poisoned_chips_leaves_weights_and_buffers_finite(segmenter):
@@ -96,7 +106,7 @@ def test_training_on_poisoned_chips_leaves_weights_and_buffers_finite(segmenter)
     valid = image.isfinite().all(dim=1)
     label = torch.where(valid, 1, IGNORE).to(torch.uint8)
 
-    loss = dice_cross_entropy(segmenter(image, valid), label)
+    loss = dice_cross_entropy(segmenter(view_of(image, valid)), label)
     loss.backward()
 
     assert loss.isfinite()
@@ -136,7 +146,7 @@ def test_dice_leaves_out_a_class_that_is_absent():
 def test_a_checkpoint_comes_back_as_the_same_network(segmenter, tmp_path):
     path = tmp_path / "model.safetensors"
     save_checkpoint(path, segmenter, {"recipe_hash": "abc"})
-    image, valid = torch.rand(1, 2, 64, 64), torch.ones(1, 64, 64, dtype=torch.bool)
+    view = view_of(torch.rand(1, 2, 64, 64))
 
     read = load_checkpoint(path)
 
@@ -144,7 +154,7 @@ def test_a_checkpoint_comes_back_as_the_same_network(segmenter, tmp_path):
     assert read.record == {"recipe_hash": "abc"}
     assert json.loads(path.with_suffix(".json").read_text())["spec"]["encoder"] == "resnet18"
     with torch.inference_mode():
-        assert torch.equal(read.segmenter(image, valid), segmenter(image, valid))
+        assert torch.equal(read.segmenter(view), segmenter(view))
 
 
 @pytest.mark.parametrize("content", [b"", b"\x80\x04pickle", b"x" * 5000])

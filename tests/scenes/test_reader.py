@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from conftest import HEIGHT, WIDTH, scene_of, write_raster
@@ -5,7 +7,17 @@ from rasterio.windows import Window
 
 from geoseg.errors import GridError, SceneError
 from geoseg.grids import crs_of, gsd_m, same_crs
-from geoseg.scenes import Asset, Scene, open_raster, open_scene, read_onto, read_scene, write_scene
+from geoseg.scenes import (
+    Asset,
+    Scene,
+    data_bands,
+    open_raster,
+    open_scene,
+    read_onto,
+    read_scene,
+    scene_sample,
+    write_scene,
+)
 
 # One projection written by two programs: names differ, the ground does not.
 OTHER_WORDS = (
@@ -245,3 +257,167 @@ def test_an_item_that_lacks_what_is_needed_is_named(example, tmp_path):
     path.write_text(whole.replace('"href": "', '"href": "https://example.org/'))
     with pytest.raises(SceneError, match="download the file and name it by a local path"):
         read_scene(path)
+
+
+def test_a_coarser_band_has_no_seam_between_windows(tmp_path):
+    rng = np.random.default_rng(0)
+    fine = write_raster(tmp_path / "fine.tif", positions(60, 90)[0], pixel=10)
+    coarse = write_raster(
+        tmp_path / "coarse.tif", rng.normal(0, 1, (20, 30)).astype(np.float32), pixel=30
+    )
+
+    with open_scene(two_bands(coarse, fine)) as reader:
+        whole = reader.read(Window(0, 0, 90, 60))
+        parts = {n: reader.read(Window(14 + n, 23 + n, 31, 17)).image for n in range(6)}
+
+    for n, part in parts.items():
+        np.testing.assert_array_equal(part, whole.image[:, 23 + n : 40 + n, 14 + n : 45 + n])
+
+
+def test_a_gap_of_a_coarser_band_is_as_large_as_its_pixel(tmp_path):
+    values = np.full((20, 30), 7, np.float32)
+    values[4, 9] = -9999
+    fine = write_raster(tmp_path / "fine.tif", positions(40, 60)[0], pixel=10)
+    coarse = write_raster(tmp_path / "coarse.tif", values, pixel=20, nodata=-9999)
+
+    with open_scene(two_bands(coarse, fine)) as reader:
+        image, valid = reader.read(Window(0, 0, 60, 40))
+
+    assert np.argwhere(~valid).tolist() == [[8, 18], [8, 19], [9, 18], [9, 19]]
+    np.testing.assert_allclose(image[0][valid], 7, rtol=1e-6)
+
+
+@pytest.mark.parametrize("pixel", [30, 60])
+def test_the_mask_of_a_scene_strikes_out_its_zeros(tmp_path, pixel):
+    image = positions(40, 60, count=2) + 1
+    mask = np.ones((40 * 30 // pixel, 60 * 30 // pixel), np.uint8)
+    mask[3, 5] = 0
+    path = write_raster(tmp_path / "a.tif", image)
+    scene = replace(
+        scene_of(path), mask=Asset(path=write_raster(tmp_path / "m.tif", mask, pixel=pixel))
+    )
+
+    with open_scene(scene) as reader:
+        valid = reader.read(Window(0, 0, 60, 40)).valid
+
+    size = pixel // 30
+    assert (~valid).sum() == size**2
+    assert not valid[3 * size : 4 * size, 5 * size : 6 * size].any()
+
+
+def with_alpha(path, image, alpha):
+    import rasterio
+    from rasterio.enums import ColorInterp
+
+    write_raster(path, np.concatenate([image, alpha[None]]))
+    with rasterio.open(path, "r+") as raster:
+        raster.colorinterp = [*[ColorInterp.gray] * len(image), ColorInterp.alpha]
+    return path
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_an_alpha_band_is_a_mask_and_no_data(tmp_path, kind):
+    image = (positions(40, 60, count=1) % 200 + 1).astype(kind)
+    alpha = np.full((40, 60), np.iinfo(kind).max, kind)
+    alpha[:, :7] = 0
+    alpha[9, 20] = 1
+    path = with_alpha(tmp_path / "film.tif", image, alpha)
+
+    with open_raster(path) as raster:
+        assert data_bands(raster) == (1,)
+    with open_scene(scene_of(path, bands=("pan",), sensor="hexagon-kh9-mapping")) as reader:
+        read, valid = reader.read(Window(0, 0, 60, 40))
+
+    np.testing.assert_array_equal(valid, alpha != 0)
+    np.testing.assert_array_equal(read[0, :, 7:], image[0, :, 7:])
+
+
+def test_near_infrared_that_a_program_tagged_as_alpha_is_data(tmp_path):
+    image = (positions(40, 60, count=4) % 250).astype(np.uint8)  # zeros in every band
+    path = with_alpha(tmp_path / "a.tif", image[:3], image[3])
+    scene = scene_of(path, bands=("red", "green", "blue", "nir08"))
+
+    with open_scene(scene) as reader:
+        read, valid = reader.read(Window(0, 0, 60, 40))
+    with open_scene(scene, ["red"]) as reader:
+        only = reader.read(Window(0, 0, 60, 40))
+
+    assert valid.all()
+    assert only.valid.all()
+    np.testing.assert_array_equal(read, image)
+
+
+def test_nodata_of_16_bits_is_exact(tmp_path):
+    image = np.full((2, 40, 60), 65_534, np.uint16)
+    image[0, 1, 2], image[1, 3, 4] = 65_535, 0
+    scene = scene_of(write_raster(tmp_path / "a.tif", image, nodata=65_535), nodata=0.0)
+
+    with open_scene(scene) as reader:
+        read, valid = reader.read(Window(0, 0, 60, 40))
+
+    assert np.argwhere(~valid).tolist() == [[1, 2], [3, 4]]
+    assert (read[:, valid] == 65_534).all()
+
+
+def test_a_sample_is_the_same_each_time_and_from_the_whole_scene(tmp_path):
+    image = positions(700, 900, count=2) + 1
+    image[0, :350] = np.nan
+    scene = scene_of(write_raster(tmp_path / "a.tif", image))
+
+    with open_scene(scene) as reader:
+        sample = scene_sample(reader)
+        again = scene_sample(reader)
+        other = scene_sample(reader, count=50, seed=1)
+
+    np.testing.assert_array_equal(sample, again)
+    assert sample.shape == (2, 1024)
+    assert other.shape == (2, 50)
+    place = sample[0].astype(int) - 1
+    np.testing.assert_array_equal(sample[1], sample[0] + 700 * 900)
+    rows, columns = place // 900, place % 900
+    assert rows.min() >= 350
+    for axis, low, high in ((rows, 350, 700), (columns, 0, 900)):
+        spread = np.histogram(axis, bins=4, range=(low, high))[0]
+        assert spread.min() > 150
+
+
+def test_a_sample_finds_the_little_that_is_valid_and_nothing_where_nothing_is(tmp_path):
+    image = np.full((1, 1500, 1600), np.nan, np.float32)
+    empty = scene_of(write_raster(tmp_path / "empty.tif", image), bands=("red",))
+    image[0, 900:960, 300:360] = 7
+    sparse = scene_of(write_raster(tmp_path / "sparse.tif", image), bands=("red",))
+
+    with open_scene(sparse) as reader:
+        assert (scene_sample(reader) == 7).all()
+    with open_scene(empty) as reader:
+        sample = scene_sample(reader)
+
+    assert sample.shape == (1, 1024)
+    assert np.isnan(sample).all()
+
+
+def test_an_overview_is_an_average(tmp_path):
+    image = positions(40, 60, count=2)
+    with open_scene(scene_of(write_raster(tmp_path / "a.tif", image))) as reader:
+        seen, valid = reader.overview(15)
+
+    np.testing.assert_allclose(seen, image.reshape(2, 10, 4, 15, 4).mean(axis=(2, 4)), rtol=1e-5)
+    assert valid.all()
+
+
+def test_a_band_that_the_sensor_has_not_is_named_with_its_item(example, tmp_path):
+    path = tmp_path / "scene.json"
+    write_scene(example.scene, path)
+    whole = path.read_text()
+
+    path.write_text(whole.replace('"nir08"', '"nir07"'))
+    with pytest.raises(
+        SceneError, match=r"scene\.json holds a band that its sensor has not: no la"
+    ):
+        read_scene(path)
+    centre = '"eo:common_name": "red", "eo:center_wavelength": '
+    path.write_text(whole.replace('"eo:common_name": "red"', centre + "665"))
+    with pytest.raises(SceneError, match=r"'red' eo:center_wavelength = 665, and landsat-7 has it"):
+        read_scene(path)
+    path.write_text(whole.replace('"eo:common_name": "red"', centre + "0.661"))
+    assert list(read_scene(path).bands) == ["red", "nir08"]

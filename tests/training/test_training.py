@@ -6,11 +6,11 @@ from conftest import HEIGHT
 from rasterio.windows import Window
 from safetensors.torch import load_file
 
-from geoseg.chips import ChipSource, GridChips, RandomChips, band_statistics
-from geoseg.config import ChipSettings, TrainingSettings
+from geoseg.chips import ChipSource, GridChips, MixedChips, RandomChips, band_statistics
+from geoseg.config import ChipSettings, Recipe, TrainingSettings
 from geoseg.errors import ModelError
 from geoseg.labels import GLACIER, place_labels, read_outlines
-from geoseg.models import ModelSpec, build_segmenter, load_checkpoint
+from geoseg.models import FixedInput, ModelSpec, build_segmenter, load_checkpoint
 from geoseg.scenes import open_scene
 from geoseg.training import TrainingChips, learning_rate, train
 
@@ -29,21 +29,20 @@ def chips(example):
     source = ChipSource(example.scene, labels, ("red", "nir08"))
     settings = ChipSettings(size_px=32)
     random = RandomChips(source, Window(0, 0, 100, HEIGHT), settings, seed=1)
-    yield TrainingChips(random, GridChips(source, Window(100, 0, 60, HEIGHT), settings))
+    mixed = MixedChips([random], seed=1)
+    yield TrainingChips(mixed, [GridChips(source, Window(100, 0, 60, HEIGHT), settings)])
     source.close()
 
 
 def fresh(chips):
     torch.manual_seed(0)
-    mean, std = band_statistics(chips.random)
+    mean, std = band_statistics(chips.labelled)
     return build_segmenter(
         ModelSpec(
             architecture="unet",
             encoder="resnet18",
-            bands=("red", "nir08"),
+            input=FixedInput(bands=("red", "nir08"), mean=mean, std=std),
             scheme=GLACIER,
-            mean=mean,
-            std=std,
             prior=(0.5, 0.5),
         )
     )
@@ -54,7 +53,7 @@ def run(chips, folder, on_step=lambda _: None, segmenter=None, **settings):
     return train(
         segmenter or fresh(chips),
         chips,
-        TrainingSettings(**{**defaults, **settings}),
+        Recipe(data="simulated", training={**defaults, **settings}),
         folder=folder,
         device=torch.device("cpu"),
         record=RECORD,
@@ -115,7 +114,7 @@ def test_training_stops_when_the_score_stops_rising(chips, tmp_path):
 
 
 def test_without_a_validation_part_the_last_weights_are_kept(chips, tmp_path):
-    result = run(TrainingChips(chips.random, None), tmp_path, steps=4, validate_every=2)
+    result = run(TrainingChips(chips.labelled), tmp_path, steps=4, validate_every=2)
 
     assert result.best_step == 4
 

@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter
 from geoseg.data.simulate.landscape import FINE_M
 from geoseg.data.simulate.noise import rising
 from geoseg.data.simulate.spectra import BACKSCATTER_DB, reflectance_of
-from geoseg.data.simulate.surface import CLEAN_ICE, DEBRIS_ICE, LAKE, POND, SLUMP
+from geoseg.data.simulate.surface import CLEAN_ICE, DEBRIS_ICE, LAKE, POND, SLUMP, TARN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -95,7 +95,8 @@ def _seen(landscape: Landscape, ground: Surface, band: Band, sun: Sun) -> NDArra
     for kind, share in _mixture(landscape, ground):
         albedo += share * reflectance_of(kind, band.centre_um)
     # Rock and debris are rough, snow and water are not.
-    albedo *= 1 + 0.10 * landscape.texture * (1 - ground.snow) * (ground.classes != LAKE)
+    rough = (1 - ground.snow) * ~np.isin(ground.classes, (LAKE, TARN))
+    albedo *= 1 + 0.10 * landscape.texture * rough
     return np.maximum(albedo, 0) * _light(landscape, sun)
 
 
@@ -108,7 +109,7 @@ def _blur(fine: NDArray[np.float32], gsd_m: float, mtf: float | None) -> NDArray
 def _mixture(landscape: Landscape, ground: Surface) -> Iterator[tuple[str, NDArray[np.float32]]]:
     """Kinds of surface with their share (H, W) of each pixel; the shares add up to 1."""
     classes = ground.classes
-    water = (classes == LAKE) | (classes == POND)
+    water = (classes == LAKE) | (classes == POND) | (classes == TARN)
     snow = np.where(water | (classes == SLUMP) | (classes == DEBRIS_ICE), 0, ground.snow)
     bare = (1 - snow).astype(np.float32)
     ice = classes == CLEAN_ICE

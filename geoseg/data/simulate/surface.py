@@ -16,13 +16,25 @@ if TYPE_CHECKING:
 
     from geoseg.data.simulate.landscape import Landscape
 
-__all__ = ["CLEAN_ICE", "DEBRIS_ICE", "GROUND", "LAKE", "POND", "SLUMP", "Surface", "surface"]
+__all__ = [
+    "CLEAN_ICE",
+    "DEBRIS_ICE",
+    "GROUND",
+    "LAKE",
+    "POND",
+    "SLUMP",
+    "TARN",
+    "Surface",
+    "surface",
+]
 
 # Ids of geoseg.labels.GLACIER_SURFACE.
-GROUND, CLEAN_ICE, DEBRIS_ICE, POND, LAKE, SLUMP = range(6)
-_FIRST_ID = {CLEAN_ICE: 100, LAKE: 200, SLUMP: 300, POND: 1000}
+GROUND, CLEAN_ICE, DEBRIS_ICE, POND, LAKE, SLUMP, TARN = range(7)
+_FIRST_ID = {CLEAN_ICE: 100, LAKE: 200, SLUMP: 300, TARN: 400, POND: 1000}
 _TIP = 0.07  # length of the rounded end of a tongue, as a share of its valley
 _NUNATAK_SLOPE = 1.3  # tangent: steeper walls hold no ice
+_HIGHEST_TARN_M = 5300.0
+_SMALLEST_TARN_M2 = 20_000.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +43,7 @@ class Surface:
 
     year: int
     classes: NDArray[np.uint8]
-    objects: NDArray[np.int32]  # id of the glacier, lake, pond or slump; 0 on the ground
+    objects: NDArray[np.int32]  # id of the glacier, lake, pond, slump or tarn; 0 on the ground
     snow: NDArray[np.float32]  # share of a pixel under seasonal snow or firn, 0 to 1
 
 
@@ -51,6 +63,10 @@ def surface(landscape: Landscape, year: int) -> Surface:
     pond = debris & (ponds > 0)
     classes[pond] = POND
     objects[pond] = ponds[pond]
+    tarns = _tarns(landscape)
+    tarn = (classes == GROUND) & (tarns > 0)
+    classes[tarn] = TARN
+    objects[tarn] = tarns[tarn]
     _cut_slumps(landscape, year, classes, objects)
     return Surface(year=year, classes=classes, objects=objects, snow=_snow(landscape, ice))
 
@@ -107,6 +123,17 @@ def _ponds(landscape: Landscape, year: int) -> NDArray[np.int32]:
     numbered, _ = label(landscape.ponds > 1.7)
     deep = landscape.ponds > 2.3 - 0.6 * (year - 1965) / 60
     return np.where(deep & (numbered > 0), numbered + _FIRST_ID[POND], 0).astype(np.int32)
+
+
+def _tarns(landscape: Landscape) -> NDArray[np.int32]:
+    """Ids of lakes in hollows that no glacier touches; the same in every year."""
+    hollow = (landscape.patches < -1.2) & (landscape.slope < 0.6)
+    away = landscape.elevation_m < _HIGHEST_TARN_M
+    numbered, count = label(hollow & away)
+    sizes = np.bincount(numbered.ravel(), minlength=count + 1)
+    large = (sizes * FINE_M**2 > _SMALLEST_TARN_M2) & (np.arange(count + 1) > 0)
+    ids = np.where(large, np.cumsum(large) - 1 + _FIRST_ID[TARN], 0)
+    return np.asarray(ids[numbered], dtype=np.int32)
 
 
 def _cut_slumps(

@@ -39,7 +39,7 @@ _S2_BANDS = ("blue", "green", "red", "nir", "swir16", "swir22")
 _TM_BANDS = ("blue", "green", "red", "nir08", "swir16", "swir22")
 _TM_GAIN = {"swir16": 560.0, "swir22": 620.0}  # counts per reflectance
 _TM_VISIBLE_GAIN = 290.0  # sunlit snow saturates, as on the real TM
-_PREFIX = {1: "glacier", 2: "lake", 3: "slump"}
+_PREFIX = {1: "glacier", 2: "lake", 3: "slump", 4: "tarn"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

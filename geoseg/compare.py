@@ -1,0 +1,94 @@
+"""`geoseg compare`: networks trained and scored over the same folds, step by step."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from geoseg.data import find_sources
+from geoseg.evaluation import compare_units, find_candidates, make_plan, run_unit
+from geoseg.files import write_json
+from geoseg.models import choose_device
+from geoseg.report import map_differences, write_comparison
+from geoseg.terminal import Outcome, Table, note, progress
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from geoseg.config import Recipe
+    from geoseg.evaluation import Comparison
+    from geoseg.metrics.resampling import Interval
+
+__all__ = ["as_outcome", "compare_models"]
+
+
+def compare_models(
+    recipe: Recipe,
+    models: Sequence[str],
+    *,
+    base: Path,
+    folds: tuple[int, float | None, float | None],
+    seeds: int,
+    out: Path,
+    device: str,
+) -> Comparison:
+    """Train what is not trained yet, compare all, and write the report into a folder.
+
+    Args:
+        recipe: the scenes and the training.
+        models: names of `find_candidates`.
+        base: folder that relative paths of the recipe start from.
+        folds: how many, width of a block and of its buffer in metres, None for the usual.
+        seeds: trainings of each model on each fold.
+        out: gets comparison.html, .png and .json, folds.json, and a folder a unit.
+        device: auto, cpu or cuda.
+    """
+    sources = find_sources(recipe, base=base, work=out, on_step=note)
+    candidates = find_candidates(models, recipe.model)
+    plan = make_plan(recipe, sources, candidates, folds=folds, seeds=seeds, folder=out)
+    write_json(out / "folds.json", plan.folds.to_dict())
+    results = []
+    for number, unit in enumerate(plan.units, start=1):
+        result = plan.result(unit)
+        if result is None:
+            with progress(f"Unit {number} of {len(plan.units)}") as advance:
+                result = run_unit(plan, unit, device=choose_device(device), on_step=advance)
+        results.append(result)
+    planned = [unit.key for unit in plan.units]
+    comparison = compare_units(results, plan.scheme, seed=recipe.seed, planned=planned)
+    write_json(out / "comparison.json", comparison.to_dict())
+    write_comparison(out, comparison, map_differences(plan))
+    return comparison
+
+
+def as_outcome(comparison: Comparison) -> Outcome:
+    """What the command prints."""
+    return Outcome(comparison.to_dict(), (_by_class(comparison), _by_sensor(comparison)))
+
+
+def _by_class(comparison: Comparison) -> Table:
+    columns = ("model", "mean IoU", *comparison.scheme.names[1:], "training (s)", "parameters")
+    rows = [
+        (
+            scores.model,
+            _interval(scores.mean_iou),
+            *(_interval(iou) for iou in scores.per_class.values()),
+            f"{scores.cost.train_seconds:.0f}",
+            f"{scores.cost.parameters / 1e6:.1f} M",
+        )
+        for scores in comparison.models
+    ]
+    return Table(f"IoU with 95 % interval over {comparison.blocks} blocks", columns, rows)
+
+
+def _by_sensor(comparison: Comparison) -> Table:
+    sensors = comparison.models[0].per_sensor
+    rows = [
+        (scores.model, *(_interval(scores.per_sensor[sensor].mean) for sensor in sensors))
+        for scores in comparison.models
+    ]
+    return Table("Mean IoU by sensor", ("model", *sensors), rows)
+
+
+def _interval(interval: Interval) -> str:
+    return f"{interval.value:.3f} ({interval.low:.2f}-{interval.high:.2f})"

@@ -1,0 +1,222 @@
+"""The sections of a recipe: every key with its default and what it means."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+__all__ = [
+    "AdaptationSettings",
+    "ChipSettings",
+    "FilmSettings",
+    "InferenceSettings",
+    "LabelSettings",
+    "ModelSettings",
+    "OutlineSettings",
+    "SceneSettings",
+    "SchemeClass",
+    "Section",
+    "SourceSettings",
+    "SplitSettings",
+    "TrainingSettings",
+]
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Metres = Annotated[float, Field(ge=0)]
+
+
+class Section(BaseModel):
+    """Keys of a recipe that belong together; an unknown key is refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class SceneSettings(Section):
+    """One image: a STAC item, or raster files with what they do not say of themselves."""
+
+    path: str
+    """A STAC item (.json) or a raster file, relative to the recipe."""
+    sensor: str | None = None
+    """An id of `geoseg sensors list`; a STAC item names its own."""
+    date: dt.date | None = None
+    """Acquisition day (UTC); a STAC item names its own."""
+    bands: tuple[str, ...] = ()
+    """Common names of the bands of `path`, in their order in the file."""
+    more: dict[str, str] = {}
+    """Bands in other files on the same pixels: {nir08: b4.tif}."""
+    nodata: float | None = None
+    """The value that means no data, where the file does not say so."""
+    dem: str | None = None
+    """Elevation in metres, in any reference system; adds the terrain bands to the network."""
+
+
+class LabelSettings(Section):
+    """Outlines to learn from and to be scored against."""
+
+    path: str
+    """Any vector file, relative to the recipe."""
+    layer: str | None = None
+    """The first layer when not named."""
+    class_of: str = "class_name"
+    """The column with the class of each outline, or one class name for all of them."""
+    date_of: str | None = None
+    """The column with the day that each outline shows; that of the scene when not named."""
+    within_years: float = Field(default=2.0, ge=0, le=100)
+    """How far from the scene the day may lie of outlines that label it; the nearest serve."""
+    moved_m_per_year: Metres = 20.0
+    """How far an edge may have moved in a year: not learned from, on either side of the outline."""
+
+
+class SourceSettings(Section):
+    """One image to learn from, with its outlines."""
+
+    scene: SceneSettings
+    labels: LabelSettings
+    learn: bool = True
+    """Whether to learn from it; `geoseg compare` scores it in any case."""
+
+
+class SchemeClass(Section):
+    """One class of the map; ids run from 1 in the order of the list, 0 is the ground."""
+
+    name: str
+    colour: str
+
+
+class SplitSettings(Section):
+    """Which part of the scene trains and which part is held out."""
+
+    train_from: Literal["west", "east", "north", "south"] = "west"
+    """The side that trains; the opposite one is held out."""
+    train_share: Share = 0.625
+    """Share of the scene that trains, 5/8 by default."""
+    validation_share: Share = 0.1
+    """Share of the training part kept for validation, at its edge far from the held-out part."""
+
+
+class ChipSettings(Section):
+    """How training samples are cut."""
+
+    size_px: int = Field(default=128, ge=32, le=2048, multiple_of=32)
+    """Side of a chip."""
+    balanced_share: Share = 0.5
+    """Share of chips centred on a class drawn evenly; the others lie anywhere."""
+    margin_px: float = Field(default=0.5, ge=0, le=20)
+    """How far the true edge may lie from the drawn one, to either side: not learned from."""
+    gsd_m: tuple[float, float] | None = None
+    """Finest and coarsest pixel of a chip, drawn evenly over octaves and averaged from those
+    of the scene; the pixels of the scene when not named."""
+    band_dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Share of bands that are taken from a chip at random, so that a network learns to do without;
+    for model.stem: any."""
+
+    @model_validator(mode="after")
+    def _gsd_is_a_range(self) -> ChipSettings:
+        if self.gsd_m is not None and not 0 < self.gsd_m[0] <= self.gsd_m[1]:
+            raise ValueError("gsd_m is a finest and a coarsest pixel in metres, in this order")
+        return self
+
+
+class FilmSettings(Section):
+    """Film made of modern scenes, to learn film without a label on it."""
+
+    share: Share = 0.0
+    """Share of optical chips that are rendered as film."""
+    cameras: tuple[str, ...] = Field(default=("hexagon-kh9-mapping",), min_length=1)
+    """Film sensors of `geoseg sensors list`, drawn evenly."""
+
+
+class AdaptationSettings(Section):
+    """Scenes without labels that the network is to be used on."""
+
+    scenes: tuple[SceneSettings, ...] = ()
+    methods: tuple[Literal["self_training", "histogram", "fourier"], ...] = ()
+    """self_training: learn from confident answers of the running mean of the network (a mean
+    teacher); histogram, fourier: give labelled chips of the same bands, film made of modern scenes
+    included, the tones or the low frequencies of these scenes."""
+    batch: int = Field(default=4, ge=1, le=4096)
+    """Chips of these scenes in each step."""
+    confidence: float = Field(default=0.9, gt=0, le=1)
+    """Probability from which an answer is learned from."""
+    weight: float = Field(default=0.5, ge=0, le=10)
+    """Weight of what is learned so beside what is learned from labels, after the warm-up."""
+    warmup_steps: int = Field(default=100, ge=0)
+    """Steps over which that weight rises from nothing."""
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> AdaptationSettings:
+        if bool(self.scenes) != bool(self.methods):
+            raise ValueError("scenes and methods belong together; give both or neither")
+        return self
+
+
+class ModelSettings(Section):
+    """The network, by its names in segmentation_models_pytorch and timm."""
+
+    architecture: str = "unet"
+    encoder: str = "resnet18"
+    stem: Literal["fixed", "any"] = "fixed"
+    """fixed: the bands of one sensor in their unit; any: any bands of any sensor."""
+    tuning: Literal["full", "last_blocks", "frozen"] = "full"
+    """What is trained of the encoder: all, its last two blocks, or nothing."""
+    pretrained: bool = False
+    """Start from the publisher's weights; needs a network or a filled cache."""
+
+
+class TrainingSettings(Section):
+    """The loop."""
+
+    steps: int = Field(default=400, ge=1)
+    batch: int = Field(default=8, ge=2, le=4096)
+    learning_rate: float = Field(default=1e-3, gt=0, lt=1)
+    weight_decay: float = Field(default=1e-2, ge=0, lt=1)
+    warmup_steps: int = Field(default=50, ge=0)
+    averaging: float = Field(default=0.99, ge=0, lt=1)
+    """Decay of the running mean of the weights that is kept as the model; 0 keeps the last ones."""
+    flips: bool = False
+    """Turn and mirror chips at random; off where one sun lights all scenes."""
+    jitter: float = Field(default=0.0, ge=0, le=1)
+    """Standard deviation of a random gain and offset of each band, in its standard deviations; for
+    scenes of other light or calibration than the ones trained on."""
+    validate_every: int = Field(default=100, ge=1)
+    """Steps between two validations, each followed by a checkpoint to resume from."""
+    patience: int = Field(default=5, ge=1)
+    """Validations without a better score before training stops early."""
+    workers: int = Field(default=0, ge=0, le=64)
+    """Processes that read chips beside the one that trains."""
+
+
+class InferenceSettings(Section):
+    """How a scene is mapped."""
+
+    gsd_m: Annotated[float, Field(gt=0)] | None = None
+    """Pixel of the map, to which the scene is averaged by a whole number of its pixels; the finest
+    that the network was trained at when not named."""
+    tile_px: int = Field(default=512, ge=64, le=4096, multiple_of=32)
+    halo_px: int = Field(default=64, ge=0, le=1024)
+    """Overlap of neighbouring tiles, to each side; blended."""
+    batch: int = Field(default=1, ge=1, le=256)
+    flips: bool = False
+    """Average over the eight rotations and mirror images of a tile; for networks trained so."""
+    prevalence_reach_m: Metres = 3_000
+    """Distance over which the share of each class is estimated from the map itself, to correct a
+    network for a place with more or less ice than where it was trained; 0 leaves it as it is."""
+
+    @model_validator(mode="after")
+    def _halo_fits(self) -> InferenceSettings:
+        if 4 * self.halo_px > self.tile_px:
+            raise ValueError("halo_px must be at most a quarter of tile_px")
+        return self
+
+
+class OutlineSettings(Section):
+    """How a class raster becomes outlines."""
+
+    min_area_m2: Metres = 10_000
+    """Smaller outlines are left out; 0.01 km2 is the limit of RGI 7."""
+    min_hole_m2: Metres = 5_000
+    """Smaller holes are filled."""
+    simplify_px: float = Field(default=0.75, ge=0, le=10)
+    """Tolerance of the simplification of common borders, in pixels."""

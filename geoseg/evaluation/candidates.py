@@ -1,0 +1,58 @@
+"""The models of a comparison, by short names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, get_args
+
+from geoseg.config import ModelSettings
+from geoseg.errors import ConfigError, nearest
+from geoseg.models import Tuning
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["Candidate", "find_candidates"]
+
+# DINOv3 is an encoder; the dense prediction transformer makes maps of what it sees.
+_SHORT = {"dinov3": ("dpt", "vit_small_patch16_dinov3")}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A model that takes part."""
+
+    name: str  # as it was asked for
+    model: ModelSettings
+
+
+def find_candidates(names: Sequence[str], usual: ModelSettings) -> tuple[Candidate, ...]:
+    """Models by name: `architecture[/encoder][:tuning]`.
+
+    Args:
+        names: of segmentation_models_pytorch, as `unet`, `deeplabv3plus/resnet34`, or `dinov3`,
+            each with `:frozen` or `:last_blocks` where the encoder is not to be trained as a whole.
+        usual: gives the encoder where a name has none, and all else.
+
+    Raises:
+        ConfigError: fewer than one name, one that occurs twice, or an unknown tuning.
+    """
+    if not names or len(set(names)) < len(names):
+        raise ConfigError(
+            f"The models to compare are {', '.join(names) or 'none'}; name each once, as "
+            "unet,deeplabv3plus,dinov3."
+        )
+    return tuple(_candidate(name, usual) for name in names)
+
+
+def _candidate(name: str, usual: ModelSettings) -> Candidate:
+    network, _, tuning = name.partition(":")
+    tuning = tuning.replace("-", "_") or usual.tuning
+    if tuning not in get_args(Tuning):
+        raise ConfigError(
+            f"{name!r} has the tuning {tuning!r}. {nearest(tuning, get_args(Tuning))}"
+        )
+    architecture, _, encoder = network.partition("/")
+    architecture, own = _SHORT.get(architecture, (architecture, usual.encoder))
+    changed = {"architecture": architecture, "encoder": encoder or own, "tuning": tuning}
+    return Candidate(name=name, model=usual.model_copy(update=changed))
