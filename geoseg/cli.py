@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from geoseg import __version__
-from geoseg.errors import GeosegError
+from geoseg.errors import ConfigError, GeosegError
 from geoseg.terminal import Outcome, Table, note, show
 
 __all__ = ["app", "main"]
@@ -134,6 +134,36 @@ def sensors_show(
     table = Table(f"{sensor.platform} {sensor.instrument} ({sensor.kind.value})", columns, rows)
     show(Outcome(asdict(sensor), (table,)), as_json=json)
     note(f"Source: {sensor.source}")
+
+
+@sensors_app.command("film")
+def sensors_film(
+    preview: Annotated[
+        Path | None, typer.Option(help="Write a contact sheet of all effects as this PNG.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Show what modern images go through to become film, and where the ranges come from.
+
+    Example: geoseg sensors film --preview film.png
+    """
+    from dataclasses import asdict
+
+    from geoseg.chips import EFFECTS
+    from geoseg.report import draw_film_sheet
+
+    if preview is not None:
+        if preview.suffix.lower() != ".png":
+            raise ConfigError(f"{preview} is no picture that can be written; name it .png.")
+        note("Rendering a simulated scene as film")
+        draw_film_sheet(preview)
+        note(f"The contact sheet lies in {preview}")
+    rows = [(name, f"{e.low:g} to {e.high:g}", e.unit) for name, e in EFFECTS.items()]
+    table = Table("From reflectance to film", ("effect", "range", "unit"), rows)
+    effects = {name: asdict(effect) for name, effect in EFFECTS.items()}
+    picture = None if preview is None else str(preview)
+    show(Outcome({"effects": effects, "preview": picture}, (table,)), as_json=json)
+    note("Where the ranges come from: docs/film.md, or --json")
 
 
 @data_app.command("list")

@@ -2,6 +2,7 @@
 
 from geoseg.chips.augment import drop_bands, film_some, flip_randomly, jitter_bands
 from geoseg.chips.chip import Batch, Chip, stack
+from geoseg.chips.film import EFFECTS, Effect, RandomFilm, panchromatic, to_film
 from geoseg.chips.folds import Folds, make_folds
 from geoseg.chips.sampling import (
     BandStatistics,
@@ -17,6 +18,7 @@ from geoseg.chips.split import HeldOut, Split, split_scene, tiles_of
 from geoseg.chips.style import match_tones, swap_amplitude
 
 __all__ = [
+    "EFFECTS",
     "LEARN",
     "UNLEARNED",
     "UNSEEN",
@@ -24,12 +26,14 @@ __all__ = [
     "Batch",
     "Chip",
     "ChipSource",
+    "Effect",
     "Folds",
     "GridChips",
     "Ground",
     "HeldOut",
     "MixedChips",
     "RandomChips",
+    "RandomFilm",
     "Split",
     "band_statistics",
     "class_shares",
@@ -39,9 +43,11 @@ __all__ = [
     "jitter_bands",
     "make_folds",
     "match_tones",
+    "panchromatic",
     "part_to_learn",
     "split_scene",
     "stack",
     "swap_amplitude",
     "tiles_of",
+    "to_film",
 ]

@@ -38,27 +38,120 @@ class Effect:
 
     low: float
     high: float
-    off: float  # at which nothing happens
+    usual: float  # while another effect is looked at: nothing happens, or what is common
     unit: str
+    source: str
 
 
-# The ranges; docs/film.md gives the source of each.
+_SLATER = "Slater 1980, Remote Sensing: Optics and Optical Systems"
+_KODAK = "Kodak data sheets of aerial films, over the developments they name"
+
 EFFECTS: Mapping[str, Effect] = {
-    "exposure": Effect(low=-0.15, high=0.15, off=0.0, unit="log10 of the exposure set"),
-    "haze": Effect(low=0.0, high=0.15, off=0.0, unit="share of the light that is veil"),
-    "shadow": Effect(low=0.0, high=0.9, off=0.0, unit="share of the sky light that is lost"),
-    "vignetting": Effect(low=0.0, high=0.35, off=0.0, unit="loss at the corner of the frame"),
-    "blur": Effect(low=0.8, high=1.6, off=0.0, unit="of the ground resolution of the camera"),
-    "gamma": Effect(low=1.0, high=2.6, off=1.0, unit="density per log10 of exposure"),
-    "middle": Effect(low=-0.9, high=-0.35, off=-0.6, unit="log10 of the exposure of middle grey"),
-    "latitude": Effect(low=1.0, high=2.2, off=4.0, unit="density between fog and the shoulder"),
-    "grain": Effect(low=0.01, high=0.06, off=0.0, unit="rms density at density 1, at resolution"),
-    "stripes": Effect(low=0.0, high=0.02, off=0.0, unit="rms of the white, line by line"),
-    "dust": Effect(low=0.0, high=4.0, off=0.0, unit="specks in 10^4 pixels"),
-    "scratches": Effect(low=0.0, high=1.0, off=0.0, unit="scratches in a chip, on average"),
-    "warp": Effect(low=0.0, high=1.0, off=0.0, unit="pixels, rms"),
-    "black": Effect(low=0.0, high=35.0, off=0.0, unit="count of the darkest film"),
-    "white": Effect(low=205.0, high=255.0, off=255.0, unit="count of the brightest film"),
+    "exposure": Effect(
+        low=-0.15,
+        high=0.15,
+        usual=0.0,
+        unit="log10 of exposure",
+        source="half a stop to either side: exposure was set for a latitude and a season; estimate",
+    ),
+    "haze": Effect(
+        low=0.0,
+        high=0.15,
+        usual=0.0,
+        unit="share of the light that is veil",
+        source=f"path radiance behind a minus-blue filter, {_SLATER}; share an estimate",
+    ),
+    "shadow": Effect(
+        low=0.0,
+        high=0.9,
+        usual=0.0,
+        unit="share of the light of the sky that is lost",
+        source="skylight is blue and the filter cuts it: high and dry, little is left; estimate",
+    ),
+    "vignetting": Effect(
+        low=0.0,
+        high=0.35,
+        usual=0.0,
+        unit="loss in the corner of the frame",
+        source=f"fourth power of the cosine, less what a filter gives back, {_SLATER}",
+    ),
+    "blur": Effect(
+        low=0.8,
+        high=1.6,
+        usual=0.0,
+        unit="ground resolutions of the camera, full width at half maximum",
+        source="6 to 9 m for Hexagon's mapping camera, Surazakov and Aizen 2010",
+    ),
+    "gamma": Effect(
+        low=1.0,
+        high=2.6,
+        usual=1.8,
+        unit="density per log10 of exposure",
+        source=_KODAK,
+    ),
+    "middle": Effect(
+        low=-0.9,
+        high=-0.35,
+        usual=-0.6,
+        unit="log10 of the exposure of middle grey",
+        source="1/8 to 1/2 of the brightest 2 %: exposed for land, snow at the shoulder; estimate",
+    ),
+    "latitude": Effect(
+        low=1.0,
+        high=2.2,
+        usual=1.6,
+        unit="density from fog to shoulder",
+        source=_KODAK,
+    ),
+    "grain": Effect(
+        low=0.01,
+        high=0.06,
+        usual=0.0,
+        unit="rms density at density 1 over a ground resolution",
+        source="rms granularity of 8 to 10 in a 48 um spot, to 7 to 14 um by Selwyn's law (1935)",
+    ),
+    "stripes": Effect(
+        low=0.0,
+        high=0.02,
+        usual=0.0,
+        unit="rms, share of the range",
+        source="unlike elements of a line scanner; estimate",
+    ),
+    "dust": Effect(
+        low=0.0,
+        high=4.0,
+        usual=0.0,
+        unit="specks in 10,000 pixels",
+        source="estimate from published scans",
+    ),
+    "scratches": Effect(
+        low=0.0,
+        high=0.5,
+        usual=0.0,
+        unit="scratches in a chip, on average",
+        source="estimate from published scans",
+    ),
+    "warp": Effect(
+        low=0.0,
+        high=1.0,
+        usual=0.0,
+        unit="pixels, rms",
+        source="what reseau marks leave uncorrected, Surazakov and Aizen 2010; estimate",
+    ),
+    "black": Effect(
+        low=0.0,
+        high=35.0,
+        usual=0.0,
+        unit="count of the darkest film",
+        source="8-bit scans, stretched by hand; estimate",
+    ),
+    "white": Effect(
+        low=205.0,
+        high=255.0,
+        usual=255.0,
+        unit="count of the brightest film",
+        source="8-bit scans, stretched by hand; estimate",
+    ),
 }
 
 

@@ -20,9 +20,9 @@ _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#
 _MARKERS = "osD^vPX*"  # one more than colours: the fifteenth model still differs from the first
 
 
-def empty_figure(width_in: float, height_in: float) -> Figure:
+def empty_figure(width_in: float, height_in: float, *, dpi: float = DPI) -> Figure:
     """A figure to be drawn without a display."""
-    figure = Figure(figsize=(width_in, height_in), layout="constrained", dpi=DPI)
+    figure = Figure(figsize=(width_in, height_in), layout="constrained", dpi=dpi)
     FigureCanvasAgg(figure)
     return figure
 

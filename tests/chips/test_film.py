@@ -15,7 +15,7 @@ BANDS = tuple(S2.band(name) for name in ("blue", "green", "red", "nir"))
 
 def off(count=1, **values):
     """Parameters with which nothing happens but a straight-line film, and those that are named."""
-    given = {name: effect.off for name, effect in EFFECTS.items()} | {"gamma": 1.5, "latitude": 2}
+    given = {name: e.usual for name, e in EFFECTS.items()} | {"gamma": 1.5, "latitude": 2}
     params = {k: torch.full((count,), float(v)) for k, v in (given | values).items()}
     params.setdefault("gsd_m", torch.full((count,), 6.0))
     params.setdefault("sky", torch.zeros(count))
