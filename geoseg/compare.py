@@ -62,32 +62,30 @@ def compare_models(
 
 
 def as_outcome(comparison: Comparison) -> Outcome:
-    """What the command prints."""
-    return Outcome(comparison.to_dict(), (_by_class(comparison), _by_sensor(comparison)))
-
-
-def _by_class(comparison: Comparison) -> Table:
-    columns = ("model", "mean IoU", *comparison.scheme.names[1:], "training (s)", "parameters")
-    rows = [
-        (
-            scores.model,
-            _interval(scores.mean_iou),
-            *(_interval(iou) for iou in scores.per_class.values()),
-            f"{scores.cost.train_seconds:.0f}",
-            f"{scores.cost.parameters / 1e6:.1f} M",
-        )
-        for scores in comparison.models
+    """What the command prints: a column for each model, the best first."""
+    models = comparison.models
+    first = models[0]
+    scores = [
+        ("mean IoU", *(_interval(m.mean_iou) for m in models)),
+        *((name, *(_interval(m.per_class[name]) for m in models)) for name in first.per_class),
     ]
-    return Table(f"IoU with 95 % interval over {comparison.blocks} blocks", columns, rows)
-
-
-def _by_sensor(comparison: Comparison) -> Table:
-    sensors = comparison.models[0].per_sensor
-    rows = [
-        (scores.model, *(_interval(scores.per_sensor[sensor].mean) for sensor in sensors))
-        for scores in comparison.models
+    sensors = [
+        (name, *(_interval(m.per_sensor[name].mean) for m in models)) for name in first.per_sensor
     ]
-    return Table("Mean IoU by sensor", ("model", *sensors), rows)
+    costs = [
+        ("training (s)", *(f"{m.cost.train_seconds:.0f}" for m in models)),
+        ("mapping (s/Mpx)", *(f"{m.cost.predict_seconds_per_mpx:.1f}" for m in models)),
+        ("parameters", *(f"{m.cost.parameters / 1e6:.1f} M" for m in models)),
+        ("memory (MB)", *(f"{m.cost.peak_memory_mb:.0f}" for m in models)),
+    ]
+    names = tuple(m.model for m in models)
+    title = f"IoU with 95 % interval over {comparison.blocks} blocks of held-out ground"
+    tables = (
+        Table(title, ("class", *names), scores),
+        Table("Mean IoU by sensor", ("sensor", *names), sensors),
+        Table("Cost of a unit", ("", *names), costs),
+    )
+    return Outcome(comparison.to_dict(), tables)
 
 
 def _interval(interval: Interval) -> str:

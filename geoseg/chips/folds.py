@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from pyproj import CRS, Transformer
 from pyproj.exceptions import CRSError
 from rasterio.windows import Window
 
+from geoseg.chips.source import LEARN, UNLEARNED, UNSEEN
 from geoseg.errors import ConfigError, GridError
 from geoseg.grids import crs_of, part_of, require_metres, same_crs
 from geoseg.labels import IGNORE
@@ -22,21 +22,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Folds", "Role", "make_folds"]
+__all__ = ["Folds", "make_folds"]
 
 _STRIP_PX = 512
 _MOST_FOLDS = 127  # what int8 holds
 # Coordinates are rounded to this before they are compared: a window of a grid computes them with
 # other rounding errors than the whole, and both must put a pixel into the same block.
 _DECIMALS_M = 3
-
-
-class Role(IntEnum):
-    """What a pixel does while one fold is held out."""
-
-    TRAIN = 0
-    BUFFER = 1  # too near to what is held out, or outside the area: neither trains nor tests
-    TEST = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,10 +100,10 @@ class Folds:
         return self._by_strips(grid, number, np.int32)
 
     def roles(self, grid: GeoBox, *, held_out: int) -> NDArray[np.uint8]:
-        """The `Role` of each pixel (H, W) while the fold `held_out` is tested.
+        """LEARN, UNLEARNED or UNSEEN for each pixel (H, W) while the fold `held_out` is tested.
 
         The buffer is measured from pixel centres to the held-out squares, so it is as wide on a
-        grid of 30 m as on one of 1 m. Pixels outside the area are BUFFER.
+        grid of 30 m as on one of 1 m. Pixels outside the area are UNLEARNED.
 
         Raises:
             ConfigError: there is no such fold.
@@ -131,8 +123,8 @@ class Folds:
                 for step_x, gap_x in self._gaps(right, column):
                     beside = held[row + 1 + step_y, column + 1 + step_x]
                     near |= beside & (gap_y**2 + gap_x**2 <= self.buffer_m**2)
-            roles = np.where(near | ~inside, np.uint8(Role.BUFFER), np.uint8(Role.TRAIN))
-            roles[inside & held[row + 1, column + 1]] = Role.TEST
+            roles = np.where(near | ~inside, np.uint8(UNLEARNED), np.uint8(LEARN))
+            roles[inside & held[row + 1, column + 1]] = UNSEEN
             return roles
 
         return self._by_strips(grid, role, np.uint8)

@@ -37,7 +37,7 @@ from geoseg.grids import gsd_m, part_of, raster_grid
 from geoseg.inference import Prediction, predict_scene
 from geoseg.labels import IGNORE
 from geoseg.metrics import confusion_matrix
-from geoseg.models import load_checkpoint
+from geoseg.models import AnyInput, ModelSpec, build_segmenter, load_checkpoint
 from geoseg.scenes import open_raster, open_scene, reading
 from geoseg.training import gather, new_segmenter, train
 
@@ -144,9 +144,12 @@ def make_plan(
     Raises:
         ConfigError: lengths that do not fit, fewer blocks than folds, or nothing to learn from.
         GridError: the mapped scene is not in metres.
+        ModelError: a network cannot be built.
     """
     if not any(source.learned for source in sources.labelled):
         raise ConfigError("No scene of the recipe may be learned from; set learn: true for one.")
+    for candidate in candidates:
+        _require_buildable(candidate, sources.mapped.scheme)
     area = _area(sources)
     count, block_m, buffer_m = folds
     block_m = max(area.shape) * gsd_m(area) / _BLOCKS_ACROSS if block_m is None else block_m
@@ -169,6 +172,19 @@ def make_plan(
         units=units,
         folder=folder,
         fingerprint=hashlib.sha256(known.encode()).hexdigest(),
+    )
+
+
+def _require_buildable(candidate: Candidate, scheme: ClassScheme) -> None:
+    """Refuse a wrong name before hours are spent on the others."""
+    build_segmenter(
+        ModelSpec(
+            architecture=candidate.model.architecture,
+            encoder=candidate.model.encoder,
+            input=AnyInput(seen=(), gsd_m=(1, 1)),
+            scheme=scheme,
+            prior=(1.0,) * len(scheme.classes),
+        )
     )
 
 

@@ -11,7 +11,7 @@ from odc.geo.geobox import GeoBox
 from pyproj import Transformer
 from rasterio.windows import Window
 
-from geoseg.chips.folds import Folds, Role, make_folds
+from geoseg.chips import LEARN, UNLEARNED, UNSEEN, Folds, make_folds
 from geoseg.errors import ConfigError, GridError
 from geoseg.grids import part_of
 
@@ -52,7 +52,7 @@ def test_each_pixel_is_in_one_fold_and_held_out_once(made):
     fold = folds.fold_of(grid)
 
     assert set(np.unique(fold)) == set(range(folds.count))
-    held = [folds.roles(grid, held_out=k) == Role.TEST for k in range(folds.count)]
+    held = [folds.roles(grid, held_out=k) == UNSEEN for k in range(folds.count)]
     np.testing.assert_array_equal(np.sum(held, axis=0), 1)
     np.testing.assert_array_equal(np.argmax(held, axis=0), fold)
 
@@ -74,8 +74,8 @@ def test_training_keeps_its_distance_and_gives_away_no_more_than_that(made, data
     roles = folds.roles(grid, held_out=held_out)
 
     clear = np.abs(distance - folds.buffer_m) > 0.01
-    np.testing.assert_array_equal(roles[clear] == Role.TRAIN, (distance > folds.buffer_m)[clear])
-    assert (distance[roles == Role.TEST] < 0.01).all()
+    np.testing.assert_array_equal(roles[clear] == LEARN, (distance > folds.buffer_m)[clear])
+    assert (distance[roles == UNSEEN] < 0.01).all()
 
 
 @settings(deadline=None, max_examples=30)
@@ -169,7 +169,7 @@ def test_what_lies_outside_the_area_is_in_no_fold_and_does_not_train():
 
     np.testing.assert_array_equal(folds.fold_of(wider) == -1, outside)
     np.testing.assert_array_equal(folds.block_of(wider) == -1, outside)
-    assert (folds.roles(wider, held_out=0)[outside] == Role.BUFFER).all()
+    assert (folds.roles(wider, held_out=0)[outside] == UNLEARNED).all()
     far = grid_of(3, 3, 100_000, crs=POLAR, left=0, top=0)
     assert (folds.fold_of(far) == -1).all()
 
@@ -181,10 +181,10 @@ def test_the_buffer_is_round_at_the_corner_of_a_block():
 
     roles = folds.roles(grid_of(40, 40, 1), held_out=0)
 
-    assert roles[28, 10] == Role.BUFFER  # 8.5 m south of the block
-    assert roles[29, 10] == Role.TRAIN  # 9.5 m
-    assert roles[25, 25] == Role.BUFFER  # 5.5 * sqrt(2) = 7.8 m from its corner
-    assert roles[27, 27] == Role.TRAIN  # 7.5 * sqrt(2) = 10.6 m
+    assert roles[28, 10] == UNLEARNED  # 8.5 m south of the block
+    assert roles[29, 10] == LEARN  # 9.5 m
+    assert roles[25, 25] == UNLEARNED  # 5.5 * sqrt(2) = 7.8 m from its corner
+    assert roles[27, 27] == LEARN  # 7.5 * sqrt(2) = 10.6 m
 
 
 def test_each_fold_gets_its_share_of_each_class():
