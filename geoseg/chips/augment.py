@@ -56,7 +56,7 @@ def drop_bands(batch: Batch, *, share: float) -> Batch:
     """Bands taken away at random, for each sample anew: NaN, which is missing and not zero.
 
     A kind of band (optical, radar, terrain) goes as a whole as often as one band does, so that a
-    network learns to do without elevation. One band is always left.
+    network learns to do without elevation. A chip that would lose all of its bands keeps them.
 
     Args:
         batch: of any bands.

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from geoseg.config import Recipe, load_recipe, recipe_hash
+from geoseg.config import Recipe, load_recipe, recipe_hash, with_absolute_paths
 from geoseg.config.strict_yaml import parse_yaml
 from geoseg.errors import ConfigError
 
@@ -78,3 +78,32 @@ def test_a_file_of_more_than_a_mebibyte_is_no_recipe(tmp_path):
 
     with pytest.raises(ConfigError, match="larger than 1 MiB"):
         load_recipe(DEFAULTS, overlay=path)
+
+
+def test_the_page_on_the_recipe_shows_a_recipe_that_is_valid(tmp_path):
+    page = (DEFAULTS.parent / "README.md").read_text()
+    shown = page.split("## Several sensors, and film")[1]
+    block = [line[4:] for line in shown.splitlines() if line.startswith("    ")]
+    overlay = tmp_path / "series.yaml"
+    overlay.write_text("\n".join(block))
+
+    recipe = load_recipe(DEFAULTS, overlay=overlay)
+
+    assert recipe.sources[1].labels.date_of == "src_date"
+    assert recipe.model.stem == "any"
+
+
+def test_paths_of_a_recipe_are_made_good_in_any_folder(tmp_path):
+    overlay = tmp_path / "mine.yaml"
+    overlay.write_text(
+        "scene: {path: a.tif, more: {nir08: b.tif}, dem: dem.tif}\n"
+        "sources: [{scene: {path: /data/c.json}, labels: {path: d.gpkg}}]\n"
+    )
+
+    recipe = with_absolute_paths(load_recipe(DEFAULTS, overlay=overlay), tmp_path)
+
+    assert recipe.scene.path == str(tmp_path / "a.tif")
+    assert recipe.scene.more == {"nir08": str(tmp_path / "b.tif")}
+    assert recipe.scene.dem == str(tmp_path / "dem.tif")
+    assert recipe.sources[0].scene.path == "/data/c.json"
+    assert recipe.sources[0].labels.path == str(tmp_path / "d.gpkg")

@@ -1,18 +1,20 @@
 import json
 
+import numpy as np
 import pytest
 import torch
-from conftest import HEIGHT
+from conftest import HEIGHT, WIDTH, scene_of, write_raster
 from rasterio.windows import Window
 from safetensors.torch import load_file
 
 from geoseg.chips import ChipSource, GridChips, MixedChips, RandomChips, band_statistics
 from geoseg.config import ChipSettings, Recipe, TrainingSettings
+from geoseg.data import LabelledScene
 from geoseg.errors import ModelError
 from geoseg.labels import GLACIER, place_labels, read_outlines
 from geoseg.models import FixedInput, ModelSpec, build_segmenter, load_checkpoint
 from geoseg.scenes import open_scene
-from geoseg.training import TrainingChips, learning_rate, train
+from geoseg.training import TrainingChips, gather, learning_rate, new_segmenter, train
 
 RECORD = {"training_hash": "t", "data_hash": "d", "recipe_hash": "r"}
 
@@ -89,6 +91,61 @@ def test_a_training_that_was_killed_ends_in_the_same_weights(chips, tmp_path):
     assert one.keys() == two.keys()
     assert all(torch.equal(one[key], two[key]) for key in one)
     assert whole.steps == 12
+
+
+@pytest.mark.slow
+def test_so_does_one_on_several_sensors_with_film_and_adaptation(example, tmp_path):
+    rng = np.random.default_rng(1)
+    colours = rng.integers(1, 255, (2, HEIGHT, WIDTH)).astype(np.uint8)
+    pan = scene_of(
+        write_raster(tmp_path / "film.tif", colours[:1]), bands=("pan",), sensor="corona-kh4b"
+    )
+    modern = scene_of(write_raster(tmp_path / "s2.tif", colours), bands=("green", "red"))
+    sources = [
+        LabelledScene(
+            scene=scene, outlines=example.outlines, layer=None, class_of="glacier", scheme=GLACIER
+        )
+        for scene in (example.scene, modern)
+    ]
+    recipe = Recipe(
+        data="simulated",
+        chips={"size_px": 32, "gsd_m": [30, 60], "band_dropout": 0.3},
+        film={"share": 0.5, "cameras": ["corona-kh4b"]},
+        adaptation={
+            "scenes": [{"path": "film.tif"}],
+            "methods": ["self_training", "histogram", "fourier"],
+            "confidence": 0.5,
+        },
+        model={"stem": "any"},
+        training={"steps": 6, "batch": 4, "validate_every": 2, "jitter": 0.1, "flips": True},
+    )
+    losses = {}
+
+    def train_in(name, stop_after=None):
+        def on_step(report):
+            losses.setdefault(name, {})[report.step] = report.loss
+            if report.step == stop_after:
+                raise StoppedError
+
+        material = gather(sources, (pan,), recipe)
+        train(
+            new_segmenter(material.spec, recipe),
+            material.chips,
+            recipe,
+            folder=tmp_path / name,
+            device=torch.device("cpu"),
+            record=RECORD,
+            on_step=on_step,
+        )
+
+    train_in("whole")
+    with pytest.raises(StoppedError):
+        train_in("killed", stop_after=3)
+    train_in("killed")
+
+    assert losses["whole"] == losses["killed"]
+    one, two = (load_file(tmp_path / name / "state.safetensors") for name in ("whole", "killed"))
+    assert all(torch.equal(one[key], two[key]) for key in one)
 
 
 def test_a_finished_training_is_not_done_again_but_another_recipe_is(chips, tmp_path, monkeypatch):
