@@ -65,7 +65,8 @@ CPU = torch.device("cpu")
 CAMERA = "hexagon-kh9-mapping"
 SLUMP = ClassScheme.of({"thaw_slump": "#d2572b"})
 RGB = tuple(find_sensor("sentinel-2").band(name) for name in ("red", "green", "blue"))
-BATCH, CROP, GSD_M = 8, 128, 4.0
+BATCH = 8  # of chips of 128 px
+SLUMP_BATCH, SLUMP_PX, SLUMP_GSD_M = 32, 64, 4.0  # as many pixels: chips at half of their size
 
 
 # ---- simulated landscape
@@ -214,20 +215,22 @@ def _read_slump(folder: Path, stem: str) -> Slump:
     def picture(kind: str) -> Image.Image:
         return Image.open(io.BytesIO(next((folder / kind).glob(f"{stem}.*")).read_bytes()))
 
-    colours = np.asarray(picture("images").convert("RGB"), dtype=np.float32)
-    mask = np.asarray(picture("masks").convert("L")) > 127
-    return Slump(np.moveaxis(colours, -1, 0).copy(), mask.astype(np.uint8))
+    # At half of their size a chip of the network holds a slump and what lies around it.
+    colours = np.asarray(picture("images").convert("RGB").reduce(2), dtype=np.float32)
+    mask = picture("masks").convert("L").point(lambda v: 255 * (v > 127)).reduce(2)
+    label = (np.asarray(mask) > 127).astype(np.uint8)
+    return Slump(np.moveaxis(colours, -1, 0).copy(), label)
 
 
 def crop(slump: Slump, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """A random square: image, label, and what lies within the chip."""
     image, label = slump.image, slump.label
     height, width = label.shape
-    pad = ((0, max(0, CROP - height)), (0, max(0, CROP - width)))
+    pad = ((0, max(0, SLUMP_PX - height)), (0, max(0, SLUMP_PX - width)))
     valid = np.pad(np.ones_like(label, dtype=bool), pad)
     image, label = np.pad(image, ((0, 0), *pad)), np.pad(label, pad)
-    row, column = (rng.integers(0, n - CROP + 1) for n in label.shape)
-    place = np.s_[..., row : row + CROP, column : column + CROP]
+    row, column = (rng.integers(0, n - SLUMP_PX + 1) for n in label.shape)
+    place = np.s_[..., row : row + SLUMP_PX, column : column + SLUMP_PX]
     return image[place], label[place], valid[place]
 
 
@@ -248,7 +251,7 @@ class SlumpChips(Dataset):
             label=torch.from_numpy(label),
             palette=palette_of(slump),
             bands=RGB,
-            gsd_m=GSD_M,
+            gsd_m=SLUMP_GSD_M,
             time=datetime(2018, 7, 1, tzinfo=UTC),
             sensor_id="rgb",
         )
@@ -268,7 +271,7 @@ def geoseg_slumps(slumps: list[Slump], *, film: bool, steps: int, folder: Path) 
         model={"stem": "any"},
         training={
             "steps": steps,
-            "batch": BATCH,
+            "batch": SLUMP_BATCH,
             "validate_every": steps,
             "flips": True,
             "jitter": 0.1,
@@ -278,7 +281,7 @@ def geoseg_slumps(slumps: list[Slump], *, film: bool, steps: int, folder: Path) 
     spec = ModelSpec(
         architecture="unet",
         encoder="resnet18",
-        input=AnyInput(seen=(*RGB, *find_sensor(CAMERA).bands), gsd_m=(GSD_M, GSD_M)),
+        input=AnyInput(seen=(*RGB, *find_sensor(CAMERA).bands), gsd_m=(SLUMP_GSD_M, SLUMP_GSD_M)),
         scheme=SLUMP,
         prior=(0.9, 0.1),
     )
@@ -301,7 +304,7 @@ def plain_slumps(slumps: list[Slump], *, steps: int) -> torch.nn.Module:
     network = smp.Unet("resnet18", encoder_weights=None, in_channels=3, classes=1)
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
     for _ in range(steps):
-        cuts = [crop(slumps[rng.integers(len(slumps))], rng) for _ in range(BATCH)]
+        cuts = [crop(slumps[rng.integers(len(slumps))], rng) for _ in range(SLUMP_BATCH)]
         batch = torch.from_numpy(np.stack([image for image, _, _ in cuts])) / 255
         label = torch.from_numpy(np.stack([label for _, label, _ in cuts])).float()[:, None]
         loss = torch.nn.functional.binary_cross_entropy_with_logits(network(batch), label)
@@ -318,7 +321,7 @@ def as_batch(slump: Slump) -> Batch:
         torch.ones(1, *slump.label.shape, dtype=torch.bool),
         torch.from_numpy(slump.label)[None],
         palette_of(slump)[None],
-        torch.tensor([GSD_M]),
+        torch.tensor([SLUMP_GSD_M]),
         RGB,
     )
 
@@ -370,7 +373,7 @@ def stem_cost(rounds: int) -> tuple[float, float]:
     assert isinstance(stem, AnyBands)
     ours = network(stem, stem.channels)
     return (
-        _ratio(plain, ours, view_of(bands, BATCH, CROP), learn, rounds),
+        _ratio(plain, ours, view_of(bands, BATCH, 128), learn, rounds),
         _ratio(plain, ours, view_of(bands, 1, 512), infer, rounds),
     )
 
