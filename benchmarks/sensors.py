@@ -66,6 +66,7 @@ CAMERA = "hexagon-kh9-mapping"
 SLUMP = ClassScheme.of({"thaw_slump": "#d2572b"})
 RGB = tuple(find_sensor("sentinel-2").band(name) for name in ("red", "green", "blue"))
 BATCH = 8  # of chips of 128 px
+SLUMP_CAMERA = "corona-kh4b"  # of about the ground resolution of these chips
 SLUMP_BATCH, SLUMP_PX, SLUMP_GSD_M = 32, 64, 4.0  # as many pixels: chips at half of their size
 
 
@@ -239,6 +240,7 @@ class SlumpChips(Dataset):
 
     def __init__(self, slumps: list[Slump], seed: int) -> None:
         self.slumps, self.seed = slumps, seed
+        self.palette = palette_of(slumps)
 
     def __getitem__(self, index: int) -> Chip:
         rng = np.random.default_rng([self.seed, index])
@@ -249,7 +251,7 @@ class SlumpChips(Dataset):
             image=torch.from_numpy(image.copy()),
             valid=torch.from_numpy(valid.copy()),
             label=torch.from_numpy(label),
-            palette=palette_of(slump),
+            palette=self.palette,
             bands=RGB,
             gsd_m=SLUMP_GSD_M,
             time=datetime(2018, 7, 1, tzinfo=UTC),
@@ -257,31 +259,32 @@ class SlumpChips(Dataset):
         )
 
 
-def palette_of(slump: Slump) -> torch.Tensor:
-    """Pixels of the whole chip, which is all that is known of its scene."""
-    pixels = torch.from_numpy(slump.image).flatten(1)
-    return pixels[:, torch.linspace(0, pixels.shape[1] - 1, 1024).long()]
+def palette_of(slumps: list[Slump]) -> torch.Tensor:
+    """Pixels of all chips: they were cut from one mosaic, which is their scene."""
+    rng = np.random.default_rng(0)
+    drawn = [slumps[i] for i in rng.integers(len(slumps), size=1024)]
+    pixels = [s.image.reshape(3, -1)[:, rng.integers(s.label.size)] for s in drawn]
+    return torch.from_numpy(np.stack(pixels, axis=1))
 
 
 def geoseg_slumps(slumps: list[Slump], *, film: bool, steps: int, folder: Path) -> Segmenter:
     """A network trained by geoseg."""
     recipe = Recipe(
         data="simulated",
-        film={"share": 0.5 if film else 0.0},
+        film={"share": 0.5 if film else 0.0, "cameras": [SLUMP_CAMERA]},
         model={"stem": "any"},
         training={
             "steps": steps,
             "batch": SLUMP_BATCH,
             "validate_every": steps,
             "flips": True,
-            "jitter": 0.1,
             "averaging": 0.95,
         },
     )
     spec = ModelSpec(
         architecture="unet",
         encoder="resnet18",
-        input=AnyInput(seen=(*RGB, *find_sensor(CAMERA).bands), gsd_m=(SLUMP_GSD_M, SLUMP_GSD_M)),
+        input=AnyInput(seen=(*RGB, *find_sensor(SLUMP_CAMERA).bands), gsd_m=(SLUMP_GSD_M, SLUMP_GSD_M)),
         scheme=SLUMP,
         prior=(0.9, 0.1),
     )
@@ -314,13 +317,13 @@ def plain_slumps(slumps: list[Slump], *, steps: int) -> torch.nn.Module:
     return network.eval()
 
 
-def as_batch(slump: Slump) -> Batch:
+def as_batch(slump: Slump, palette: torch.Tensor) -> Batch:
     """A whole chip."""
     return Batch(
         torch.from_numpy(slump.image)[None],
         torch.ones(1, *slump.label.shape, dtype=torch.bool),
         torch.from_numpy(slump.label)[None],
-        palette_of(slump)[None],
+        palette[None],
         torch.tensor([SLUMP_GSD_M]),
         RGB,
     )
@@ -330,11 +333,12 @@ def as_batch(slump: Slump) -> Batch:
 def slump_iou(network: torch.nn.Module, slumps: list[Slump], *, film: bool) -> float:
     """IoU over all pixels of some chips, in colour or turned to film."""
     hit = union = 0
+    palette = palette_of(slumps)
     for number, slump in enumerate(slumps):
-        batch = as_batch(slump)
+        batch = as_batch(slump, palette)
         if film:
             torch.manual_seed(number)
-            (batch,) = film_some([batch], share=1.0, cameras=[CAMERA])
+            (batch,) = film_some([batch], share=1.0, cameras=[SLUMP_CAMERA])
         if isinstance(network, Segmenter):
             mapped = network(batch.view())[0].argmax(0).numpy() == 1
         else:

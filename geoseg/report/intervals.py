@@ -59,7 +59,7 @@ def cost_figures(cost: Cost) -> dict[str, tuple[float, str]]:
         ),
         "Peak memory": (
             cost.peak_memory_mb,
-            f"{cost.peak_memory_mb / 1024:.3g} GiB"
+            f"{cost.peak_memory_mb / 1000:.3g} GB"
             if math.isfinite(cost.peak_memory_mb)
             else _UNKNOWN,
         ),
