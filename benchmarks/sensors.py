@@ -9,7 +9,7 @@ simulation and not by what the training makes film with, and on the film of 1975
 the IoU of glaciers, clean or under debris, on the first two, so that they differ in the sensor
 alone; the table has every class. The network then maps scenes of 1, 3, 4, 10 and 13 bands.
 
-Thaw slumps (rts_chips: 756 chips of 0.5 to 4 m imagery by Yang and others 2023, official train
+Thaw slumps (rts_chips: 756 chips of very high resolution by Yang and others 2023, official train
 list, five folds inside it): a plain loop, which is a Unet resnet18 of
 segmentation_models_pytorch, binary cross-entropy and Adam at 1e-3; geoseg with film made of the
 chips, and geoseg without. All take the same number of steps of the same size. They are scored on
@@ -19,7 +19,7 @@ from GEOSEG_DATA_MIRROR/rts_chips and left out with a word where they are not th
 Stem: seconds of a training step and of mapping a tile, over those of the same network with a plain
 first convolution, in turn.
 
-By default two of the five folds are run; --full runs all, with more steps.
+By default one of the five folds is run; --full runs all, with more steps.
 """
 
 from __future__ import annotations
@@ -284,7 +284,9 @@ def geoseg_slumps(slumps: list[Slump], *, film: bool, steps: int, folder: Path) 
     spec = ModelSpec(
         architecture="unet",
         encoder="resnet18",
-        input=AnyInput(seen=(*RGB, *find_sensor(SLUMP_CAMERA).bands), gsd_m=(SLUMP_GSD_M, SLUMP_GSD_M)),
+        input=AnyInput(
+            seen=(*RGB, *find_sensor(SLUMP_CAMERA).bands), gsd_m=(SLUMP_GSD_M, SLUMP_GSD_M)
+        ),
         scheme=SLUMP,
         prior=(0.9, 0.1),
     )
@@ -497,7 +499,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         measure_stem(figures, rounds=30 if options.full else 12)
         measure_simulated(figures, 1500 if options.full else 500, Path(folder))
-        measure_slumps(figures, *((600, 5) if options.full else (150, 2)), Path(folder))
+        measure_slumps(figures, *((1000, 5) if options.full else (300, 1)), Path(folder))
     for name, value in figures.items():
         print(f"{name:24} {value:.4f}")
     if options.json:
