@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["StepReport", "TrainingChips", "TrainingResult", "train"]
 
 _SEED_STRIDE = 1_000_003  # a prime: neighbouring seeds share no step
+_NOISE = 0.02  # of a validation score
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +72,7 @@ class TrainingResult:
     model: Path  # model.safetensors
     steps: int
     best_step: int
-    best_score: float  # mean IoU over the validation part; NaN without one
+    best_score: float  # its mean IoU over the validation part; NaN without one
 
 
 def train(
@@ -139,14 +140,14 @@ def train(
             if np.isfinite(score):
                 fabric.log("validation_iou", score, step)
             state = _judge(state, score)
-            if state.stale == 0:
+            if state.best_step == state.step:
                 found = {"step": state.step, "validation_iou": score}
                 save_checkpoint(model, _averaged(average), {**record, **found})
             save_state(resume, state, kept, optimizer)
         on_step(StepReport(step=state.step, steps=settings.steps, loss=loss, score=score))
     log.finalize("success")
     return TrainingResult(
-        model=model, steps=state.step, best_step=state.best_step, best_score=state.best_score
+        model=model, steps=state.step, best_step=state.best_step, best_score=state.kept_score
     )
 
 
@@ -262,10 +263,18 @@ def _averaged(average: AveragedModel) -> Segmenter:
 
 
 def _judge(state: TrainingState, score: float) -> TrainingState:
-    """The counters after a validation; without a score the newest is the best."""
-    if np.isnan(score) or score > state.best_score:
-        return replace(state, best_score=score, best_step=state.step, stale=0)
-    return replace(state, stale=state.stale + 1)
+    """The counters after a validation; without a score the newest is the best.
+
+    A newer network that scores a little less is kept all the same: the part to validate on is
+    small, and the learning rate falls to the end.
+    """
+    if np.isnan(score):
+        return replace(state, kept_score=score, best_step=state.step, stale=0)
+    stale = 0 if score > state.best_score else state.stale + 1
+    state = replace(state, best_score=max(score, state.best_score), stale=stale)
+    if score < state.best_score - _NOISE:
+        return state
+    return replace(state, kept_score=score, best_step=state.step)
 
 
 def _precision(device: torch.device) -> Literal["32-true", "bf16-mixed", "16-mixed"]:

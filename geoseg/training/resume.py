@@ -25,8 +25,9 @@ class TrainingState:
 
     fingerprint: str  # of recipe and data: a state of another training is not taken up
     step: int = 0  # steps done
-    best_score: float = float("-inf")
-    best_step: int = 0
+    best_score: float = float("-inf")  # of all validations
+    best_step: int = 0  # of the network that is kept
+    kept_score: float = float("-inf")
     stale: int = 0  # validations since the best one
 
 

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,8 @@ from geoseg.labels import GLACIER, place_labels, read_outlines
 from geoseg.models import FixedInput, ModelSpec, build_segmenter, load_checkpoint
 from geoseg.scenes import open_scene
 from geoseg.training import TrainingChips, gather, learning_rate, new_segmenter, train
+from geoseg.training.loop import _judge
+from geoseg.training.resume import TrainingState
 
 RECORD = {"training_hash": "t", "data_hash": "d", "recipe_hash": "r"}
 
@@ -194,3 +197,14 @@ def test_the_learning_rate_rises_and_falls():
     assert max(rates) == pytest.approx(0.01, rel=0.03)
     assert rates.index(max(rates)) == 9
     assert rates[-1] < 1e-5
+
+
+def test_a_newer_network_is_kept_unless_it_is_clearly_worse():
+    state = TrainingState(fingerprint="f")
+    kept = []
+    for step, score in enumerate((0.3, 0.51, 0.5, 0.4, 0.505), start=1):
+        state = _judge(replace(state, step=step), score)
+        kept.append((state.best_step, state.stale))
+
+    assert kept == [(1, 0), (2, 0), (3, 1), (3, 2), (5, 3)]
+    assert (state.kept_score, state.best_score) == (0.505, 0.51)
