@@ -35,7 +35,10 @@ format: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/loader.py
 	$(BIN)/python benchmarks/everest.py
+	$(BIN)/python benchmarks/sensors.py
+	$(BIN)/python benchmarks/terrain.py
 
 clean:
 	rm -rf $(VENV) out build dist *.egg-info

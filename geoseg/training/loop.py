@@ -249,11 +249,14 @@ def _confusion(fabric: Fabric, segmenter: Segmenter, batches: Sequence[Batch]) -
 
 
 def _running_mean(decay: float) -> Callable[..., None]:
-    """An exponential mean that follows the first steps faster, so that it forgets the beginning."""
+    """An exponential mean that forgets the beginning, which else is half of a short training.
+
+    At first it is the mean with polynomially rising weights of Shamir and Zhang 2013.
+    """
 
     def update(mean: list[Tensor], newest: list[Tensor], count: Tensor | int) -> None:
         done = float(count)
-        get_ema_multi_avg_fn(min(decay, (1 + done) / (10 + done)))(mean, newest, count)
+        get_ema_multi_avg_fn(min(decay, (1 + done) / (4 + done)))(mean, newest, count)
 
     return update
 
