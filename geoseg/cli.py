@@ -253,7 +253,7 @@ def compare(
     try:
         comparison = compare_models(
             load_recipe(recipe, changes=changes or []),
-            [name.strip() for name in models.split(",")],
+            [name.strip() for name in models.split(",") if name.strip()],
             base=recipe.parent,
             folds=(folds, block_m, buffer_m),
             seeds=seeds,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from geoseg.data import find_sources
 from geoseg.evaluation import compare_units, find_candidates, make_plan, run_unit
 from geoseg.files import write_json
-from geoseg.models import choose_device
+from geoseg.models import choose_device, warning_of
 from geoseg.report import map_differences, write_comparison
 from geoseg.terminal import Outcome, Table, note, progress
 
@@ -45,6 +45,9 @@ def compare_models(
     """
     sources = find_sources(recipe, base=base, work=out, on_step=note)
     candidates = find_candidates(models, recipe.model)
+    for candidate in candidates:
+        if (warning := warning_of(candidate.model)) is not None:
+            note(f"{candidate.name}: {warning}")
     plan = make_plan(recipe, sources, candidates, folds=folds, seeds=seeds, folder=out)
     write_json(out / "folds.json", plan.folds.to_dict())
     results = []

@@ -70,11 +70,25 @@ def test_models_are_compared_over_the_same_folds_and_a_stopped_comparison_goes_o
 
 
 @pytest.mark.slow
+def test_another_pixel_of_the_maps_is_another_unit(example, tmp_path):
+    recipe = recipe_of(example, tmp_path)
+    options = ["--recipe", recipe, "--models", "unet", "--folds", "2", "--block-m", "900"]
+    out = tmp_path / "out"
+
+    first = compare(*options, "--out", out)
+    second = compare(*options, "--out", out, "--set", "inference.gsd_m=60")
+
+    assert (first.returncode, second.returncode) == (0, 0), second.stderr
+    assert len(list(out.glob("units/*/unit.json"))) == 4
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "words"),
     [
         (("--models", "unett"), "no architecture named 'unett'. Did you mean 'unet'"),
         (("--models", "unet,unet"), "name each once"),
+        (("--models", ","), "name each once"),
         (("--models", "unet:frosen"), "has the tuning 'frosen'. Did you mean 'frozen'?"),
         (("--models", "unet", "--block-m", "1e9"), "need one each; make block_m smaller"),
     ],

@@ -2,7 +2,7 @@
 
 from geoseg.chips.augment import drop_bands, film_some, flip_randomly, jitter_bands
 from geoseg.chips.chip import Batch, Chip, stack
-from geoseg.chips.film import EFFECTS, Effect, RandomFilm, panchromatic, to_film
+from geoseg.chips.film import EFFECTS, Effect, RandomFilm, in_view, panchromatic, to_film
 from geoseg.chips.folds import Folds, make_folds
 from geoseg.chips.sampling import (
     BandStatistics,
@@ -40,6 +40,7 @@ __all__ = [
     "drop_bands",
     "film_some",
     "flip_randomly",
+    "in_view",
     "jitter_bands",
     "make_folds",
     "match_tones",

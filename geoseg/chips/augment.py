@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from geoseg.chips.film import to_film
+from geoseg.chips.film import in_view, to_film
 from geoseg.sensors import find_sensor
 from geoseg.views import band_table, tones, turned
 
@@ -76,23 +76,25 @@ def drop_bands(batch: Batch, *, share: float) -> Batch:
 def film_some(batches: Sequence[Batch], *, share: float, cameras: Sequence[str]) -> list[Batch]:
     """The batches with a share of their optical chips rendered as film.
 
-    A chip turned into film keeps its terrain bands; chips of radar or film stay what they are.
+    A chip turned into film keeps its terrain bands; chips of radar, panchromatic ones and film
+    stay what they are.
 
     Args:
         batches: as `stack` gives them.
-        share: of the chips with a visible band that become film, 0 to 1.
+        share: of the chips with a band in view of a camera that become film, 0 to 1.
         cameras: ids of film sensors, drawn evenly.
     """
     changed: list[Batch] = []
     for batch in batches:
-        if share == 0 or not _can_be_film(batch.bands):
+        seen_by = [name for name in cameras if in_view(batch.bands, find_sensor(name))]
+        if share == 0 or not seen_by:
             changed.append(batch)
             continue
         draws = torch.rand(len(batch.image), device=batch.image.device)
-        camera = torch.randint(len(cameras), draws.shape, device=draws.device)
+        camera = torch.randint(len(seen_by), draws.shape, device=draws.device)
         if (draws >= share).any():
             changed.append(batch.part(draws >= share))
-        for number, name in enumerate(cameras):
+        for number, name in enumerate(seen_by):
             chosen = (draws < share) & (camera == number)
             if chosen.any():
                 changed.append(_film(batch.part(chosen), name))
@@ -101,19 +103,14 @@ def film_some(batches: Sequence[Batch], *, share: float, cameras: Sequence[str])
 
 def _film(batch: Batch, camera_id: str) -> Batch:
     camera = find_sensor(camera_id)
-    image, palette = to_film(batch.image, batch.palette, batch.bands, batch.gsd_m, camera=camera)
+    known = torch.where(batch.valid.unsqueeze(1), batch.image, torch.nan)
+    image, palette = to_film(known, batch.palette, batch.bands, batch.gsd_m, camera=camera)
     terrain = [i for i, band in enumerate(batch.bands) if _kind(band) == "terrain"]
     return batch._replace(
         image=torch.cat([image, batch.image[:, terrain]], dim=1),
         palette=torch.cat([palette, batch.palette[:, terrain]], dim=1),
         bands=(camera.bands[0], *(batch.bands[i] for i in terrain)),
     )
-
-
-def _can_be_film(bands: Sequence[Band]) -> bool:
-    """Whether several bands are in view of a film: one alone may be film already."""
-    visible = [b for b in bands if b.centre_um is not None and 0.4 <= b.centre_um <= 0.75]
-    return len(visible) > 1
 
 
 def _kind(band: Band) -> str:

@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
     from geoseg.sensors import Band, Sensor
 
-__all__ = ["EFFECTS", "Effect", "RandomFilm", "panchromatic", "to_film"]
+__all__ = ["EFFECTS", "Effect", "RandomFilm", "in_view", "panchromatic", "to_film"]
 
 _EXPOSED_FOR = 0.98  # quantile of the scene that the exposure was set for
 _DARKEST = 0.01  # quantile that has no light but that of the sky
 _LEAST = 1e-3  # of the exposure; a film that saw nothing still has its fog
-_REACH = 4  # the widest blur, in standard deviations rounded to whole pixels
+_REACH_PX = 24  # the widest kernel to each side, three standard deviations where they fit
 _WARP_NODES = 5  # of the field that bends a chip
 
 
@@ -133,7 +133,7 @@ EFFECTS: Mapping[str, Effect] = {
     ),
     "warp": Effect(
         low=0.0,
-        high=1.0,
+        high=0.5,
         usual=0.0,
         unit="pixels, rms",
         source="what reseau marks leave uncorrected, Surazakov and Aizen 2010; estimate",
@@ -170,7 +170,13 @@ def panchromatic(image: Tensor, bands: Sequence[Band], camera: Sensor) -> Tensor
     Raises:
         SensorError: the camera is no film, or no band lies in its view.
     """
-    weights = torch.tensor(_weights(bands, camera), dtype=image.dtype, device=image.device)
+    shares = _weights(bands, camera)
+    if not any(shares):
+        names = ", ".join(band.common_name for band in bands)
+        raise SensorError(
+            f"None of the bands {names} lies in view of {camera.id}; give green or red."
+        )
+    weights = torch.tensor(shares, dtype=image.dtype, device=image.device)
     weights = weights.view(1, -1, *([1] * (image.ndim - 2)))
     seen = image.isfinite() & (weights > 0)
     total = (seen * weights).sum(dim=1, keepdim=True)
@@ -251,8 +257,10 @@ class RandomFilm(IntensityAugmentationBase2D):
     ) -> Tensor:
         """Counts from 0 to 255."""
         known = input.isfinite()
-        light = torch.where(known, input, 0)
-        light = _blurred(_bent(light, params["warp"]), self._sigma_px(params))
+        both = torch.cat([torch.where(known, input, 0), known.to(input)], dim=1)
+        light, there = _blurred(_bent(both, params["warp"]), self._sigma_px(params)).split(1, dim=1)
+        # What is missing is not black: it takes no part in the blur.
+        light = light / there.clamp(min=_LEAST)
         light = light * _vignette(light.shape, params["vignetting"])
         tone = self._tone(light, params)
         tone = tone + _stripes(tone, params["stripes"])
@@ -289,6 +297,11 @@ class RandomFilm(IntensityAugmentationBase2D):
         return size * density.clamp(min=0).sqrt() * torch.randn_like(density)
 
 
+def in_view(bands: Sequence[Band], camera: Sensor) -> bool:
+    """Whether a camera sees one of these bands; a panchromatic band may be film already."""
+    return any(_weights([b for b in bands if b.common_name != "pan"], camera))
+
+
 def _weights(bands: Sequence[Band], camera: Sensor) -> list[float]:
     film = camera.bands[0]
     if camera.kind.value != "film" or film.centre_um is None or film.fwhm_um is None:
@@ -303,12 +316,6 @@ def _weights(bands: Sequence[Band], camera: Sensor) -> list[float]:
             half = band.fwhm_um / 2
             overlap = min(high, band.centre_um + half) - max(low, band.centre_um - half)
         weights.append(max(overlap, 0.0))
-    if not any(weights):
-        names = ", ".join(band.common_name for band in bands)
-        raise SensorError(
-            f"None of the bands {names} lies in view of {camera.id}, {low:g} to {high:g} um; give "
-            "green or red."
-        )
     return weights
 
 
@@ -333,14 +340,15 @@ def _bent(light: Tensor, rms_px: Tensor) -> Tensor:
 
 def _blurred(light: Tensor, sigma_px: Tensor) -> Tensor:
     """Gaussian blur of each image by its own width."""
-    reach = int(max(1, min(_REACH * 4, round(3 * float(sigma_px.max())))))
+    reach = int(max(1, min(_REACH_PX, round(3 * float(sigma_px.max())))))
     place = torch.arange(-reach, reach + 1, device=light.device)
     kernel = torch.exp(-0.5 * (place / sigma_px.clamp(min=1e-3)[:, None]).square())
-    kernel = kernel / kernel.sum(dim=1, keepdim=True)
+    kernel = (kernel / kernel.sum(dim=1, keepdim=True)).repeat_interleave(light.shape[1], dim=0)
     count, length = kernel.shape
-    padded = F.pad(light, (reach,) * 4, mode="replicate").movedim(0, 1)
+    padded = F.pad(light, (reach,) * 4, mode="replicate").flatten(0, 1).unsqueeze(0)
     down = F.conv2d(padded, kernel.view(count, 1, length, 1), groups=count)
-    return F.conv2d(down, kernel.view(count, 1, 1, length), groups=count).movedim(1, 0)
+    both = F.conv2d(down, kernel.view(count, 1, 1, length), groups=count)
+    return both.view_as(light)
 
 
 def _vignette(shape: torch.Size, loss: Tensor) -> Tensor:

@@ -138,18 +138,28 @@ class MixedChips(Dataset[Chip]):
 
 
 class GridChips(Dataset[Chip]):
-    """All of a region, once, in chips side by side."""
+    """All of a region, once, in chips side by side.
 
-    def __init__(self, source: ChipSource, region: Window, settings: ChipSettings) -> None:
+    Args:
+        source: of the chips.
+        region: to cover.
+        settings: size of a chip.
+        coarser: pixels of the scene, to each side, that are averaged into one.
+    """
+
+    def __init__(
+        self, source: ChipSource, region: Window, settings: ChipSettings, *, coarser: int = 1
+    ) -> None:
         self.source = source
         self.region = region
-        self.windows = tiles_of(region, settings.size_px)
+        self.windows = tiles_of(region, settings.size_px * coarser)
+        self._size_px = settings.size_px
 
     def __len__(self) -> int:
         return len(self.windows)
 
     def __getitem__(self, index: int) -> Chip:
-        return self.source.cut(self.windows[index], self.region)
+        return self.source.cut(self.windows[index], self.region, size_px=self._size_px)
 
 
 def part_to_learn(source: ChipSource) -> Window:

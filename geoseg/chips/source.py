@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import numpy as np
 import torch
 from odc.geo.geobox import GeoBox
+from scipy.ndimage import binary_dilation
 
 from geoseg.chips.chip import Chip
 from geoseg.grids import gsd_m, part_of
@@ -98,8 +99,8 @@ class ChipSource:
         ratio = window.width / valid.shape[1]
         label = self._label(opened.labels, window, valid.shape)
         if self.ground is not None:
-            role = self.ground(_seen_at(part_of(opened.reader.grid, window), ratio, valid.shape))
-            valid &= role != UNSEEN
+            role, near = self._roles(opened, window, ratio, valid.shape)
+            valid &= ~near
             image[:, ~valid] = 0
             label[role != LEARN] = IGNORE
         label[~valid] = IGNORE
@@ -124,6 +125,23 @@ class ChipSource:
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_opened": None}
+
+    def _roles(
+        self, opened: _Opened, window: Window, ratio: float, shape: tuple[int, int]
+    ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        """What may be done with each pixel (h, w) of a chip, and where it may show unseen ground.
+
+        A pixel shows some of its neighbours' ground too: an average reaches beyond its centre, and
+        coarser bands are interpolated.
+        """
+        assert self.ground is not None
+        coarsest_m = max(band.gsd_m for band in self.bands)
+        beside = int(np.ceil(max(coarsest_m / (opened.gsd_m * ratio), 1)))
+        grid = _seen_at(part_of(opened.reader.grid, window), ratio, shape)
+        role = self.ground(grid.pad(beside))
+        unseen = binary_dilation(role == UNSEEN, iterations=beside)
+        inner = np.s_[beside:-beside, beside:-beside]
+        return role[inner], unseen[inner]
 
     def _label(
         self, burnt: BurntLabels | None, window: Window, shape: tuple[int, int]

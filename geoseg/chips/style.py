@@ -50,9 +50,10 @@ def swap_amplitude(batch: Batch, target: Batch) -> Batch:
     """
     partner = _partners(batch, target)
     (mean, std), (far_mean, far_std) = (tones(b.palette) for b in (batch, target))
-    known = batch.valid.unsqueeze(1)
+    known = batch.valid.unsqueeze(1) & batch.image.isfinite()
+    there = target.valid.unsqueeze(1) & target.image.isfinite()
     own = torch.where(known, (batch.image - mean) / std, 0)
-    other = torch.where(target.valid.unsqueeze(1), (target.image - far_mean) / far_std, 0)[partner]
+    other = torch.where(there, (target.image - far_mean) / far_std, 0)[partner]
     spectrum, far = torch.fft.fft2(own), torch.fft.fft2(other)
     low = _low_frequencies(own.shape[-2], own.shape[-1]).to(own.device)
     amplitude = torch.where(low, far.abs(), spectrum.abs())

@@ -69,7 +69,7 @@ class Recipe(Section):
         }
         if self.model.stem == "fixed" and any(asked.values()):
             keys = " and ".join(key for key, given in asked.items() if given)
-            raise ValueError(f"{keys} need model.stem = any: a fixed stem takes one set of bands")
+            raise ValueError(f"model.stem = fixed takes one set of bands; set it to any for {keys}")
         return self
 
 

@@ -45,8 +45,8 @@ class Sources(NamedTuple):
     unlabelled: tuple[Scene, ...]  # that the network is to be adapted to
 
     def fingerprint(self) -> str:
-        """Twelve hexadecimal digits that change with any byte that is learned from."""
-        prints = sorted({source.fingerprint() for source in self.labelled if source.learned})
+        """Twelve hexadecimal digits that change with any byte of the images and the outlines."""
+        prints = sorted({source.fingerprint() for source in (self.mapped, *self.labelled)})
         prints += sorted(fingerprint_of(scene) for scene in self.unlabelled)
         if len(prints) == 1:
             return prints[0]
@@ -75,7 +75,23 @@ def find_sources(
         for source in recipe.sources
     )
     unlabelled = tuple(_scene(settings, base) for settings in recipe.adaptation.scenes)
-    return Sources(mapped, (*known, *further) or (mapped,), unlabelled)
+    labelled = (*known, *further) or (mapped,)
+    if mapped not in labelled and mapped.outlines is not None:
+        labelled = (*labelled, replace(mapped, learned=False))
+    _refuse_one_name_for_two([source.scene for source in labelled])
+    return Sources(mapped, labelled, unlabelled)
+
+
+def _refuse_one_name_for_two(scenes: Sequence[Scene]) -> None:
+    """Maps and scores are kept under the name of their scene."""
+    seen: set[str] = set()
+    for scene in scenes:
+        if scene.id in seen:
+            raise ConfigError(
+                f"Two scenes are named {scene.id!r}; a raster is named after its file, so rename "
+                "one of them."
+            )
+        seen.add(scene.id)
 
 
 def _of_data(

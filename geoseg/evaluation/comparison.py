@@ -111,7 +111,7 @@ class Cost:
     predict_seconds_per_mpx: _Float  # a million pixels
     parameters: int
     trained_parameters: int  # those of a frozen backbone are not
-    peak_memory_mb: _Float  # 2^20 bytes, of a GPU or else of the process
+    peak_memory_mb: _Float  # 10^6 bytes, of a GPU or else of the process
     device: str
 
 
@@ -407,13 +407,19 @@ def _seed_std(scored: _Scored, cells: Sequence[_Cell]) -> float:
 
 def _cost(costs: Sequence[Cost]) -> Cost:
     return Cost(
-        train_seconds=float(np.median([c.train_seconds for c in costs])),
-        predict_seconds_per_mpx=float(np.median([c.predict_seconds_per_mpx for c in costs])),
+        train_seconds=_median([c.train_seconds for c in costs]),
+        predict_seconds_per_mpx=_median([c.predict_seconds_per_mpx for c in costs]),
         parameters=max(c.parameters for c in costs),
         trained_parameters=max(c.trained_parameters for c in costs),
         peak_memory_mb=float(np.max([c.peak_memory_mb for c in costs])),
         device=", ".join(sorted({c.device for c in costs})),
     )
+
+
+def _median(values: Sequence[float]) -> float:
+    """Of those that were measured: a unit that was resumed at its end has no time of training."""
+    measured = [value for value in values if np.isfinite(value)]
+    return float(np.median(measured)) if measured else float("nan")
 
 
 def _compare_pairs(

@@ -22,7 +22,7 @@ from rasterio.windows import Window
 
 from geoseg.chips import make_folds
 from geoseg.chips.source import UNSEEN
-from geoseg.config import training_hash
+from geoseg.config import recipe_hash, training_hash
 from geoseg.errors import ConfigError
 from geoseg.evaluation.comparison import (
     BlockConfusion,
@@ -39,7 +39,7 @@ from geoseg.labels import IGNORE
 from geoseg.metrics import confusion_matrix
 from geoseg.models import AnyInput, ModelSpec, build_segmenter, load_checkpoint
 from geoseg.scenes import open_raster, open_scene, reading
-from geoseg.training import gather, new_segmenter, train
+from geoseg.training import gather, new_segmenter, teaches, train
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,6 +56,7 @@ __all__ = ["Plan", "Unit", "make_plan", "map_of", "run_unit"]
 
 _BLOCKS_ACROSS = 8  # of the longer side of the area, where no width is given
 _BUFFER = 0.125  # of a block, likewise
+_MOST_BLOCKS_ACROSS = 1000
 _TRUTH_SIDE = 1024  # pixels a side of the class map by which blocks are dealt
 _STRIP_PX = 512
 _STEPS = 32  # points a side: a straight side in one projection is bent in another
@@ -104,7 +105,7 @@ class Plan:
 
     def place(self, unit: Unit) -> Path:
         """The folder of a unit: another one for each recipe, fold, or change of the data."""
-        key = training_hash(self.recipe_of(unit))
+        key = recipe_hash(self.recipe_of(unit))
         digest = hashlib.sha256(f"{self.fingerprint} {key}".encode()).hexdigest()[:8]
         short = unit.candidate.name.replace("/", "-").replace(":", "-")
         return self.folder / "units" / f"{short}_fold{unit.fold}_seed{unit.seed}_{digest}"
@@ -135,9 +136,9 @@ def make_plan(
         sources: their labelled scenes are all scored, those to learn from also learned from.
         candidates: the models.
         folds: how many, the width of a block and that of the buffer in metres; an eighth of the
-            area and of a block where None. The buffer only has to be as wide as the ground is
-            alike: what is held out is masked in every chip, so no training pixel sees it, however
-            far a network looks.
+            widest scene and of a block where None. The buffer only has to be as wide as the ground
+            is alike: what is held out is masked in every chip, so no training pixel sees it,
+            however far a network looks.
         seeds: trainings of each model on each fold.
         folder: where units leave what they found.
 
@@ -152,9 +153,14 @@ def make_plan(
         _require_buildable(candidate, sources.mapped.scheme)
     area = _area(sources)
     count, block_m, buffer_m = folds
-    block_m = max(area.shape) * gsd_m(area) / _BLOCKS_ACROSS if block_m is None else block_m
+    block_m = _widest_m(sources) / _BLOCKS_ACROSS if block_m is None else block_m
     buffer_m = _BUFFER * block_m if buffer_m is None else buffer_m
-    truth = sources.mapped.labels_on(area, margin_m=0).burn(area)
+    if (max(area.shape) * gsd_m(area) / block_m) > _MOST_BLOCKS_ACROSS:
+        raise ConfigError(
+            f"The scenes lie so far apart that over {_MOST_BLOCKS_ACROSS} blocks of {block_m:g} m "
+            "lie between them; compare on scenes of one region, or make block_m larger."
+        )
+    truth = sources.labelled[-1].labels_on(area, margin_m=0).burn(area)
     made = make_folds(
         area, count=count, block_m=block_m, buffer_m=buffer_m, seed=recipe.seed, truth=truth
     )
@@ -202,12 +208,9 @@ def run_unit(plan: Plan, unit: Unit, *, device: torch.device, on_step: Progress)
     """
     place, recipe = plan.place(unit), plan.recipe_of(unit)
     memory = PeakMemory.begin(device)
-    material = gather(
-        [source for source in plan.sources.labelled if source.learned],
-        plan.sources.unlabelled,
-        recipe,
-        ground=partial(plan.folds.roles, held_out=unit.fold),
-    )
+    ground = partial(plan.folds.roles, held_out=unit.fold)
+    learned_from = [s for s in plan.sources.labelled if s.learned and teaches(s, ground)]
+    material = gather(learned_from, plan.sources.unlabelled, recipe, ground=ground)
     segmenter = new_segmenter(material.spec, recipe)
     weights = [p.numel() for p in segmenter.parameters()]
     learned = [p.numel() for p in segmenter.parameters() if p.requires_grad]
@@ -328,6 +331,15 @@ def _score(
         for block, confusion in found.items()
         if confusion.sum()
     ], mapped
+
+
+def _widest_m(sources: Sources) -> float:
+    """The longer side of the largest labelled scene."""
+    sides = []
+    for source in sources.labelled:
+        with open_scene(source.scene) as reader:
+            sides.append(max(reader.grid.shape) * gsd_m(reader.grid))
+    return max(sides)
 
 
 def _area(sources: Sources) -> GeoBox:

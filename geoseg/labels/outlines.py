@@ -207,8 +207,9 @@ def place_labels(
     if dating is not None and SURVEY_DAY in placed.columns:
         days = placed[SURVEY_DAY].to_numpy().astype("datetime64[D]")
         found = serving(polygons, names, days, dating)
-        moved_m = dating.moved_m_per_year * np.where(found.serves, found.years, 0)
-        reach_m += moved_m * _stretch(grid)
+        # Around an outline of another time too: what has shrunk since was larger in the image.
+        years = np.where(np.isnan(found.years), dating.within_years, found.years)
+        reach_m += dating.moved_m_per_year * years * _stretch(grid)
         ids[found.unknown] = IGNORE
         kept = found.serves | found.unknown
         polygons, ids, reach_m = polygons[kept], ids[kept], reach_m[kept]

@@ -18,7 +18,7 @@ from geoseg.models.network import (
 )
 from geoseg.models.reach import extrapolation
 from geoseg.models.torchvision import TorchPair, inspect_pair
-from geoseg.models.tuning import Tuning, tune
+from geoseg.models.tuning import Tuning, tune, warning_of
 
 __all__ = [
     "AnyInput",
@@ -37,5 +37,6 @@ __all__ = [
     "read_tensors",
     "save_checkpoint",
     "tune",
+    "warning_of",
     "write_tensors",
 ]

@@ -30,6 +30,8 @@ _HEADS = 4  # groups of channels, each with an attention of its own over the ban
 _WIDTH = 96  # of the network that makes the filters
 _KERNEL = 3
 _FWHM_PER_SIGMA = 2.3548
+_ONE_OF_NINE = 1 / _KERNEL**2
+_LEAST_HELD = 1e-3  # a scene of bands that no group of channels attends to is not blown up
 _USUAL_GSD_M = 10.0
 
 
@@ -108,12 +110,13 @@ class AnyBands(nn.Module):
         some, every = known.any(dim=1), known.all(dim=1)
         if torch.equal(some, every):
             return mixed
-        # The same softmax over the bands that are there: divide by the attention they hold.
+        # The same softmax over the bands that are there: divide by the attention they hold, on the
+        # mean over the pixels that the filter sees.
         held = F.conv2d(known.to(mixed.dtype), attention.t()[..., None, None].to(mixed.dtype))
-        held = torch.where(some.unsqueeze(1), held, 1).repeat_interleave(
-            self.channels // _HEADS, dim=1
-        )
-        return mixed / held.clamp(min=torch.finfo(torch.float16).tiny)
+        seen = F.avg_pool2d(some.to(mixed.dtype).unsqueeze(1), _KERNEL, 1, _KERNEL // 2)
+        held = F.avg_pool2d(held, _KERNEL, 1, _KERNEL // 2) / seen.clamp(min=_ONE_OF_NINE)
+        held = torch.where(seen > 0, held, 1).repeat_interleave(self.channels // _HEADS, dim=1)
+        return mixed / held.clamp(min=_LEAST_HELD)
 
 
 def _code_length() -> int:

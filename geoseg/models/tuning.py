@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Literal
 from torch import nn
 
 if TYPE_CHECKING:
+    from geoseg.config import ModelSettings
     from geoseg.models.network import Segmenter
 
-__all__ = ["Tuning", "tune"]
+__all__ = ["Tuning", "tune", "warning_of"]
 
 Tuning = Literal["full", "last_blocks", "frozen"]
 
 _LAST = 2  # blocks, as is usual for transformers on few labels
-_STACK = 6  # so many modules in a row are the blocks of a transformer or an EfficientNet
 
 
 def tune(segmenter: Segmenter, tuning: Tuning) -> Segmenter:
@@ -40,16 +40,25 @@ def tune(segmenter: Segmenter, tuning: Tuning) -> Segmenter:
     return segmenter
 
 
+def warning_of(settings: ModelSettings) -> str | None:
+    """One sentence on an encoder that is kept as it was drawn at random; None where it is not."""
+    if settings.tuning == "full" or settings.pretrained:
+        return None
+    return (
+        f"model.tuning = {settings.tuning} keeps weights of {settings.encoder} that were drawn at "
+        "random; set model.pretrained to true to keep those of its publisher."
+    )
+
+
 def _last_parts(encoder: nn.Module) -> list[nn.Module]:
     """The last two blocks of an encoder and the parts with weights that follow them."""
     parts = _parts(encoder)
     while len(parts) == 1:
         parts = _parts(parts[0])
-    sizes = [len(_parts(p)) if isinstance(p, nn.Sequential | nn.ModuleList) else 0 for p in parts]
-    if not sizes or max(sizes) < _STACK:
+    stacks = [i for i, p in enumerate(parts) if isinstance(p, nn.Sequential | nn.ModuleList)]
+    if len(stacks) != 1:  # stages side by side, as in a ResNet
         return parts[-_LAST:]
-    stack = sizes.index(max(sizes))
-    return [*_parts(parts[stack])[-_LAST:], *parts[stack + 1 :]]
+    return [*_parts(parts[stacks[0]])[-_LAST:], *parts[stacks[0] + 1 :]]
 
 
 def _parts(module: nn.Module) -> list[nn.Module]:

@@ -17,6 +17,7 @@ from geoseg.report.map import backdrop
 from geoseg.scenes import open_raster, reading
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -29,7 +30,7 @@ __all__ = ["map_differences"]
 _LONGEST_PX = 480
 
 
-def map_differences(plan: Plan) -> list[DifferenceMap]:
+def map_differences(plan: Plan) -> Iterator[DifferenceMap]:
     """Each labelled scene as each model maps it on ground that it was not trained on.
 
     Of several seeds the first is shown.
@@ -37,7 +38,7 @@ def map_differences(plan: Plan) -> list[DifferenceMap]:
     Raises:
         SceneError: a map or a scene cannot be read.
     """
-    return [_map_differences(plan, source) for source in plan.sources.labelled]
+    return (_map_differences(plan, source) for source in plan.sources.labelled)
 
 
 def _map_differences(plan: Plan, source: LabelledScene) -> DifferenceMap:

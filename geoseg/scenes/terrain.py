@@ -128,7 +128,7 @@ def open_terrain(path: Path, grid: GeoBox) -> Terrain:
     """The terrain of a grid, from an elevation model of any reference system and pixel.
 
     Raises:
-        SceneError: the file cannot be read, or holds more than elevation.
+        SceneError: the file cannot be read, holds more than elevation, or lies elsewhere.
         GridError: it has no CRS or georeference.
     """
     with open_raster(path) as raster:
@@ -136,7 +136,13 @@ def open_terrain(path: Path, grid: GeoBox) -> Terrain:
             raise SceneError(
                 f"{path} has {raster.count} bands; give an elevation model of one band, in metres."
             )
-        raster_grid(raster)
+        model = raster_grid(raster)
+    if grid.crs is not None and not model.extent.to_crs("EPSG:4326").intersects(
+        grid.extent.to_crs("EPSG:4326")
+    ):
+        raise SceneError(
+            f"The elevation model {path} does not lie under the scene; give that of this place."
+        )
     return Terrain(path, grid, path.stat().st_mtime_ns)
 
 
@@ -176,7 +182,7 @@ def _sampled_m(raster: DatasetReader, grid: GeoBox) -> NDArray[np.float32]:
     """Elevation (H, W) between the pixel centres of a model, NaN in its voids."""
     out = np.full(grid.shape, np.nan, dtype=np.float32)
     void = raster.nodata
-    if void is None:
+    if void is None and not raster.dtypes[0].startswith("uint"):
         void = _USUAL_VOID.get(raster.dtypes[0], -9999.0)
     reproject(
         rasterio.band(raster, 1),

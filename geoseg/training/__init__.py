@@ -1,6 +1,6 @@
 """The training loop, and what goes into it."""
 
-from geoseg.training.gather import Material, gather, new_segmenter
+from geoseg.training.gather import Material, gather, new_segmenter, teaches
 from geoseg.training.loop import StepReport, TrainingChips, TrainingResult, train
 from geoseg.training.schedule import learning_rate
 
@@ -12,5 +12,6 @@ __all__ = [
     "gather",
     "learning_rate",
     "new_segmenter",
+    "teaches",
     "train",
 ]

@@ -7,18 +7,21 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 
 from geoseg.chips import (
+    LEARN,
     ChipSource,
     GridChips,
     MixedChips,
     RandomChips,
     band_statistics,
     class_shares,
+    in_view,
     part_to_learn,
 )
 from geoseg.errors import ConfigError
 from geoseg.grids import gsd_m
+from geoseg.labels import IGNORE
 from geoseg.models import AnyInput, FixedInput, ModelSpec, Segmenter, build_segmenter, tune
-from geoseg.scenes import band_names, describe_units, open_scene
+from geoseg.scenes import band_names, bands_of, describe_units, open_scene
 from geoseg.sensors import find_sensor
 from geoseg.training.loop import TrainingChips
 
@@ -32,7 +35,9 @@ if TYPE_CHECKING:
     from geoseg.scenes import Scene
     from geoseg.sensors import Band
 
-__all__ = ["Material", "gather", "new_segmenter"]
+__all__ = ["Material", "gather", "new_segmenter", "teaches"]
+
+_COARSE_PX = 1024
 
 
 class Material(NamedTuple):
@@ -61,11 +66,15 @@ def gather(
         validation: ground to choose the best weights on; the last ones are kept when None.
 
     Raises:
-        ConfigError: scenes of several sets of bands for a stem of fixed bands.
+        ConfigError: scenes of several sets of bands for a stem of fixed bands, film or a style that
+            no scene can take, or no scene at all.
         LabelError: labels that do not lie on their scene.
         SceneError: a file that cannot be read, or nothing valid to learn from.
     """
+    if not sources:
+        raise ConfigError("No scene may be learned from; set learn: true for one of the sources.")
     _require_one_set(sources, recipe)
+    _require_use(sources, unlabelled, recipe)
     parts = [_random(_source(source, recipe, ground), recipe) for source in sources]
     mixed = MixedChips(parts, seed=recipe.seed)
     others = [_random(_unlabelled(scene, ground), recipe) for scene in unlabelled]
@@ -104,14 +113,19 @@ def _random(source: ChipSource, recipe: Recipe) -> RandomChips:
 
 
 def _validation(mixed: MixedChips, held: HeldOut, recipe: Recipe) -> list[GridChips]:
-    """The held ground in chips side by side, in every scene that shows it."""
+    """The held ground in chips side by side, in every scene that shows it.
+
+    At the finest pixel that is trained at, as scenes are mapped.
+    """
     chips = []
+    finest_m = min(part.gsd_m[0] for part in mixed.parts)
     for part in mixed.parts:
         source = part.source
         window = held.window(source.grid)
         if window is not None:
             shown = ChipSource(source.scene, source.labels, band_names(source.scene))
-            chips.append(GridChips(shown, window, recipe.chips))
+            coarser = max(1, round(finest_m / gsd_m(source.grid)))
+            chips.append(GridChips(shown, window, recipe.chips, coarser=coarser))
     return chips
 
 
@@ -134,12 +148,48 @@ def _fixed(mixed: MixedChips) -> FixedInput:
 
 
 def _any(mixed: MixedChips, others: Sequence[RandomChips], recipe: Recipe) -> AnyInput:
-    seen: list[Band] = [band for part in (*mixed.parts, *others) for band in part.source.bands]
+    taught = mixed.parts
+    if "self_training" in recipe.adaptation.methods:
+        taught = (*taught, *others)
+    seen: list[Band] = [band for part in taught for band in part.source.bands]
     if recipe.film.share > 0:
         seen += [band for camera in recipe.film.cameras for band in find_sensor(camera).bands]
     ranges = [part.gsd_m for part in mixed.parts]
     finest, coarsest = min(low for low, _ in ranges), max(high for _, high in ranges)
     return AnyInput(seen=tuple(dict.fromkeys(seen)), gsd_m=(finest, coarsest))
+
+
+def _require_use(
+    sources: Sequence[LabelledScene], unlabelled: Sequence[Scene], recipe: Recipe
+) -> None:
+    """Refuse film and styles that would change nothing."""
+    bands = {bands_of(source.scene, band_names(source.scene)) for source in sources}
+    films: set[tuple[Band, ...]] = set()
+    if recipe.film.share > 0:
+        cameras = [find_sensor(name) for name in recipe.film.cameras]
+        films = {camera.bands for camera in cameras for own in bands if in_view(own, camera)}
+        if not films:
+            raise ConfigError(
+                "film.share makes film of scenes with a green or red band, and no source has one; "
+                "set it to 0 or add such a source."
+            )
+    styles = {"histogram", "fourier"} & set(recipe.adaptation.methods)
+    targets = {bands_of(scene, band_names(scene)) for scene in unlabelled}
+    if styles and not targets & (bands | films):
+        raise ConfigError(
+            f"adaptation.methods names {' and '.join(sorted(styles))}, and no labelled scene has "
+            "the bands of a scene to adapt to; for film name its camera in film.cameras."
+        )
+
+
+def teaches(source: LabelledScene, ground: Ground) -> bool:
+    """Whether some outline of a scene lies on ground that may be learned from."""
+    with open_scene(source.scene) as reader:
+        grid = reader.grid
+    coarse = grid.zoom_to((min(grid.shape.y, _COARSE_PX), min(grid.shape.x, _COARSE_PX)))
+    label = source.labels_on(coarse, margin_m=0).burn(coarse)
+    learned = ground(coarse) == LEARN
+    return bool((learned & (label > 0) & (label != IGNORE)).any())
 
 
 def _require_one_set(sources: Sequence[LabelledScene], recipe: Recipe) -> None:

@@ -63,7 +63,7 @@ def _open_run(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")] = "auto",
 ) -> Run:
     """The run that the options name."""
-    from geoseg.config import load_recipe
+    from geoseg.config import load_recipe, with_absolute_paths
     from geoseg_recipes.glacier_inventory.steps import RECIPE, Run
 
     options = {
@@ -81,8 +81,9 @@ def _open_run(
         recipe = out / RECIPE
     with as_file(files("geoseg_recipes.glacier_inventory") / "recipe.yaml") as defaults:
         loaded = load_recipe(defaults, overlay=recipe, changes=[*named, *(changes or [])])
-    base = Path() if recipe is None else recipe.parent
-    return Run(recipe=loaded, base=base, out=out, device=device)
+    # Absolute: the recipe that a run leaves behind is then the one it was begun with.
+    loaded = with_absolute_paths(loaded, Path() if recipe is None else recipe.parent)
+    return Run(recipe=loaded, base=Path(), out=out, device=device)
 
 
 def _from_here(path: str | None) -> str | None:
@@ -122,12 +123,16 @@ def run(run: Run) -> Outcome:
     """
     from geoseg_recipes.glacier_inventory import steps
 
-    _ = run.held_out, run.outlines  # what cannot be scored is not begun
+    scored_too = run.source.outlines is not None
+    if scored_too:
+        _ = run.held_out, run.outlines  # what cannot be scored is not begun
     trained = _train(run)
     steps.predict(run)
     outlines = steps.vectorize(run)
     outlined = _describe(run, outlines)
-    scored = _evaluate(run)
+    scored = _evaluate(run) if scored_too else Outcome({})
+    if not scored_too:
+        note(f"Scene {run.source.scene.id} has no outlines: nothing is scored")
     picture = steps.draw(run, outlines)
     note(f"The inventory lies in {run.inventory}, a picture of it in {picture}")
     figures = {**trained.figures, **outlined.figures, **scored.figures}

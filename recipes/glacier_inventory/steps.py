@@ -28,7 +28,7 @@ from geoseg.files import write_json
 from geoseg.grids import gsd_m, raster_grid
 from geoseg.inference import Prediction, open_input, predict_scene
 from geoseg.inventory import write_geopackage
-from geoseg.models import Checkpoint, choose_device, extrapolation, load_checkpoint
+from geoseg.models import Checkpoint, choose_device, extrapolation, load_checkpoint, warning_of
 from geoseg.report import draw_map, outline_style
 from geoseg.scenes import bands_of, open_raster, open_scene
 from geoseg.terminal import note, progress
@@ -150,8 +150,9 @@ def train(run: Run) -> TrainingResult:
         ground=run.kept_from_training,
         validation=run.validation,
     )
-    if material.remark is not None:
-        note(material.remark)
+    for remark in (material.remark, warning_of(recipe.model)):
+        if remark is not None:
+            note(remark)
     _write_recipe(run)
     with progress("Training") as advance:
 

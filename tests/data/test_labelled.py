@@ -92,3 +92,47 @@ def test_a_scene_without_outlines_says_so(tmp_path):
 
     with open_scene(source.scene) as reader, pytest.raises(LabelError, match="has no outlines"):
         source.labels_on(reader.grid, margin_m=0)
+
+
+def test_two_scenes_of_one_name_are_refused(folder):
+    other = folder / "other"
+    other.mkdir()
+    (folder / "film.tif").rename(other / "film.tif")
+    write_raster(folder / "film.tif", np.full((1, 96, 160), 100, np.uint8))
+    scene = {"sensor": "landsat-7", "date": "2000-10-30", "bands": ["red"]}
+    labels = {"path": "outlines.gpkg", "class_of": "glacier"}
+    recipe = Recipe.model_validate(
+        {
+            "scene": {"path": "film.tif", **scene},
+            "labels": labels,
+            "sources": [
+                {
+                    "scene": {"path": "other/film.tif", **scene, "bands": ["red", "nir08"]},
+                    "labels": labels,
+                }
+            ],
+        }
+    )
+
+    with pytest.raises(ConfigError, match="Two scenes are named 'film'"):
+        find_sources(recipe, base=folder, work=folder, on_step=print)
+
+
+def test_the_scene_that_is_mapped_is_scored_beside_its_sources_and_not_learned_from(folder):
+    (folder / "s2.tif").write_bytes((folder / "film.tif").read_bytes())
+    scene = {"sensor": "landsat-7", "date": "2000-10-30", "bands": ["red", "nir08"]}
+    labels = {"path": "outlines.gpkg", "class_of": "glacier"}
+    recipe = Recipe.model_validate(
+        {
+            "scene": {"path": "film.tif", **scene},
+            "labels": labels,
+            "sources": [{"scene": {"path": "s2.tif", **scene}, "labels": labels}],
+        }
+    )
+
+    found = find_sources(recipe, base=folder, work=folder, on_step=print)
+
+    assert [(s.scene.id, s.learned) for s in found.labelled] == [("s2", True), ("film", False)]
+    before = found.fingerprint()
+    write_raster(folder / "film.tif", np.full((3, 96, 160), 90, np.uint8))
+    assert found.fingerprint() != before

@@ -87,6 +87,21 @@ def test_a_band_may_be_missing_in_a_part_of_an_image(stem):
     torch.testing.assert_close(half[..., 11:], stem(view)[..., 11:], atol=1e-5, rtol=1e-5)
 
 
+def test_a_void_of_the_band_that_counts_most_does_not_blow_features_up():
+    torch.manual_seed(0)
+    stem = AnyBands(8).eval()
+    view = view_of(S2[:2])
+    holed = view.image.clone()
+    holed[:, 1, 8:12, 8:12] = torch.nan
+    # All attention goes to the second band.
+    described = stem.describe(_codes(view.bands))
+    stem.attend.weight.data = 40 * (described[1] - described[0]).expand(4, -1).clone()
+
+    whole, some = stem(view), stem(view._replace(image=holed))
+
+    assert some.abs().max() < 3 * whole.abs().max()
+
+
 @pytest.mark.parametrize("poison", [float("nan"), float("inf"), 1e30])
 def test_no_value_of_an_invalid_pixel_reaches_the_features(stem, poison):
     view = view_of(S2[:3])
@@ -245,6 +260,7 @@ def trained_share(segmenter):
     ("architecture", "encoder"),
     [
         ("unet", "resnet18"),
+        ("unet", "resnet34"),
         ("unet", "efficientnet-b0"),
         pytest.param("dpt", "vit_small_patch16_dinov3", marks=pytest.mark.slow),
     ],
@@ -258,7 +274,7 @@ def test_an_encoder_is_trained_whole_in_its_last_blocks_or_not(architecture, enc
     )
 
     assert full == 1
-    assert 0 < last < 1
+    assert 0.1 < last < 0.95
     assert frozen == 0
 
 

@@ -1,5 +1,7 @@
 """From labelled scenes to what a network is trained on."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from conftest import HEIGHT, WIDTH, scene_of, write_raster
@@ -90,6 +92,43 @@ def test_scenes_to_adapt_to_give_chips_without_labels(sources):
     assert material.chips.unlabelled is not None
     assert material.chips.unlabelled[0].sensor_id == "hexagon-kh9-mapping"
     assert find_sensor("hexagon-kh9-mapping").bands[0] in material.spec.input.seen
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"film": {"share": 0.5}}, "no source has one; set it to 0"),
+        (
+            {"adaptation": {"scenes": [{"path": "f.tif"}], "methods": ["histogram"]}},
+            "names histogram, and no labelled scene has the bands",
+        ),
+    ],
+)
+def test_what_would_change_nothing_is_refused(sources, changes, words):
+    landsat, film = sources
+    nir_only = replace(landsat.scene, bands={"nir08": landsat.scene.bands["nir08"]})
+    given = recipe(model={"stem": "any"}, **changes)
+
+    with pytest.raises(ConfigError, match=words):
+        gather((replace(landsat, scene=nir_only),), (film.scene,), given)
+
+
+def test_with_nothing_to_learn_from_there_is_no_training():
+    with pytest.raises(ConfigError, match="set learn: true"):
+        gather((), (), recipe())
+
+
+def test_validation_is_at_the_pixel_that_is_mapped_at(sources, example):
+    with open_scene(example.scene) as reader:
+        held = HeldOut.parts(reader.grid, [Window(96, 0, 64, HEIGHT)])
+    chips = {"size_px": 32, "gsd_m": [60, 60]}
+
+    material = gather(
+        sources, (), recipe(model={"stem": "any"}, chips=chips), ground=held, validation=held
+    )
+
+    chip = material.chips.validation[0][0]
+    assert (chip.gsd_m, chip.image.shape[-2:]) == (60, (32, 32))
 
 
 def test_a_seed_gives_the_same_network(sources):

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["simulate"]
 
+_EDITION = 2  # of what is simulated
 _FIRST_YEAR = 1965
 _S2_BANDS = ("blue", "green", "red", "nir", "swir16", "swir22")
 _TM_BANDS = ("blue", "green", "red", "nir08", "swir16", "swir22")
@@ -112,7 +113,7 @@ def simulate(
         OutputError: the folder cannot be written.
     """
     say = on_step or (lambda _: None)
-    facts = {"seed": seed, "size_m": size_m, "geoseg": __version__}
+    facts = {"seed": seed, "size_m": size_m, "geoseg": __version__, "landscape": _EDITION}
     ready = out / "landscape.json"
     if ready.is_file() and json.loads(ready.read_text(encoding="utf-8")) == facts:
         return
