@@ -109,7 +109,9 @@ class Run:
     @property
     def kept_from_training(self) -> HeldOut | None:
         """The ground that no training sees, in whatever scene it lies."""
-        parts = [part for part in (self.split.validation, self.split.test) if part is not None]
+        # A scene without outlines is not scored, so that nothing of it has to be held out.
+        scored = None if self.source.outlines is None else self.split.test
+        parts = [part for part in (self.split.validation, scored) if part is not None]
         return HeldOut.parts(self.grid, parts) if parts else None
 
     @property
