@@ -499,7 +499,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         measure_stem(figures, rounds=30 if options.full else 12)
         measure_simulated(figures, 1500 if options.full else 400, Path(folder))
-        measure_slumps(figures, *((1000, 5) if options.full else (250, 1)), Path(folder))
+        measure_slumps(figures, *((1000, 5) if options.full else (300, 1)), Path(folder))
     for name, value in figures.items():
         print(f"{name:24} {value:.4f}")
     if options.json:
