@@ -271,7 +271,7 @@ def geoseg_slumps(slumps: list[Slump], *, film: bool, steps: int, folder: Path) 
     """A network trained by geoseg."""
     recipe = Recipe(
         data="simulated",
-        film={"share": 0.5 if film else 0.0, "cameras": [SLUMP_CAMERA]},
+        film={"share": 0.7 if film else 0.0, "cameras": [SLUMP_CAMERA]},
         model={"stem": "any"},
         training={
             "steps": steps,
@@ -499,7 +499,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         measure_stem(figures, rounds=30 if options.full else 12)
         measure_simulated(figures, 1500 if options.full else 400, Path(folder))
-        measure_slumps(figures, *((1000, 5) if options.full else (300, 1)), Path(folder))
+        measure_slumps(figures, *((1000, 5) if options.full else (600, 1)), Path(folder))
     for name, value in figures.items():
         print(f"{name:24} {value:.4f}")
     if options.json:

@@ -1,8 +1,8 @@
 """Whole scenes through a network."""
 
+from geoseg.inference.maps import Prediction
 from geoseg.inference.predict import open_input, predict_scene, probabilities
 from geoseg.inference.tiles import blend_weights, tile_rows
-from geoseg.inference.writer import Prediction
 
 __all__ = [
     "Prediction",

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from geoseg.config import InferenceSettings
-    from geoseg.inference.writer import Prediction
+    from geoseg.inference.maps import Prediction
     from geoseg.models import ModelSpec, Segmenter
     from geoseg.scenes import Scene, SceneReader
 
