@@ -1,0 +1,100 @@
+"""The maps of a scene on disk: class ids and probabilities as cloud-optimised GeoTIFFs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import rasterio
+from rasterio.shutil import copy
+
+from geoseg.grids import crs_of
+from geoseg.labels import IGNORE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+    from odc.geo.geobox import GeoBox
+    from rasterio.io import DatasetWriter
+
+    from geoseg.labels import ClassScheme
+
+__all__ = [
+    "PROBABILITY_STEPS",
+    "Prediction",
+    "as_stored",
+    "create_map",
+    "describe_classes",
+    "describe_probability",
+    "write_cog",
+]
+
+PROBABILITY_STEPS = 250  # probability = stored / 250; 255 is left for no data
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """The maps of a scene on disk."""
+
+    classes: Path  # COG of class ids, 255 where there is no data
+    probability: Path  # COG, a band a class, stored as 0 to 250 with scale 1/250; 255 = no data
+
+
+def as_stored(chance: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Probabilities (K, H, W) as they are stored, 255 where not valid (H, W)."""
+    return np.where(valid, np.rint(chance * PROBABILITY_STEPS), IGNORE).astype(np.uint8)
+
+
+def create_map(path: Path, bands: int, grid: GeoBox) -> DatasetWriter:
+    """A new GeoTIFF of bytes, 255 = no data, to be written from top to bottom."""
+    return rasterio.open(
+        path,
+        "w+",
+        driver="GTiff",
+        dtype="uint8",
+        count=bands,
+        width=grid.shape.x,
+        height=grid.shape.y,
+        crs=crs_of(grid).to_wkt(),
+        transform=grid.affine,
+        nodata=IGNORE,
+        compress="deflate",
+        bigtiff="if_safer",
+    )
+
+
+def describe_classes(raster: DatasetWriter, scheme: ClassScheme, tags: Mapping[str, str]) -> None:
+    """Give a class map its colours, the names of its classes and its provenance."""
+    raster.update_tags(**tags)
+    raster.write_colormap(1, {c.id: _rgba(c.colour) for c in scheme.classes})
+    raster.update_tags(CLASSES=",".join(scheme.names))
+
+
+def describe_probability(
+    raster: DatasetWriter, scheme: ClassScheme, tags: Mapping[str, str]
+) -> None:
+    """Give a probability map its scale, the names of its bands and its provenance."""
+    raster.update_tags(**tags)
+    raster.scales = [1 / PROBABILITY_STEPS] * raster.count
+    for index, name in enumerate(scheme.names, start=1):
+        raster.set_band_description(index, name)
+
+
+def write_cog(source: Path, target: Path, *, overviews: str) -> None:
+    """Copy a GeoTIFF as a cloud-optimised one, with overviews by `mode` or `average`."""
+    copy(
+        source,
+        target,
+        driver="COG",
+        compress="deflate",
+        overview_resampling=overviews,
+        bigtiff="if_safer",
+    )
+
+
+def _rgba(colour: str) -> tuple[int, int, int, int]:
+    red, green, blue = bytes.fromhex(colour.removeprefix("#"))
+    return red, green, blue, 255
