@@ -194,12 +194,28 @@ class InferenceSettings(Section):
     gsd_m: Annotated[float, Field(gt=0)] | None = None
     """Pixel of the map, to which the scene is averaged by a whole number of its pixels; the finest
     that the network was trained at when not named."""
-    tile_px: int = Field(default=512, ge=64, le=4096, multiple_of=32)
-    halo_px: int = Field(default=64, ge=0, le=1024)
-    """Overlap of neighbouring tiles, to each side; blended."""
+    tile_px: int = Field(default=1024, ge=64, le=8192, multiple_of=32)
+    """Pixels to each side that a tile contributes to the map; the network is shown a halo more."""
+    halo_px: int = Field(default=32, ge=0, le=2048)
+    """What a tile is shown beyond what it contributes, to each side."""
+    blend: Literal["smooth", "crop"] = "smooth"
+    """Neighbouring tiles fade into each other over their overlap, or meet in its middle. Cropped at
+    a halo as wide as the network looks, the map is that of the whole image in one piece."""
     batch: int = Field(default=1, ge=1, le=256)
+    """Tiles that go through the network at once; more than 1 is faster on a GPU only."""
     flips: bool = False
     """Average over the eight rotations and mirror images of a tile; for networks trained so."""
+    probability: bool = True
+    """Whether to write the probability of each class beside the class map."""
+    uncertainty: Literal["none", "entropy", "spread"] = "none"
+    """A map of how unsure the network is: the entropy of its probabilities, or how far several
+    networks, or one whose units drop out, are spread."""
+    dropout_samples: int = Field(default=0, ge=0, le=64)
+    """Times that each tile is mapped with units of the network dropped at random; 0 drops none."""
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Of the network; auto is bfloat16 on a GPU and float32 on a CPU."""
+    compile: bool = False
+    """Let torch compile the network first: minutes at the start, faster tiles after."""
     prevalence_reach_m: Metres = 3_000
     """Distance over which the share of each class is estimated from the map itself, to correct a
     network for a place with more or less ice than where it was trained; 0 leaves it as it is."""

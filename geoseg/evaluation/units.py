@@ -239,7 +239,6 @@ def run_unit(plan: Plan, unit: Unit, *, device: torch.device, on_step: Progress)
         found, mapped = _score(source, prediction.classes, plan, unit.fold)
         megapixels += mapped / 1e6
         scores += found
-        prediction.probability.unlink()
     result = UnitResult(
         model=unit.candidate.name,
         fold=unit.fold,
@@ -291,7 +290,7 @@ def _map(
         network,
         source.scene,
         plan.recipe.inference,
-        prediction=Prediction(classes=classes, probability=classes.with_name("probability.tif")),
+        prediction=Prediction(classes=classes),
         device=device,
         tags={"model": unit.name, "scene": source.scene.id},
         on_tile=lambda done, of: on_step(done, of, f"{unit.name}: mapping {source.scene.id}"),

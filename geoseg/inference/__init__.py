@@ -1,14 +1,27 @@
-"""Whole scenes through a network."""
+"""Whole scenes through networks."""
 
+from geoseg.inference.chance import Mapper, probabilities
+from geoseg.inference.common_grid import mosaic_grid
+from geoseg.inference.dates import dates_of
 from geoseg.inference.maps import Prediction
-from geoseg.inference.predict import open_input, predict_scene, probabilities
-from geoseg.inference.tiles import blend_weights, tile_rows
+from geoseg.inference.mosaic import MapOfScene, grids_of, mosaic_maps, source_path
+from geoseg.inference.plan import MappingPlan, plan_mapping, plan_tiles, within_memory
+from geoseg.inference.predict import open_input, predict_scene
 
 __all__ = [
+    "MapOfScene",
+    "Mapper",
+    "MappingPlan",
     "Prediction",
-    "blend_weights",
+    "dates_of",
+    "grids_of",
+    "mosaic_grid",
+    "mosaic_maps",
     "open_input",
+    "plan_mapping",
+    "plan_tiles",
     "predict_scene",
     "probabilities",
-    "tile_rows",
+    "source_path",
+    "within_memory",
 ]

@@ -13,13 +13,14 @@ from geoseg.grids import crs_of
 from geoseg.labels import IGNORE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
     from odc.geo.geobox import GeoBox
     from rasterio.io import DatasetWriter
 
+    from geoseg.config import InferenceSettings
     from geoseg.labels import ClassScheme
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "create_map",
     "describe_classes",
     "describe_probability",
+    "describe_uncertainty",
     "write_cog",
 ]
 
@@ -37,10 +39,20 @@ PROBABILITY_STEPS = 250  # probability = stored / 250; 255 is left for no data
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """The maps of a scene on disk."""
+    """The maps of a scene on disk: cloud-optimised GeoTIFFs, 255 where there is no data."""
 
-    classes: Path  # COG of class ids, 255 where there is no data
-    probability: Path  # COG, a band a class, stored as 0 to 250 with scale 1/250; 255 = no data
+    classes: Path  # class ids
+    probability: Path | None = None  # a band a class, stored as 0 to 250 with scale 1/250
+    uncertainty: Path | None = None  # one band, stored likewise
+
+    @classmethod
+    def within(cls, folder: Path, settings: InferenceSettings) -> Prediction:
+        """The maps that the settings ask for, by their usual names."""
+        return cls(
+            classes=folder / "classes.tif",
+            probability=folder / "probability.tif" if settings.probability else None,
+            uncertainty=folder / "uncertainty.tif" if settings.uncertainty != "none" else None,
+        )
 
 
 def as_stored(chance: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.uint8]:
@@ -77,10 +89,12 @@ def describe_probability(
     raster: DatasetWriter, scheme: ClassScheme, tags: Mapping[str, str]
 ) -> None:
     """Give a probability map its scale, the names of its bands and its provenance."""
-    raster.update_tags(**tags)
-    raster.scales = [1 / PROBABILITY_STEPS] * raster.count
-    for index, name in enumerate(scheme.names, start=1):
-        raster.set_band_description(index, name)
+    _describe_shares(raster, scheme.names, tags)
+
+
+def describe_uncertainty(raster: DatasetWriter, kind: str, tags: Mapping[str, str]) -> None:
+    """Give an uncertainty map its scale, what it holds and its provenance."""
+    _describe_shares(raster, [kind], tags)
 
 
 def write_cog(source: Path, target: Path, *, overviews: str) -> None:
@@ -93,6 +107,13 @@ def write_cog(source: Path, target: Path, *, overviews: str) -> None:
         overview_resampling=overviews,
         bigtiff="if_safer",
     )
+
+
+def _describe_shares(raster: DatasetWriter, names: Sequence[str], tags: Mapping[str, str]) -> None:
+    raster.update_tags(**tags)
+    raster.scales = [1 / PROBABILITY_STEPS] * raster.count
+    for index, name in enumerate(names, start=1):
+        raster.set_band_description(index, name)
 
 
 def _rgba(colour: str) -> tuple[int, int, int, int]:

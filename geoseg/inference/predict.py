@@ -1,47 +1,61 @@
-"""A whole scene through a network, in memory that does not grow with its height."""
+"""A whole scene through networks, to be stopped at any moment and gone on with."""
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from itertools import product
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+import hashlib
+import os
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import rasterio
 import torch
+from rasterio.errors import RasterioError
 
+from geoseg import __version__
+from geoseg.errors import OutputError
+from geoseg.files import writing
 from geoseg.grids import gsd_m
-from geoseg.inference.prevalence import prevalence_ratio, ratio_at
-from geoseg.inference.tiles import blend_weights, tile_rows
-from geoseg.inference.writer import open_maps
-from geoseg.models import AnyInput
-from geoseg.scenes import band_names, bands_of, open_scene, scene_sample
-from geoseg.views import View, band_table, turned
+from geoseg.inference.chance import Mapper
+from geoseg.inference.layers import Layers
+from geoseg.inference.maps import (
+    PROBABILITY_STEPS,
+    describe_classes,
+    describe_probability,
+    describe_uncertainty,
+    write_cog,
+)
+from geoseg.inference.parts import Parts, open_parts
+from geoseg.inference.plan import cache_bytes, plan_tiles
+from geoseg.inference.prevalence import adapted, prevalence_ratio, ratio_at
+from geoseg.inference.stream import Done, strips
+from geoseg.labels import IGNORE
+from geoseg.models import AnyInput, Segmenter
+from geoseg.scenes import band_names, open_scene
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
-    from torch import Tensor
+    from odc.geo.geobox import GeoBox
+    from rasterio.io import DatasetWriter
 
     from geoseg.config import InferenceSettings
     from geoseg.inference.maps import Prediction
-    from geoseg.models import ModelSpec, Segmenter
+    from geoseg.inference.stream import OnTile
+    from geoseg.inference.tiles import TileGrid
+    from geoseg.models import ModelSpec
     from geoseg.scenes import Scene, SceneReader
 
-__all__ = ["open_input", "predict_scene", "probabilities"]
+__all__ = ["open_input", "predict_scene"]
 
 _SAMPLE_SIDE = 160  # pixels a side from which prevalence is estimated
 
 
-class OnTile(Protocol):
-    """Is told of every tile."""
-
-    def __call__(self, done: int, total: int, /) -> None:
-        """Take the number of tiles done and of all tiles."""
-
-
 def predict_scene(
-    segmenter: Segmenter,
+    segmenters: Segmenter | Sequence[Segmenter],
     scene: Scene,
     settings: InferenceSettings,
     *,
@@ -50,43 +64,52 @@ def predict_scene(
     tags: Mapping[str, str],
     on_tile: OnTile,
 ) -> Prediction:
-    """Map a scene.
+    """Map a scene, or go on with a map that was stopped.
 
-    A network for any bands is shown all that the scene has; one for fixed bands those it knows.
+    A network for any bands is shown all that the scene has; one for fixed bands those it knows. The
+    rows that are finished are kept beside the maps until all are: a run that was killed is gone on
+    with by the same call, and what it leaves is the same to the byte.
 
     Args:
-        segmenter: the trained network; moved to the device.
+        segmenters: the trained network, or several whose probabilities are averaged; moved to the
+            device.
         scene: of any sensor.
-        settings: pixel of the map, tiles and test-time augmentation.
-        prediction: where the maps go; returned.
-        device: in half precision on a GPU.
-        tags: provenance for the metadata of both maps.
+        settings: pixel of the map, tiles, test-time augmentation, what is kept.
+        prediction: where the maps go; returned. Those that it does not name are not written.
+        device: where the networks compute.
+        tags: provenance for the metadata of all maps.
         on_tile: is told of every tile.
 
     Raises:
         SceneError: the scene lacks a band of the network, or a file cannot be read.
-        OutputError: the maps cannot be written.
+        ModelError: the networks do not fit together, or give numbers that are not finite.
+        ConfigError: an uncertainty that these networks cannot give.
+        OutputError: the maps cannot be written, or another run is writing them.
     """
-    network = segmenter.to(device).eval()
-    spec = network.spec
-    with (
-        open_input(spec, scene, settings) as reader,
-        open_maps(prediction, reader.grid, spec.scheme, tags) as maps,
-    ):
-        step_px = max(1, -(-max(reader.grid.shape) // _SAMPLE_SIDE))
-        sample = []
-        for top, chance, valid in _finished_rows(network, reader, settings, device, on_tile):
-            maps.write_raw(top, chance, valid)
-            first = -(top - step_px // 2) % step_px
-            sample.append(
-                np.where(valid, chance, np.nan)[:, first::step_px, step_px // 2 :: step_px]
-            )
-        reach_px = settings.prevalence_reach_m / gsd_m(reader.grid) / step_px
-        ratio = np.ones((len(spec.prior), 1, 1), dtype=np.float32)
-        if reach_px > 0:
-            sampled = np.concatenate(sample, axis=1)
-            ratio = prevalence_ratio(sampled, spec.prior, reach_px=reach_px)
-        maps.finish(lambda rows, width: ratio_at(ratio, step_px=step_px, rows=rows, width=width))
+    networks = [segmenters] if isinstance(segmenters, Segmenter) else list(segmenters)
+    spec = networks[0].spec
+    layers = Layers.of(len(spec.scheme.classes), prediction, settings)
+    alone = layers.class_alone and settings.blend == "crop"
+    mapper = Mapper(networks, settings, device, order_only=alone)
+    with ExitStack() as stack:
+        first = stack.enter_context(open_input(spec, scene, settings))
+        grid = plan_tiles(first.grid, settings)
+        readers = [first]
+        for _ in range(_reader_count(device, grid) - 1):
+            readers.append(stack.enter_context(open_input(spec, scene, settings)))
+        job = _job(networks, scene, settings, device, tags, grid, len(readers))
+        stack.enter_context(rasterio.Env(GDAL_CACHEMAX=cache_bytes(first, grid)))
+        working = prediction.classes.with_name(f".{prediction.classes.name}.unfinished")
+        with open_parts(working, job) as folder:
+            parts = Parts(folder, first.grid)
+            done = Done(len(parts), parts.overlap())
+            for strip in strips(
+                readers, mapper, grid, layers, batch=settings.batch, done=done, on_tile=on_tile
+            ):
+                parts.add(strip.layers, strip.overlap)
+            if settings.prevalence_reach_m > 0:
+                parts = _corrected(parts, first.grid, layers, spec, settings)
+            _write_maps(parts, prediction, layers, spec, tags)
     return prediction
 
 
@@ -110,106 +133,131 @@ def open_input(spec: ModelSpec, scene: Scene, settings: InferenceSettings) -> It
         yield reader
 
 
-@torch.inference_mode()
-def probabilities(network: Segmenter, view: View, *, flips: bool) -> Tensor:
-    """Class probabilities (N, K, H, W) of square images.
-
-    With `flips` the mean over the eight rotations and mirror images.
-    """
-    positions = product(range(4), (False, True)) if flips else [(0, False)]
-    chances = [_seen_from(network, view, turns, mirrored=m) for turns, m in positions]
-    return torch.stack(chances).mean(dim=0)
+def _reader_count(device: torch.device, grid: TileGrid) -> int:
+    """Threads that read: beside a network on the CPU one keeps up, a GPU waits for several."""
+    wanted = 1 if device.type == "cpu" else max(1, min(8, (os.cpu_count() or 1) - 1))
+    return min(wanted, len(grid.columns.starts))
 
 
-def _seen_from(network: Segmenter, view: View, turns: int, *, mirrored: bool) -> Tensor:
-    """Probabilities from a turned and mirrored image, in the original position."""
-    valid = view.valid.rot90(turns, (-2, -1))
-    image = turned(view.image, view.bands, turns, mirrored=mirrored)
-    seen = view._replace(image=image, valid=valid.flip(-1) if mirrored else valid)
-    chance: Tensor = network(seen).softmax(dim=1)
-    if mirrored:
-        chance = chance.flip(-1)
-    return chance.rot90(-turns, (-2, -1))
-
-
-def _finished_rows(
-    network: Segmenter,
-    reader: SceneReader,
+def _job(
+    networks: Sequence[Segmenter],
+    scene: Scene,
     settings: InferenceSettings,
     device: torch.device,
-    on_tile: OnTile,
-) -> Iterator[tuple[int, NDArray[np.float32], NDArray[np.bool_]]]:
-    """First row, probabilities (K, h, W) and validity (h, W) of each strip that no tile touches.
-
-    One row of tiles is held at a time; its lower overlap is carried into the next.
-    """
-    height, width = reader.grid.shape
-    size, halo = settings.tile_px, settings.halo_px
-    step = size - 2 * halo
-    weights = blend_weights(size=size, halo=halo)
-    rows = list(tile_rows((height, width), size=size, halo=halo))
-    total, done = sum(map(len, rows)), 0
-    scene = _SceneView.of(reader, device)
-    classes = len(network.spec.scheme.classes)
-    # Columns from -halo to beyond the last tile, so that no tile has to be cut.
-    span = (len(rows[0]) - 1) * step + size
-    band = np.zeros((classes, size, span), dtype=np.float32)
-    known = np.zeros((size, span), dtype=bool)
-    for row in rows:
-        for tile in row:
-            image, valid = reader.read(tile)
-            place = slice(tile.col_off + halo, tile.col_off + halo + size)
-            known[:, place] |= valid
-            # A tile without data never reaches the network.
-            if valid.any():
-                chance = _tile(network, scene.show(image, valid), flips=settings.flips)
-                band[:, :, place] += chance * weights
-            done += 1
-            on_tile(done, total)
-        top = row[0].row_off
-        first, last = max(top, 0), min(top + step, height)
-        if row is rows[-1]:
-            last = height
-        finished = (slice(first - top, last - top), slice(halo, halo + width))
-        strip = band[:, *finished]
-        strip = strip / np.maximum(strip.sum(axis=0), np.finfo(np.float32).tiny)
-        yield first, strip, known[finished].copy()
-        band[:, : 2 * halo] = band[:, step:]
-        band[:, 2 * halo :] = 0
-        known[: 2 * halo] = known[step:]
-        known[2 * halo :] = False
+    tags: Mapping[str, str],
+    grid: TileGrid,
+    readers: int,
+) -> dict[str, Any]:
+    """All that decides the bytes of the maps."""
+    return {
+        "geoseg": __version__,
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "device": str(device),
+        "networks": [_digest(network) for network in networks],
+        "scene": _described(scene),
+        "settings": settings.model_dump(mode="json"),
+        "tiles": asdict(grid),
+        "readers": readers,
+        "tags": dict(tags),
+    }
 
 
-def _tile(network: Segmenter, view: View, *, flips: bool) -> NDArray[np.float32]:
-    device = view.image.device
-    with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-        chance = probabilities(network, view, flips=flips)
-    return chance[0].float().cpu().numpy()
+def _digest(network: Segmenter) -> str:
+    """SHA-256 of what a network is and of its weights."""
+    digest = hashlib.sha256(repr((network.spec, network)).encode())
+    for name, tensor in network.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
-class _SceneView(NamedTuple):
-    """What is the same in every view of a scene."""
+def _described(scene: Scene) -> dict[str, Any]:
+    """A scene and the state of its files, by size and time: to read them all would take long."""
+    assets = [*scene.bands.values(), *([scene.mask] if scene.mask else [])]
+    paths = sorted({asset.path for asset in assets} | ({scene.dem} if scene.dem else set()))
+    stats = [path.stat() for path in paths]
+    return {
+        "scene": repr(scene),
+        "files": [(str(p), s.st_size, s.st_mtime_ns) for p, s in zip(paths, stats, strict=True)],
+    }
 
-    palette: Tensor
-    gsd_m: Tensor
-    bands: Tensor
 
-    @classmethod
-    def of(cls, reader: SceneReader, device: torch.device) -> _SceneView:
-        """What a scene has of it."""
-        return cls(
-            torch.from_numpy(scene_sample(reader))[None].to(device),
-            torch.tensor([gsd_m(reader.grid)], dtype=torch.float32, device=device),
-            band_table(bands_of(reader.scene, reader.bands)).to(device),
-        )
+def _corrected(
+    raw: Parts, grid: GeoBox, layers: Layers, spec: ModelSpec, settings: InferenceSettings
+) -> Parts:
+    """The strips with classes as common as they are about each pixel, not as in training."""
+    step_px = max(1, -(-max(grid.shape) // _SAMPLE_SIDE))
+    reach_px = settings.prevalence_reach_m / gsd_m(grid) / step_px
+    sampled = _sampled(raw, layers, step_px)
+    ratio = prevalence_ratio(sampled, spec.prior, reach_px=reach_px)
+    corrected = Parts(raw.folder / "corrected", grid)
+    for number in range(len(corrected), len(raw)):
+        done = []
+        for top, stored in raw.chunks(number):
+            rows = range(top, top + stored.shape[1])
+            here = ratio_at(ratio, step_px=step_px, rows=rows, width=stored.shape[2])
+            chance = adapted(stored[1 : 1 + layers.classes].astype(np.float32), here)
+            spread = stored[-1].astype(np.float32) / PROBABILITY_STEPS
+            found = layers.encode(torch.from_numpy(chance)[None], torch.from_numpy(spread)[None])
+            done.append(np.where(stored[0] != IGNORE, found[0].numpy(), np.uint8(IGNORE)))
+        corrected.add(np.concatenate(done, axis=1), None)
+    return corrected
 
-    def show(self, image: NDArray[np.float32], valid: NDArray[np.bool_]) -> View:
-        """The view of a window: image (C, H, W), valid (H, W)."""
-        device = self.palette.device
-        return View(
-            image=torch.from_numpy(image)[None].to(device),
-            valid=torch.from_numpy(valid)[None].to(device),
-            palette=self.palette,
-            gsd_m=self.gsd_m,
-            bands=self.bands,
-        )
+
+def _sampled(raw: Parts, layers: Layers, step_px: int) -> NDArray[np.float32]:
+    """Probabilities (K, h, w) of every so many pixels; NaN without data."""
+    found = []
+    for number in range(len(raw)):
+        for top, stored in raw.chunks(number):
+            first = -(top - step_px // 2) % step_px
+            some = stored[: 1 + layers.classes, first::step_px, step_px // 2 :: step_px]
+            chance = some[1:].astype(np.float32) / PROBABILITY_STEPS
+            found.append(np.where(some[0] != IGNORE, chance, np.float32(np.nan)))
+    return np.concatenate(found, axis=1)
+
+
+def _write_maps(
+    parts: Parts,
+    prediction: Prediction,
+    layers: Layers,
+    spec: ModelSpec,
+    tags: Mapping[str, str],
+) -> None:
+    """Make the maps of the finished strips."""
+    scheme, chances = spec.scheme, range(2, 2 + layers.classes)
+
+    def of_classes(raster: DatasetWriter) -> None:
+        describe_classes(raster, scheme, tags)
+
+    def of_probability(raster: DatasetWriter) -> None:
+        describe_probability(raster, scheme, tags)
+
+    def of_uncertainty(raster: DatasetWriter) -> None:
+        describe_uncertainty(raster, layers.uncertainty, tags)
+
+    # The class map comes last: where it is, all are.
+    if prediction.uncertainty is not None:
+        _write_map(parts, prediction.uncertainty, [layers.count], of_uncertainty, "average")
+    if prediction.probability is not None:
+        _write_map(parts, prediction.probability, chances, of_probability, "average")
+    _write_map(parts, prediction.classes, [1], of_classes, "mode")
+
+
+def _write_map(
+    parts: Parts,
+    path: Path,
+    bands: Sequence[int],
+    describe: Callable[[DatasetWriter], None],
+    overviews: str,
+) -> None:
+    virtual = parts.as_raster(bands)
+    with rasterio.open(virtual, "r+", driver="VRT") as raster:
+        describe(raster)
+    with writing(path) as aside:
+        try:
+            write_cog(virtual, aside, overviews=overviews)
+        except RasterioError as error:
+            raise OutputError(
+                f"{path} could not be written ({error}); free space there and run again."
+            ) from error

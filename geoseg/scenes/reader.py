@@ -136,6 +136,20 @@ class SceneReader:
             self._add_terrain(pixels, window, wanted)
         return pixels
 
+    @property
+    def block_height_px(self) -> int:
+        """Rows of the tallest blocks in which a file of the scene is stored."""
+        return max(file.raster.block_shapes[0][0] for file in self._files)
+
+    @property
+    def stored_bytes_per_px(self) -> int:
+        """Bytes that all files hold of a pixel of the finest band."""
+        return sum(
+            np.dtype(file.raster.dtypes[index - 1]).itemsize
+            for file in self._files
+            for index in file.indexes
+        )
+
     def overview(self, longest_px: int) -> Pixels:
         """The whole scene at a lower resolution, its longer side at most `longest_px`."""
         height, width = self.grid.shape

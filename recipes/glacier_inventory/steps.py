@@ -70,8 +70,7 @@ class Run:
     @property
     def prediction(self) -> Prediction:
         """The maps."""
-        folder = self.out / "map"
-        return Prediction(classes=folder / "classes.tif", probability=folder / "probability.tif")
+        return Prediction.within(self.out / "map", self.recipe.inference)
 
     @property
     def inventory(self) -> Path:

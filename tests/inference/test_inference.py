@@ -9,7 +9,7 @@ from rasterio.windows import Window
 
 from geoseg.config import InferenceSettings
 from geoseg.errors import SceneError
-from geoseg.inference import Prediction, blend_weights, predict_scene, probabilities, tile_rows
+from geoseg.inference import Prediction, predict_scene, probabilities
 from geoseg.labels import GLACIER, IGNORE
 from geoseg.models import FixedInput, ModelSpec, build_segmenter
 from geoseg.scenes import open_scene
@@ -46,16 +46,15 @@ def pixelwise(segmenter):
     return Segmenter(segmenter.stem, Threshold(), segmenter.spec).eval()
 
 
-def prediction_in(folder):
-    return Prediction(classes=folder / "classes.tif", probability=folder / "probability.tif")
-
-
 def map_scene(segmenter, scene, folder, **settings):
+    chosen = InferenceSettings(
+        **{"tile_px": 64, "halo_px": 16, "prevalence_reach_m": 0, **settings}
+    )
     return predict_scene(
         segmenter,
         scene,
-        InferenceSettings(**{"tile_px": 64, "halo_px": 16, "prevalence_reach_m": 0, **settings}),
-        prediction=prediction_in(folder),
+        chosen,
+        prediction=Prediction.within(folder, chosen),
         device=CPU,
         tags={"recipe_hash": "abc"},
         on_tile=lambda *_: None,
@@ -163,24 +162,3 @@ def test_averaging_over_positions_undoes_each_position(pixelwise):
         probabilities(pixelwise, view, flips=True),
         probabilities(pixelwise, view, flips=False),
     )
-
-
-@settings(deadline=None)
-@given(
-    height=st.integers(1, 300),
-    width=st.integers(1, 300),
-    size=st.integers(64, 128),
-    halo=st.integers(0, 16),
-)
-def test_weights_of_all_tiles_add_up_to_one_inside(height, width, size, halo):
-    total = np.zeros((height + 4 * size, width + 4 * size))
-    weights = blend_weights(size=size, halo=halo)
-    for row in tile_rows((height, width), size=size, halo=halo):
-        for tile in row:
-            top, left = tile.row_off + size, tile.col_off + size
-            total[top : top + size, left : left + size] += weights
-
-    inside = total[size : size + height, size : size + width]
-    deep = inside[halo : height - halo or None, halo : width - halo or None]
-    assert (inside > 0).all()
-    np.testing.assert_allclose(deep, 1, rtol=1e-5)

@@ -1,0 +1,218 @@
+"""What is finished of a map, strip by strip, where a run that was killed left it."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import socket
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import rasterio
+from rasterio.errors import RasterioError
+from rasterio.windows import Window
+
+from geoseg.errors import ModelError, OutputError, SceneError
+from geoseg.files import write_json, writing
+from geoseg.grids import crs_of, part_of
+from geoseg.labels import IGNORE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+    from typing import TextIO
+
+    from numpy.typing import NDArray
+    from odc.geo.geobox import GeoBox
+
+__all__ = ["Parts", "open_parts"]
+
+_JOB = "job.json"
+_LOCK = "lock"
+_BLOCK_PX = 256
+_CHUNK_PX = 2**21  # read at once of what is finished
+
+
+class Parts:
+    """Finished strips of layers (B, h, W) in a folder of their own.
+
+    A strip is a file that appears whole, after the overlap that the next one goes on from. So what
+    is there is finished, whenever a run was killed.
+    """
+
+    def __init__(self, folder: Path, grid: GeoBox) -> None:
+        self.folder = folder
+        self._grid = grid
+        self._bottoms = [0]
+        while self._path(len(self)).is_file():
+            with rasterio.open(self._path(len(self)), driver="GTiff") as raster:
+                self._bottoms.append(self._bottoms[-1] + raster.height)
+
+    def __len__(self) -> int:
+        return len(self._bottoms) - 1
+
+    @property
+    def rows(self) -> int:
+        """Rows of pixels that are finished."""
+        return self._bottoms[-1]
+
+    def overlap(self) -> NDArray[np.generic] | None:
+        """What the next strip goes on from; None where nothing is carried along."""
+        path = self._overlap(len(self))
+        return np.load(path, allow_pickle=False) if path.is_file() else None
+
+    def add(self, layers: NDArray[np.uint8], overlap: NDArray[np.generic] | None) -> None:
+        """Keep the next strip (B, h, W).
+
+        Raises:
+            OutputError: the disk is full.
+        """
+        number = len(self)
+        if overlap is not None:
+            with writing(self._overlap(number + 1)) as aside, aside.open("wb") as file:
+                np.save(file, overlap, allow_pickle=False)
+        with writing(self._path(number)) as aside:
+            self._write(aside, layers)
+        self._bottoms.append(self.rows + layers.shape[1])
+        self._overlap(number).unlink(missing_ok=True)
+
+    def chunks(self, number: int) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+        """First row and layers (B, h, W) of a strip, some rows at a time."""
+        with rasterio.open(self._path(number), driver="GTiff") as raster:
+            step = min(_BLOCK_PX, max(1, _CHUNK_PX // raster.width))
+            for first in range(0, raster.height, step):
+                rows = min(step, raster.height - first)
+                window = Window(0, first, raster.width, rows)
+                yield self._bottoms[number] + first, raster.read(window=window)
+
+    def as_raster(self, bands: Sequence[int]) -> Path:
+        """Some bands of all strips as one virtual raster, for GDAL to copy from."""
+        height, width = self._grid.shape
+        root = ET.Element("VRTDataset", rasterXSize=str(width), rasterYSize=str(height))
+        ET.SubElement(root, "SRS").text = crs_of(self._grid).to_wkt()
+        transform = ", ".join(repr(float(v)) for v in self._grid.affine.to_gdal())
+        ET.SubElement(root, "GeoTransform").text = transform
+        for number, band in enumerate(bands, start=1):
+            self._describe(root, number, band)
+        path = self.folder / f"bands_{bands[0]}_{bands[-1]}.vrt"
+        path.write_text(ET.tostring(root, encoding="unicode"), encoding="utf-8")
+        return path
+
+    def _describe(self, root: ET.Element, number: int, band: int) -> None:
+        layer = ET.SubElement(root, "VRTRasterBand", dataType="Byte", band=str(number))
+        ET.SubElement(layer, "NoDataValue").text = str(IGNORE)
+        width = str(self._grid.shape.x)
+        for part, top in enumerate(self._bottoms[:-1]):
+            height = str(self._bottoms[part + 1] - top)
+            source = ET.SubElement(layer, "SimpleSource")
+            name = ET.SubElement(source, "SourceFilename", relativeToVRT="1")
+            name.text = self._path(part).name
+            ET.SubElement(source, "SourceBand").text = str(band)
+            size = {"xSize": width, "ySize": height}
+            ET.SubElement(source, "SrcRect", xOff="0", yOff="0", **size)
+            ET.SubElement(source, "DstRect", xOff="0", yOff=str(top), **size)
+
+    def _write(self, path: Path, layers: NDArray[np.uint8]) -> None:
+        bands, height, width = layers.shape
+        here = part_of(self._grid, Window(0, self.rows, width, height))
+        try:
+            with rasterio.open(
+                path,
+                "w",
+                driver="GTiff",
+                dtype="uint8",
+                count=bands,
+                width=width,
+                height=height,
+                crs=crs_of(here).to_wkt(),
+                transform=here.affine,
+                nodata=IGNORE,
+                interleave="band",
+                tiled=True,
+                blockxsize=_BLOCK_PX,
+                blockysize=_BLOCK_PX,
+                sparse_ok=True,
+                compress="zstd",
+                zstd_level=1,
+                bigtiff="if_safer",
+            ) as raster:
+                raster.write(layers)
+        except RasterioError as error:
+            raise OutputError(
+                f"{self.folder} could not be written to ({error}); free space there and run again."
+            ) from error
+
+    def _path(self, number: int) -> Path:
+        return self.folder / f"strip_{number:06d}.tif"
+
+    def _overlap(self, number: int) -> Path:
+        return self.folder / f"overlap_{number:06d}.npy"
+
+
+@contextmanager
+def open_parts(folder: Path, job: Mapping[str, Any]) -> Iterator[Path]:
+    """The working folder of a job, with what an earlier run of the same job left in it.
+
+    It is emptied when it was left by another job. It is removed when the block ends, and kept when
+    that is stopped or the disk is full.
+
+    Args:
+        folder: of this job alone.
+        job: what decides the result: JSON.
+
+    Raises:
+        OutputError: another run is at work in it, or it cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / _LOCK).open("a+", encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"{folder.parent} cannot be written: {error.strerror}.") from error
+    with lock:
+        _hold(lock, folder)
+        if not _is_of(folder, job):
+            _empty(folder)
+            write_json(folder / _JOB, job)
+        try:
+            yield folder
+        except (SceneError, ModelError):
+            # The same will happen again: there is nothing to go on with.
+            shutil.rmtree(folder)
+            raise
+        shutil.rmtree(folder)
+
+
+def _hold(lock: TextIO, folder: Path) -> None:
+    """Keep other runs out; a run that is killed lets go of it."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        lock.seek(0)
+        raise OutputError(
+            f"{folder.parent} is written by another run ({lock.read().strip()}); wait for it, or "
+            "give another folder."
+        ) from error
+    lock.seek(0)
+    lock.truncate()
+    lock.write(f"process {os.getpid()} on {socket.gethostname()}")
+    lock.flush()
+
+
+def _is_of(folder: Path, job: Mapping[str, Any]) -> bool:
+    path = folder / _JOB
+    # Compared as text: what went through JSON once compares equal.
+    return path.is_file() and json.loads(path.read_text(encoding="utf-8")) == json.loads(
+        json.dumps(job)
+    )
+
+
+def _empty(folder: Path) -> None:
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != _LOCK:
+            path.unlink()
