@@ -74,7 +74,8 @@ def border_on(grid: GeoBox, crs: CRS) -> NDArray[np.float64]:
     step = np.arange(_SIDE_POINTS - 1) / (_SIDE_POINTS - 1)
     along = np.concatenate([step, np.ones_like(step), 1 - step, np.zeros_like(step)])
     across = np.roll(along, len(step))
-    x, y = grid.affine * (along * grid.shape.x, across * grid.shape.y)
+    column, row = np.stack([along * grid.shape.x, across * grid.shape.y])
+    x, y = grid.affine * (column, row)
     own = crs_of(grid)
     if not same_crs(own, crs):
         x, y = Transformer.from_crs(own, crs, always_xy=True).transform(x, y)
