@@ -1,5 +1,13 @@
 """Images: one acquisition is a scene, read by windows together with what is valid in them."""
 
+from geoseg.scenes.catalog import (
+    BrokenEntry,
+    Catalog,
+    CatalogEntry,
+    read_catalog,
+    scan_scene,
+    write_catalog,
+)
 from geoseg.scenes.raster import open_raster, read_onto, reading
 from geoseg.scenes.reader import Pixels, SceneReader, band_names, bands_of, open_scene
 from geoseg.scenes.resample import area_average
@@ -13,6 +21,9 @@ from geoseg.scenes.units import Unit, describe_units, unit_of
 __all__ = [
     "TERRAIN_BANDS",
     "Asset",
+    "BrokenEntry",
+    "Catalog",
+    "CatalogEntry",
     "Pixels",
     "Scene",
     "SceneReader",
@@ -25,10 +36,13 @@ __all__ = [
     "footprint",
     "open_raster",
     "open_scene",
+    "read_catalog",
     "read_onto",
     "read_scene",
     "reading",
+    "scan_scene",
     "scene_sample",
     "unit_of",
+    "write_catalog",
     "write_scene",
 ]

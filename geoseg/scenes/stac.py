@@ -8,22 +8,36 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pystac
+import shapely
+from odc.geo.geom import Geometry
+from pyproj import CRS, Transformer
 from shapely.geometry import mapping
 
 from geoseg.errors import SceneError, SensorError
 from geoseg.files import write_text
+from geoseg.grids import crs_of
 from geoseg.scenes.reader import open_scene
 from geoseg.scenes.scene import Asset, Scene
 from geoseg.sensors import find_sensor
 
 if TYPE_CHECKING:
-    from odc.geo.geom import Geometry
+    from numpy.typing import NDArray
+    from odc.geo.geobox import GeoBox
 
-__all__ = ["footprint", "read_scene", "write_scene"]
+__all__ = [
+    "BAND_INDEX",
+    "SENSOR",
+    "footprint",
+    "item_of",
+    "read_scene",
+    "scene_of",
+    "write_scene",
+]
 
-_SENSOR = "geoseg:sensor"
-_INDEX = "geoseg:band_index"  # of the first band of the asset, counted from 1
+SENSOR = "geoseg:sensor"
+BAND_INDEX = "geoseg:band_index"  # of the first band of the asset, counted from 1
 # What pystac raises on a file that is JSON, or nearly, but no item.
 _BROKEN = (ValueError, KeyError, TypeError, AttributeError, OSError)
 # Radar and terrain bands, and some of ASTER, have no common name in the eo extension.
@@ -32,11 +46,15 @@ _STAC_NAMES = frozenset(
     | {"rededge", "rededge071", "rededge075", "rededge078", "cirrus", "swir16", "swir22"}
     | {"lwir", "lwir11", "lwir12"}
 )
+_DEGREES = CRS.from_epsg(4326)
 _FOOTPRINT_STEP = 32  # points a side: a straight side in UTM is bent in degrees
 
 
 def footprint(scene: Scene) -> Geometry:
-    """The ground a scene covers, in EPSG:4326."""
+    """The ground a scene covers, in EPSG:4326, divided at the antimeridian.
+
+    One that holds a pole reaches to it along all meridians.
+    """
     with open_scene(scene) as reader:
         extent = reader.grid.extent
         step = (
@@ -44,29 +62,17 @@ def footprint(scene: Scene) -> Geometry:
             * max(reader.grid.shape)
             / _FOOTPRINT_STEP
         )
+        for latitude in (90.0, -90.0):
+            if _holds_pole(reader.grid, latitude):
+                border = np.array(extent.exterior.segmented(step).coords)
+                return _about_pole(border, crs_of(reader.grid), latitude)
         return extent.to_crs("EPSG:4326", resolution=step, wrapdateline=True)
 
 
 def write_scene(scene: Scene, path: Path) -> None:
     """Write a scene as a STAC item; the files of its bands are named relative to it."""
-    outline = footprint(scene)
-    sensor = find_sensor(scene.sensor_id)
-    item = pystac.Item(
-        id=scene.id,
-        geometry=mapping(outline.geom),
-        bbox=list(outline.boundingbox.bbox),
-        datetime=None,
-        start_datetime=scene.start,
-        end_datetime=scene.end,
-        properties={
-            _SENSOR: sensor.id,
-            "platform": sensor.platform.lower(),
-            "instruments": [sensor.instrument.lower()],
-        },
-    )
-    for key, asset in _assets(scene, path.parent).items():
-        item.add_asset(key, asset)
-    write_text(path, json.dumps(item.to_dict(include_self_link=False), indent=2) + "\n")
+    item = item_of(scene, path.parent, footprint(scene))
+    write_text(path, json.dumps(item, indent=2) + "\n")
 
 
 def read_scene(path: Path) -> Scene:
@@ -76,30 +82,96 @@ def read_scene(path: Path) -> Scene:
         SceneError: not a STAC item, no sensor or band named in it, or a band that is not local.
     """
     try:
-        item = pystac.Item.from_dict(json.loads(path.read_text(encoding="utf-8")))
-        start, end = _interval(item)
-        bands, mask, dem = _places(item, path)
+        content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise SceneError(f"{path} does not exist; give a STAC item or a GeoTIFF.") from None
+    except (ValueError, OSError) as error:
+        raise _no_item(path, error) from error
+    return scene_of(content, path)
+
+
+def item_of(scene: Scene, folder: Path, outline: Geometry) -> dict[str, Any]:
+    """A scene as a STAC item, in JSON; the files of its bands are named relative to a folder.
+
+    Args:
+        scene: of a known sensor.
+        folder: where the item will lie.
+        outline: the footprint, in EPSG:4326.
+    """
+    sensor = find_sensor(scene.sensor_id)
+    item = pystac.Item(
+        id=scene.id,
+        geometry=mapping(outline.geom),
+        bbox=list(outline.boundingbox.bbox),
+        datetime=None,
+        start_datetime=scene.start,
+        end_datetime=scene.end,
+        properties={
+            SENSOR: sensor.id,
+            "platform": sensor.platform.lower(),
+            "instruments": [sensor.instrument.lower()],
+        },
+    )
+    for key, asset in _assets(scene, folder).items():
+        item.add_asset(key, asset)
+    return item.to_dict(include_self_link=False)
+
+
+def scene_of(content: dict[str, Any], path: Path) -> Scene:
+    """The scene that a STAC item, in JSON, describes; no raster is opened.
+
+    Args:
+        content: the item.
+        path: the file that it was read from, for relative paths and messages.
+
+    Raises:
+        SceneError: not a STAC item, no sensor or band named in it, or a band that is not local.
+    """
+    try:
+        item = pystac.Item.from_dict(content)
+        start, end = _interval(item)
+        bands, mask, dem = _places(item, path)
     except SceneError:
         raise
     except (*_BROKEN, pystac.STACError, pystac.STACTypeError) as error:
-        raise SceneError(
-            f"{path} is not a STAC item that can be read ({type(error).__name__}: {error}); "
-            "compare it with one of `geoseg data simulate`."
-        ) from error
-    if _SENSOR not in item.properties:
-        raise SceneError(f"{path} names no sensor; add the property {_SENSOR!r}.")
+        raise _no_item(path, error) from error
+    if SENSOR not in item.properties:
+        raise SceneError(f"{path} names no sensor; add the property {SENSOR!r}.")
     _require_known_bands(item, path)
     return Scene(
         id=item.id,
-        sensor_id=item.properties[_SENSOR],
+        sensor_id=item.properties[SENSOR],
         start=start,
         end=end,
         bands=bands,
         mask=mask,
         dem=dem,
     )
+
+
+def _no_item(path: Path, error: Exception) -> SceneError:
+    return SceneError(
+        f"{path} is not a STAC item that can be read ({type(error).__name__}: {error}); "
+        "compare it with one of `geoseg data simulate`."
+    )
+
+
+def _holds_pole(grid: GeoBox, latitude: float) -> bool:
+    x, y = Transformer.from_crs(_DEGREES, crs_of(grid), always_xy=True).transform(0, latitude)
+    column, row = ~grid.affine * (x, y)
+    return bool(0 < column < grid.shape.x and 0 < row < grid.shape.y)
+
+
+def _about_pole(border: NDArray[np.float64], crs: CRS, latitude: float) -> Geometry:
+    """The ground about a pole in degrees: seen from there its border turns once to all sides."""
+    to_degrees = Transformer.from_crs(crs, _DEGREES, always_xy=True)
+    east, north = to_degrees.transform(border[:-1, 0], border[:-1, 1])
+    order = np.argsort(east)
+    ends = np.interp([-180.0, 180.0], east[order], north[order], period=360)
+    ring = [(-180.0, latitude), (-180.0, ends[0])]
+    ring += zip(east[order].tolist(), north[order].tolist(), strict=True)
+    ring += [(180.0, ends[1]), (180.0, latitude)]
+    return Geometry(shapely.Polygon(ring), "EPSG:4326")
 
 
 def _places(item: pystac.Item, path: Path) -> tuple[dict[str, Asset], Asset | None, Path | None]:
@@ -113,7 +185,7 @@ def _places(item: pystac.Item, path: Path) -> tuple[dict[str, Asset], Asset | No
             mask = Asset(path=where)
         if "dem" in (asset.roles or []):
             dem = where
-        for index, band in enumerate(fields.get("bands", []), start=fields.get(_INDEX, 1)):
+        for index, band in enumerate(fields.get("bands", []), start=fields.get(BAND_INDEX, 1)):
             name = band.get("eo:common_name") or band["name"]
             bands[name] = Asset(path=where, index=index, nodata=fields.get("nodata"))
     return bands, mask, dem
@@ -121,7 +193,7 @@ def _places(item: pystac.Item, path: Path) -> tuple[dict[str, Asset], Asset | No
 
 def _require_known_bands(item: pystac.Item, path: Path) -> None:
     """Refuse a band that the sensor has not, or that the item puts elsewhere in the spectrum."""
-    sensor = find_sensor(item.properties[_SENSOR])
+    sensor = find_sensor(item.properties[SENSOR])
     for asset in item.assets.values():
         for stated in asset.extra_fields.get("bands", []):
             name = stated.get("eo:common_name") or stated["name"]
@@ -156,7 +228,7 @@ def _assets(scene: Scene, folder: Path) -> dict[str, pystac.Asset]:
         band = {"name": sensor.band(name).name, "eo:common_name": name}
         fields: dict[str, Any] = {
             "bands": [band if name in _STAC_NAMES else {"name": name}],
-            _INDEX: asset.index,
+            BAND_INDEX: asset.index,
         }
         if asset.nodata is not None:
             fields["nodata"] = asset.nodata
@@ -175,6 +247,8 @@ def _relative(path: Path, folder: Path) -> str:
 
 
 def _local(item: Path, href: str) -> Path:
-    if "://" in href:
+    path = item.parent / href
+    # GDAL would read /vsicurl/, /vsizip/ and the like itself, from other machines too.
+    if "://" in href or str(path).startswith("/vsi"):
         raise SceneError(f"{item} points to {href}; download the file and name it by a local path.")
-    return item.parent / href
+    return path
