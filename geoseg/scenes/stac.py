@@ -121,14 +121,17 @@ def scene_of(content: dict[str, Any], path: Path) -> Scene:
     """The scene that a STAC item, in JSON, describes; no raster is opened.
 
     Args:
-        content: the item.
+        content: the item, which is used up.
         path: the file that it was read from, for relative paths and messages.
 
     Raises:
         SceneError: not a STAC item, no sensor or band named in it, or a band that is not local.
     """
     try:
-        item = pystac.Item.from_dict(content)
+        # What is written today needs no translation, which costs as much as all else.
+        plain = not content.get("stac_extensions")
+        today = plain and content.get("stac_version") == pystac.get_stac_version()
+        item = pystac.Item.from_dict(content, migrate=not today, preserve_dict=False)
         start, end = _interval(item)
         bands, mask, dem = _places(item, path)
     except SceneError:
