@@ -236,3 +236,6 @@ class OutlineSettings(Section):
     """Smaller holes are filled."""
     simplify_px: float = Field(default=0.75, ge=0, le=10)
     """Tolerance of the simplification of common borders, in pixels."""
+    smooth: int = Field(default=0, ge=0, le=3)
+    """Rounds in which the corners of borders are cut after the simplification; each rounds them
+    more and doubles the number of vertices."""

@@ -3,15 +3,15 @@
 from geoseg.vectorize.outlines import (
     glims_ids,
     half_pixel_uncertainty_km2,
-    mean_inside,
     outline_classes,
+    outline_raster,
 )
 from geoseg.vectorize.scene import outline_scene
 
 __all__ = [
     "glims_ids",
     "half_pixel_uncertainty_km2",
-    "mean_inside",
     "outline_classes",
+    "outline_raster",
     "outline_scene",
 ]

@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import geopandas as gpd
 import numpy as np
-import shapely
 from pyproj import CRS
-from rasterio.features import rasterize, shapes, sieve
 
+from geoseg.errors import LabelError
 from geoseg.grids import crs_of
-from geoseg.labels import IGNORE
+from geoseg.vectorize.reader import open_map, strip_rows
+from geoseg.vectorize.runs import label_strips
+from geoseg.vectorize.tracing import place, trace
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
     from odc.geo.geobox import GeoBox
 
     from geoseg.config import OutlineSettings
     from geoseg.labels import ClassScheme
+    from geoseg.vectorize.reader import OnStrip
+    from geoseg.vectorize.tracing import Tracing
 
 __all__ = [
     "glims_ids",
     "half_pixel_uncertainty_km2",
-    "mean_inside",
     "outline_classes",
+    "outline_raster",
+    "pixel_area_m2",
+    "traced_outlines",
 ]
 
 
@@ -35,34 +41,73 @@ def outline_classes(
     """Outlines of all classes but the ground, with `class_name`, in the CRS of the grid.
 
     Neighbouring classes keep a common border. Diagonal neighbours are apart (4-connected). Specks
-    and holes under `min_hole_m2` go to the class around them before outlines are drawn, outlines
-    under `min_area_m2` are left out after.
+    and holes under `min_hole_m2` go to the largest region beside them before outlines are drawn,
+    outlines under `min_area_m2` are left out after. A hole that holds a pixel without data stays.
 
     Args:
         classes: class ids (H, W), 255 where there is no data.
         grid: in a projected CRS in metres.
         scheme: names the classes.
-        settings: minimum sizes and the tolerance of the simplification.
+        settings: minimum sizes, simplification and smoothing.
+
+    Raises:
+        LabelError: a class that is not in the scheme.
     """
-    pixel_m2 = abs(grid.resolution.x * grid.resolution.y)
-    known = classes != IGNORE
-    speck_px = math.ceil(settings.min_hole_m2 / pixel_m2)
-    if speck_px > 1:
-        classes = sieve(classes, speck_px, mask=known)
-    mapped = known & (classes != 0)
-    found = shapes(classes, mask=mapped, connectivity=4, transform=grid.affine)
-    pairs = [(shapely.geometry.shape(shape), int(value)) for shape, value in found]
-    geometry = np.array([polygon for polygon, _ in pairs], dtype=object)
-    ids = np.array([value for _, value in pairs], dtype=int)
-    large = shapely.area(geometry) >= settings.min_area_m2
-    geometry, ids = geometry[large], ids[large]
-    tolerance = settings.simplify_px * np.sqrt(pixel_m2)
-    if len(geometry) and tolerance > 0:
-        geometry = shapely.coverage_simplify(geometry, tolerance)
-    names = [scheme.names[i] for i in ids]
+    height, width = classes.shape
+    step = strip_rows(width, block_rows=1)
+    parts = (classes[top : top + step] for top in range(0, height, step))
+    tracing = trace(label_strips(parts, width), settings, pixel_m2=pixel_area_m2(grid))
+    return traced_outlines(tracing, grid, scheme)
+
+
+def outline_raster(
+    path: Path,
+    scheme: ClassScheme,
+    settings: OutlineSettings,
+    *,
+    on_strip: OnStrip | None = None,
+) -> gpd.GeoDataFrame:
+    """Outlines of a class map on disk, as `outline_classes` draws them, read strip by strip.
+
+    Memory grows with the outlines and not with the map.
+
+    Args:
+        path: class ids, 255 where there is no data.
+        scheme: names the classes.
+        settings: minimum sizes, simplification and smoothing.
+        on_strip: is told of every strip that was read.
+
+    Raises:
+        SceneError: the map cannot be read, or does not hold class ids.
+        GridError: it is not in metres, so that a minimum area has no meaning.
+        LabelError: a class that is not in the scheme.
+    """
+    with open_map(path, passes=1, on_strip=on_strip) as reader:
+        tracing = trace(reader.strips(), settings, pixel_m2=pixel_area_m2(reader.grid))
+        return traced_outlines(tracing, reader.grid, scheme)
+
+
+def traced_outlines(tracing: Tracing, grid: GeoBox, scheme: ClassScheme) -> gpd.GeoDataFrame:
+    """Traced polygons on the ground, with `class_name`.
+
+    Raises:
+        LabelError: a class that is not in the scheme.
+    """
+    highest = int(tracing.classes.max(initial=0))
+    if highest >= len(scheme.classes):
+        raise LabelError(
+            f"The map holds class {highest} and the scheme ends at {len(scheme.classes) - 1} "
+            f"({scheme.names[-1]}); give the scheme that the map was made with."
+        )
+    names = np.array(scheme.names, dtype=object)[tracing.classes]
     return gpd.GeoDataFrame(
-        {"class_name": np.array(names, dtype=object)}, geometry=list(geometry), crs=crs_of(grid)
+        {"class_name": names}, geometry=place(tracing.polygons, grid.affine), crs=crs_of(grid)
     )
+
+
+def pixel_area_m2(grid: GeoBox) -> float:
+    """Area of a pixel of a grid in metres."""
+    return float(abs(grid.resolution.x * grid.resolution.y))
 
 
 def half_pixel_uncertainty_km2(outlines: gpd.GeoDataFrame, *, gsd_m: float) -> NDArray[np.float64]:
@@ -80,21 +125,6 @@ def glims_ids(outlines: gpd.GeoDataFrame) -> list[str]:
     """
     points = outlines.representative_point().to_crs(CRS.from_epsg(4326))
     return [_glims_id(point.x, point.y) for point in points]
-
-
-def mean_inside(
-    outlines: gpd.GeoDataFrame, values: NDArray[np.float32], grid: GeoBox
-) -> NDArray[np.float64]:
-    """Mean of a raster (H, W) over the pixels of each outline; NaN where it holds no centre."""
-    if outlines.empty:
-        return np.empty(0)
-    numbered = [(geometry, i + 1) for i, geometry in enumerate(outlines.geometry)]
-    owner = rasterize(numbered, out_shape=grid.shape, transform=grid.affine, dtype=np.int32)
-    known = np.isfinite(values)
-    count = np.bincount(owner[known], minlength=len(outlines) + 1)[1:]
-    total = np.bincount(owner[known], weights=values[known], minlength=len(outlines) + 1)[1:]
-    with np.errstate(invalid="ignore"):
-        return np.asarray(total / count)
 
 
 def _glims_id(longitude: float, latitude: float) -> str:

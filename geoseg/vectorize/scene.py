@@ -4,29 +4,32 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 from pyproj import CRS
 
-from geoseg.grids import crs_of, gsd_m, raster_grid, require_metres
-from geoseg.labels import IGNORE, geodesic_areas_km2
-from geoseg.scenes import open_raster, reading
+from geoseg.grids import gsd_m
+from geoseg.labels import geodesic_areas_km2
+from geoseg.vectorize.chance import read_class_chances
 from geoseg.vectorize.outlines import (
     glims_ids,
     half_pixel_uncertainty_km2,
-    mean_inside,
-    outline_classes,
+    pixel_area_m2,
+    traced_outlines,
 )
+from geoseg.vectorize.reader import open_map
+from geoseg.vectorize.tracing import trace
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import geopandas as gpd
+    import numpy as np
     from numpy.typing import NDArray
-    from odc.geo.geobox import GeoBox
 
     from geoseg.config import OutlineSettings
     from geoseg.labels import ClassScheme
     from geoseg.scenes import Scene
+    from geoseg.vectorize.chance import ClassChances
+    from geoseg.vectorize.reader import OnStrip
 
 __all__ = ["outline_scene"]
 
@@ -35,31 +38,43 @@ _BEND_PX = 50  # a longer straight side is bent when it is taken to degrees
 
 def outline_scene(
     classes: Path,
-    probability: Path,
+    probability: Path | None,
     *,
     scene: Scene,
     scheme: ClassScheme,
     settings: OutlineSettings,
+    on_strip: OnStrip | None = None,
 ) -> gpd.GeoDataFrame:
     """The outlines of a class map, largest first, with RGI 7 names where RGI 7 has one.
 
     Columns: glims_id, class_name, area_km2 (geodesic), area_unc_km2 (half-pixel buffer), cenlon and
-    cenlat (a point inside, degrees), probability (mean of its class, 0 to 1), src_date, start_date
-    and end_date (acquisition, half-open), sensor, scene, gsd_m.
+    cenlat (a point inside, degrees), src_date, start_date and end_date (acquisition, half-open),
+    sensor, scene, gsd_m. With probabilities also probability (mean of its class, 0 to 1),
+    probability_sd (its standard deviation from pixel to pixel) and the mean of each class, p_ground
+    and so on. They are those of the pixels that the outline was traced from.
 
     Args:
-        classes: class ids, 255 where there is no data.
-        probability: a band a class.
+        classes: class ids, 255 where there is no data; read strip by strip.
+        probability: a band a class on the same pixels, or None where the map has none.
         scene: what was mapped.
         scheme: names the classes.
-        settings: minimum sizes and simplification.
+        settings: minimum sizes, simplification and smoothing.
+        on_strip: is told of every strip that was read.
 
     Raises:
-        SceneError: a map cannot be read.
-        GridError: the map is not in metres, so that a minimum area has no meaning.
+        SceneError: a map cannot be read, or is not what it should be.
+        GridError: the map is not in metres, so that a minimum area has no meaning, or the
+            probabilities lie on other pixels.
+        LabelError: a class that is not in the scheme.
     """
-    mapped, grid = _read_classes(classes)
-    outlines = outline_classes(mapped, grid, scheme, settings)
+    with open_map(classes, passes=1 if probability is None else 2, on_strip=on_strip) as reader:
+        grid = reader.grid
+        tracing = trace(reader.strips(), settings, pixel_m2=pixel_area_m2(grid))
+        outlines = traced_outlines(tracing, grid, scheme)
+        chances = {}
+        if probability is not None:
+            found = read_class_chances(probability, reader.strips(), tracing, grid, scheme)
+            chances = _chance_columns(found, scheme)
     points = outlines.representative_point().to_crs(CRS.from_epsg(4326))
     size = gsd_m(grid)
     bend = _BEND_PX * abs(grid.resolution.x)
@@ -69,7 +84,7 @@ def outline_scene(
         area_unc_km2=half_pixel_uncertainty_km2(outlines, gsd_m=size),
         cenlon=points.x.to_numpy(),
         cenlat=points.y.to_numpy(),
-        probability=_class_probability(outlines, probability, grid, scheme),
+        **chances,
         src_date=scene.start.date(),
         start_date=scene.start.date(),
         end_date=scene.end.date(),
@@ -79,23 +94,10 @@ def outline_scene(
     ).sort_values("area_km2", ascending=False, ignore_index=True)
 
 
-def _read_classes(path: Path) -> tuple[NDArray[np.uint8], GeoBox]:
-    with open_raster(path) as raster, reading(path):
-        grid = raster_grid(raster)
-        require_metres(crs_of(grid), "Minimum areas")
-        return raster.read(1), grid
-
-
-def _class_probability(
-    outlines: gpd.GeoDataFrame, path: Path, grid: GeoBox, scheme: ClassScheme
-) -> NDArray[np.float64]:
-    """The mean probability of its own class in each outline."""
-    out = np.full(len(outlines), np.nan)
-    with open_raster(path) as raster, reading(path):
-        for c in scheme.foreground:
-            own = (outlines["class_name"] == c.name).to_numpy()
-            if own.any():
-                stored = raster.read(c.id + 1)
-                chance = np.where(stored == IGNORE, np.nan, stored * raster.scales[c.id])
-                out[own] = mean_inside(outlines[own], chance.astype(np.float32), grid)
-    return out
+def _chance_columns(chances: ClassChances, scheme: ClassScheme) -> dict[str, NDArray[np.float64]]:
+    means = zip(scheme.names, chances.means, strict=True)
+    return {
+        "probability": chances.own_mean,
+        "probability_sd": chances.own_sd,
+        **{f"p_{name}": mean for name, mean in means},
+    }

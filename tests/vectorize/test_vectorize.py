@@ -9,14 +9,15 @@ from rasterio import Affine
 from rasterio.features import rasterize
 
 from geoseg.config import OutlineSettings
-from geoseg.errors import GridError
+from geoseg.errors import GridError, LabelError, SceneError
 from geoseg.labels import GLACIER, GLACIER_SURFACE, IGNORE
 from geoseg.vectorize import (
     glims_ids,
     half_pixel_uncertainty_km2,
-    mean_inside,
     outline_classes,
+    outline_raster,
     outline_scene,
+    reader,
 )
 
 RAW = OutlineSettings(min_area_m2=0, min_hole_m2=0, simplify_px=0)
@@ -153,13 +154,78 @@ def test_ids_follow_glims():
     assert glims_ids(frame) == ["G086850E27990N", "G359999E45500S", "G180000E10000N"]
 
 
-def test_the_mean_inside_counts_known_pixels_only():
+def test_the_uncertainty_is_half_a_pixel_along_the_border():
     classes = square_with_hole()
-    grid = grid_of(classes)
-    outlines = outline_classes(classes, grid, GLACIER, RAW)
-    values = np.full(classes.shape, 3, np.float32)
-    values[5:15] = np.nan
 
-    assert mean_inside(outlines, values, grid)[0] == 3
-    assert np.isnan(mean_inside(outlines, values * np.nan, grid)[0])
+    outlines = outline_classes(classes, grid_of(classes), GLACIER, RAW)
+
     assert half_pixel_uncertainty_km2(outlines, gsd_m=30)[0] == pytest.approx(128 * 30 * 15 / 1e6)
+
+
+@pytest.mark.parametrize("crs", [CRS, "EPSG:3413"])
+def test_a_map_read_in_strips_gives_what_the_whole_gives(tmp_path, monkeypatch, crs):
+    rng = np.random.default_rng(3)
+    classes = rng.choice(np.array([0, 1, 2, IGNORE], np.uint8), (37, 53))
+    path = write_raster(
+        tmp_path / "c.tif", classes, crs=crs, origin=(-200_000, -1_900_000), pixel=25, blockysize=4
+    )
+    grid = GeoBox(classes.shape, Affine(25, 0, -200_000, 0, -25, -1_900_000), crs)
+    chosen = OutlineSettings(min_area_m2=2000, min_hole_m2=1500, simplify_px=0.75, smooth=2)
+    monkeypatch.setattr(reader, "_STRIP_PX", 53 * 9)
+    told = []
+
+    outlines = outline_raster(
+        path, GLACIER_SURFACE, chosen, on_strip=lambda done, total: told.append((done, total))
+    )
+
+    whole = outline_classes(classes, grid, GLACIER_SURFACE, chosen)
+    assert len(outlines) > 10
+    assert outlines.crs.equals(whole.crs)
+    assert outlines.geometry.geom_equals_exact(whole.geometry, 0).all()
+    assert list(outlines.class_name) == list(whole.class_name)
+    assert told == [(i, 5) for i in range(1, 6)]  # of 8 rows: two blocks
+
+
+def test_outlines_run_counter_clockwise_and_holes_clockwise():
+    classes = square_with_hole()
+
+    (outline,) = outline_classes(classes, grid_of(classes), GLACIER, RAW).geometry
+
+    assert outline.exterior.is_ccw
+    assert not outline.interiors[0].is_ccw
+
+
+def test_pixels_that_are_not_square_keep_their_shape():
+    classes = np.zeros((4, 5), np.uint8)
+    classes[1, 2:4] = 1
+    grid = GeoBox(classes.shape, Affine(20, 0, 500_000, 0, -30, 3_100_000), CRS)
+
+    (outline,) = outline_classes(classes, grid, GLACIER, RAW).geometry
+
+    assert outline.equals(shapely.box(500_040, 3_099_940, 500_080, 3_099_970))
+
+
+def test_a_class_that_the_scheme_does_not_know_is_refused():
+    classes = np.full((4, 5), 2, np.uint8)
+
+    with pytest.raises(LabelError, match=r"holds class 2 and the scheme ends at 1 \(glacier\)"):
+        outline_classes(classes, grid_of(classes), GLACIER, RAW)
+
+
+def test_a_raster_that_holds_no_class_ids_is_refused(tmp_path):
+    path = write_raster(tmp_path / "image.tif", np.ones((4, 6), np.float32))
+
+    with pytest.raises(SceneError, match="holds float32 values and a class map holds ids"):
+        outline_raster(path, GLACIER, RAW)
+
+
+def test_smoothed_outlines_have_rounder_corners():
+    classes = square_with_hole()
+    chosen = RAW.model_copy(update={"smooth": 1})
+
+    (outline,) = outline_classes(classes, grid_of(classes), GLACIER, chosen).geometry
+
+    assert shapely.get_num_coordinates(outline) == 2 * (8 + 1)
+    # A square with sides of 30 and 20 px loses a triangle of a quarter of them at each corner.
+    cut_px = 4 * 30 * 20 / 32 - 4 * 8 * 6 / 32
+    assert outline.area == pytest.approx((classes.sum() - cut_px) * 900)
