@@ -82,8 +82,8 @@ def _vote(layers: Iterable[Layer], out: Merged) -> None:
         stored = np.where(known, layer.stored, 0)
         total += stored
         voters += known
-        # A map that is alone is copied: to add up rounded probabilities would change it.
-        _put(layer, out, known & (voters == 1))
+        # What stays where it is alone: to add up rounded probabilities would change it.
+        _put(layer, out, known)
         better = known & ((stored > surest) | (surest_by == 0))
         surest = np.where(better, stored, surest)
         surest_by = np.where(better, layer.number, surest_by).astype(np.uint16)
