@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -220,6 +221,71 @@ def data_simulate(
 
 
 @app.command()
+def predict(
+    models: Annotated[
+        list[Path], typer.Option("--model", help="A model.safetensors; several are an ensemble.")
+    ],
+    scene: Annotated[
+        Path | None, typer.Option(help="An image: a STAC item (.json) or a raster file.")
+    ] = None,
+    scenes: Annotated[
+        Path | None, typer.Option(help="A catalogue of scenes: STAC GeoParquet.")
+    ] = None,
+    sensor: Annotated[
+        str | None, typer.Option(help="What took --scene: an id of `geoseg sensors list`.")
+    ] = None,
+    bands: Annotated[
+        str | None, typer.Option(help="Bands of --scene in their order: red,green,blue,nir08.")
+    ] = None,
+    date: Annotated[
+        str | None, typer.Option(help="Day on which --scene was taken (UTC): 2000-10-30.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Gets a folder a scene.")] = Path("out/maps"),
+    max_memory: Annotated[
+        str | None, typer.Option(help="Most memory to use: 2GB, 800MB. Tiles become smaller.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what it will take, and write nothing.")
+    ] = False,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Change a key: inference.uncertainty=entropy. Repeatable."),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")] = "auto",
+    json: Json = False,
+) -> None:
+    """Map a scene, or all scenes of a catalogue, with a trained network.
+
+    What was stopped is gone on with by the same command. A scene that fails is reported and passed
+    over; the exit code is then 1.
+
+    Example: geoseg predict --model out/run/model/model.safetensors --scene scene.json
+    """
+    from geoseg.config import load_recipe
+    from geoseg.mapping import Archive, as_outcome, find_scenes, map_archive
+
+    described = {"sensor": sensor, "bands": bands and bands.split(","), "date": date}
+    found, unreadable = find_scenes(scene, scenes, described)
+    archive = Archive(
+        models=tuple(models),
+        scenes=found,
+        unreadable=unreadable,
+        settings=load_recipe(None, changes=changes or []).inference,
+        out=out,
+        device=device,
+        most_memory_mb=None if max_memory is None else _megabytes(max_memory),
+    )
+    try:
+        mapped = map_archive(archive, dry_run=dry_run)
+    except KeyboardInterrupt:
+        note("Stopped. Run the same command again to go on.")
+        raise typer.Exit(130) from None
+    show(as_outcome(mapped, dry_run=dry_run), as_json=json)
+    if any(m.error is not None for m in mapped):
+        raise typer.Exit(1)
+
+
+@app.command()
 def compare(
     recipe: Annotated[
         Path, typer.Option(help="YAML with the scenes, their labels and the training.")
@@ -265,6 +331,14 @@ def compare(
         raise typer.Exit(130) from None
     note(f"The report lies in {out / 'comparison.html'}")
     show(as_outcome(comparison), as_json=json)
+
+
+def _megabytes(amount: str) -> float:
+    """Of an amount of memory: 2GB, 800 MB; 10^6 bytes each."""
+    found = re.fullmatch(r"([0-9.]+) *([MGT])B?", amount.strip(), re.IGNORECASE)
+    if found is None or not float(found[1]) > 0:
+        raise ConfigError(f"--max-memory {amount!r} is no amount of memory; write 2GB or 800MB.")
+    return float(found[1]) * {"M": 1, "G": 1_000, "T": 1_000_000}[found[2].upper()]
 
 
 def _optional(number: float | None) -> str:

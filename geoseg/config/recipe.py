@@ -73,18 +73,20 @@ class Recipe(Section):
         return self
 
 
-def load_recipe(path: Path, *, overlay: Path | None = None, changes: Sequence[str] = ()) -> Recipe:
+def load_recipe(
+    path: Path | None, *, overlay: Path | None = None, changes: Sequence[str] = ()
+) -> Recipe:
     """A recipe: defaults of a file, a user's file over them, single keys over both.
 
     Args:
-        path: the defaults.
+        path: the defaults; those of the schema when None.
         overlay: a file that names only what differs.
         changes: `key=value` with dotted keys, for example `training.steps=100`.
 
     Raises:
         ConfigError: an unknown key (the nearest one is named) or a value out of range.
     """
-    values, where = read_yaml(path), str(path)
+    values, where = ({}, "") if path is None else (read_yaml(path), str(path))
     over: dict[str, Any] = {}
     if overlay is not None:
         over, where = read_yaml(overlay), str(overlay)

@@ -3,13 +3,14 @@
 from geoseg.data.labelled import LabelledScene
 from geoseg.data.registry import DataFile, DataSet, fetch, find_data_set, load_registry
 from geoseg.data.simulate import simulate
-from geoseg.data.sources import Sources, find_sources
+from geoseg.data.sources import Sources, describe_scene, find_sources
 
 __all__ = [
     "DataFile",
     "DataSet",
     "LabelledScene",
     "Sources",
+    "describe_scene",
     "fetch",
     "find_data_set",
     "find_sources",

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from geoseg.config import LabelSettings, Recipe, SceneSettings
 
-__all__ = ["Sources", "find_sources"]
+__all__ = ["Sources", "describe_scene", "find_sources"]
 
 _LEFT_OUT = "_"
 _SIMULATED = {
@@ -74,7 +74,7 @@ def find_sources(
         _labelled(source.scene, source.labels, mapped.scheme, base, learned=source.learn)
         for source in recipe.sources
     )
-    unlabelled = tuple(_scene(settings, base) for settings in recipe.adaptation.scenes)
+    unlabelled = tuple(describe_scene(settings, base) for settings in recipe.adaptation.scenes)
     labelled = (*known, *further) or (mapped,)
     if mapped not in labelled and mapped.outlines is not None:
         labelled = (*labelled, replace(mapped, learned=False))
@@ -119,7 +119,7 @@ def _of_data(
 def _from_files(recipe: Recipe, settings: SceneSettings, base: Path) -> LabelledScene:
     if recipe.labels is None:
         return LabelledScene(
-            scene=_scene(settings, base),
+            scene=describe_scene(settings, base),
             outlines=None,
             layer=None,
             class_of="",
@@ -137,7 +137,7 @@ def _labelled(
     learned: bool = True,
 ) -> LabelledScene:
     return LabelledScene(
-        scene=_scene(settings, base),
+        scene=describe_scene(settings, base),
         outlines=base / labels.path,
         layer=labels.layer,
         class_of=labels.class_of,
@@ -155,7 +155,14 @@ def _scheme(recipe: Recipe) -> ClassScheme:
     return ClassScheme.of({c.name: c.colour for c in recipe.scheme})
 
 
-def _scene(settings: SceneSettings, base: Path) -> Scene:
+def describe_scene(settings: SceneSettings, base: Path) -> Scene:
+    """The scene that the settings name, relative to a folder.
+
+    Raises:
+        ConfigError: a raster file, without what it does not say of itself.
+        SceneError: it cannot be opened.
+        SensorError: no such sensor or band.
+    """
     path = base / settings.path
     dem = None if settings.dem is None else base / settings.dem
     if path.suffix == ".json":

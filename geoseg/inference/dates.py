@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from datetime import datetime
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from rasterio.features import rasterize
 from rasterio.windows import Window
 
-from geoseg.errors import GridError, SceneError
+from geoseg.errors import GridError
 from geoseg.grids import crs_of, part_of, raster_grid
-from geoseg.inference.mosaic import SCENES_TAG
+from geoseg.inference.mosaic_files import read_seen_scenes
 from geoseg.scenes import open_raster, reading
 
 if TYPE_CHECKING:
@@ -25,17 +23,11 @@ if TYPE_CHECKING:
     from rasterio.io import DatasetReader
     from shapely.geometry.base import BaseGeometry
 
+    from geoseg.inference.mosaic_files import SeenScene
+
 __all__ = ["dates_of"]
 
 _BLOCK_PX = 2048
-
-
-class _Seen(NamedTuple):
-    """A scene of a mosaic."""
-
-    id: str
-    start: datetime
-    end: datetime
 
 
 def dates_of(outlines: gpd.GeoDataFrame, source: Path) -> pd.DataFrame:
@@ -56,7 +48,7 @@ def dates_of(outlines: gpd.GeoDataFrame, source: Path) -> pd.DataFrame:
     if outlines.crs is None:
         raise GridError("The outlines have no coordinate reference system; set it first.")
     with open_raster(source) as raster, reading(source):
-        scenes = _read_scenes(raster)
+        scenes = read_seen_scenes(raster)
         grid = raster_grid(raster)
         rows = []
         for outline in outlines.geometry.to_crs(crs_of(grid)):
@@ -64,20 +56,6 @@ def dates_of(outlines: gpd.GeoDataFrame, source: Path) -> pd.DataFrame:
             rows.append(_dated(seen))
     columns = ["start_date", "end_date", "scenes"]
     return pd.DataFrame(rows, columns=columns, index=outlines.index, dtype=object)
-
-
-def _read_scenes(raster: DatasetReader) -> list[_Seen]:
-    try:
-        listed = json.loads(raster.tags()[SCENES_TAG])
-        return [
-            _Seen(s["id"], datetime.fromisoformat(s["start"]), datetime.fromisoformat(s["end"]))
-            for s in listed
-        ]
-    except (KeyError, TypeError, ValueError) as error:
-        raise SceneError(
-            f"{raster.name} does not list its scenes in the tag {SCENES_TAG}; give the source.tif "
-            "of a mosaic."
-        ) from error
 
 
 def _numbers_in(raster: DatasetReader, grid: GeoBox, outline: BaseGeometry) -> set[int]:
@@ -111,7 +89,7 @@ def _within(ends: tuple[float, float], length: int) -> tuple[int, int]:
     return max(int(np.floor(min(ends))), 0), min(int(np.ceil(max(ends))), length)
 
 
-def _dated(seen: list[_Seen]) -> tuple[object, object, str]:
+def _dated(seen: list[SeenScene]) -> tuple[object, object, str]:
     if not seen:
         return None, None, ""
     start, end = min(s.start for s in seen), max(s.end for s in seen)

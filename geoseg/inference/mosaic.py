@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import json
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
-import rasterio
 import shapely
 from rasterio.enums import Resampling
-from rasterio.errors import RasterioError
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
-from geoseg.errors import ConfigError, GridError, OutputError, SceneError, nearest
-from geoseg.files import writing
+from geoseg.errors import ConfigError, GridError, SceneError, nearest
 from geoseg.grids import crs_of, describe_grid, part_of, raster_grid, same_grid
 from geoseg.inference.common_grid import border_on
-from geoseg.inference.maps import Prediction, describe_classes, describe_probability, write_cog
-from geoseg.inference.merge import MERGE_RULES, Layer, Merged, blank
+from geoseg.inference.maps import Prediction
+from geoseg.inference.merge import MERGE_RULES, Layer, blank
+from geoseg.inference.mosaic_files import SeenScene, open_mosaic
 from geoseg.labels import IGNORE
 from geoseg.scenes import open_raster, reading
 
@@ -31,14 +27,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
     from odc.geo.geobox import GeoBox
-    from rasterio.io import DatasetReader, DatasetWriter
+    from rasterio.io import DatasetReader
 
     from geoseg.inference.merge import Rule
     from geoseg.labels import ClassScheme
 
-__all__ = ["SCENES_TAG", "MapOfScene", "grids_of", "mosaic_maps", "source_path"]
+__all__ = ["MapOfScene", "grids_of", "mosaic_maps"]
 
-SCENES_TAG = "SCENES"  # of the source map: JSON, a list of {id, start, end}
 _BLOCK_PX = 1024
 _MOST_MAPS = 2**16 - 1  # the source map numbers them in 16 bits
 
@@ -72,15 +67,6 @@ def grids_of(maps: Sequence[MapOfScene]) -> list[GeoBox]:
         with open_raster(one.prediction.classes) as raster:
             grids.append(raster_grid(raster))
     return grids
-
-
-def source_path(prediction: Prediction) -> Path:
-    """Where the source map of a mosaic lies: beside its class map.
-
-    A COG of 16 bits that numbers, from 1, the scene that each pixel is of, 0 where it is of none.
-    Its tag `SCENES` lists them.
-    """
-    return prediction.classes.with_name("source.tif")
 
 
 def mosaic_maps(
@@ -124,8 +110,9 @@ def mosaic_maps(
         raise ConfigError(f"no rule {rule!r} for a mosaic. {nearest(rule, MERGE_RULES)}")
     chances = rule != "newest" or prediction.probability is not None
     placed = _placed(maps, grid, scheme, chances=chances)
-    with _open_mosaic(prediction, grid, scheme, {**tags, "MOSAIC_RULE": rule}) as out:
-        out.source.update_tags(**{SCENES_TAG: _described(maps)})
+    scenes = [SeenScene(one.scene_id, one.start, one.end) for one in maps]
+    tags = {**tags, "MOSAIC_RULE": rule}
+    with open_mosaic(prediction, grid, scheme, scenes=scenes, tags=tags) as out:
         windows = list(_blocks(grid))
         for done, window in enumerate(windows, start=1):
             touching = [one for one in placed if one.touches(window)]
@@ -258,84 +245,3 @@ def _blocks(grid: GeoBox) -> Iterator[Window]:
     for top in range(0, height, _BLOCK_PX):
         for left in range(0, width, _BLOCK_PX):
             yield Window(left, top, min(_BLOCK_PX, width - left), min(_BLOCK_PX, height - top))
-
-
-def _described(maps: Sequence[MapOfScene]) -> str:
-    return json.dumps(
-        [
-            {"id": one.scene_id, "start": one.start.isoformat(), "end": one.end.isoformat()}
-            for one in maps
-        ]
-    )
-
-
-class _Mosaic(NamedTuple):
-    """The open maps of a mosaic."""
-
-    classes: DatasetWriter
-    source: DatasetWriter
-    probability: DatasetWriter | None
-
-    def write(self, merged: Merged, window: Window) -> None:
-        """Write a block of each."""
-        self.classes.write(merged.classes, 1, window=window)
-        self.source.write(merged.source, 1, window=window)
-        if self.probability is not None:
-            self.probability.write(merged.stored, window=window)
-
-
-@contextmanager
-def _open_mosaic(
-    prediction: Prediction, grid: GeoBox, scheme: ClassScheme, tags: Mapping[str, str]
-) -> Iterator[_Mosaic]:
-    """Cloud-optimised GeoTIFFs that appear when the block ends without an error."""
-    try:
-        with (
-            _cog(prediction.classes, 1, grid, overviews="mode") as classes,
-            _cog(source_path(prediction), 1, grid, overviews="mode", dtype="uint16") as source,
-            ExitStack() as stack,
-        ):
-            describe_classes(classes, scheme, tags)
-            source.update_tags(**tags)
-            probability = None
-            if prediction.probability is not None:
-                bands = len(scheme.classes)
-                wanted = _cog(prediction.probability, bands, grid, overviews="average")
-                probability = stack.enter_context(wanted)
-                describe_probability(probability, scheme, tags)
-            yield _Mosaic(classes, source, probability)
-    except RasterioError as error:
-        raise OutputError(
-            f"{prediction.classes.parent} could not be written to ({error}); "
-            "free space there and run again."
-        ) from error
-
-
-@contextmanager
-def _cog(
-    path: Path, bands: int, grid: GeoBox, *, overviews: str, dtype: str = "uint8"
-) -> Iterator[DatasetWriter]:
-    """A cloud-optimised GeoTIFF that takes blocks in any order; the unwritten ones are no data."""
-    with writing(path) as aside:
-        tiled = aside.with_suffix(".tiles.tif")
-        with rasterio.open(
-            tiled,
-            "w",
-            driver="GTiff",
-            dtype=dtype,
-            count=bands,
-            width=grid.shape.x,
-            height=grid.shape.y,
-            crs=crs_of(grid).to_wkt(),
-            transform=grid.affine,
-            nodata=IGNORE if dtype == "uint8" else 0,
-            tiled=True,
-            blockxsize=512,
-            blockysize=512,
-            interleave="band",
-            sparse_ok=True,
-            compress="deflate",
-            bigtiff="if_safer",
-        ) as raster:
-            yield raster
-        write_cog(tiled, aside, overviews=overviews)

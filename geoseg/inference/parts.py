@@ -112,9 +112,9 @@ class Parts:
             name = ET.SubElement(source, "SourceFilename", relativeToVRT="1")
             name.text = self._path(part).name
             ET.SubElement(source, "SourceBand").text = str(band)
-            size = {"xSize": width, "ySize": height}
-            ET.SubElement(source, "SrcRect", xOff="0", yOff="0", **size)
-            ET.SubElement(source, "DstRect", xOff="0", yOff=str(top), **size)
+            size = {"xOff": "0", "xSize": width, "ySize": height}
+            ET.SubElement(source, "SrcRect", {**size, "yOff": "0"})
+            ET.SubElement(source, "DstRect", {**size, "yOff": str(top)})
 
     def _write(self, path: Path, layers: NDArray[np.uint8]) -> None:
         bands, height, width = layers.shape

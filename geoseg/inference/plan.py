@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -34,9 +35,11 @@ if TYPE_CHECKING:
 
 __all__ = ["MappingPlan", "cache_bytes", "plan_mapping", "plan_tiles", "within_memory"]
 
+_STATM = Path("/proc/self/statm")
 _PROBE_PX = 256
 _LEAST_TILE_PX = 64
 _LEAST_CACHE, _MOST_CACHE = 32 * 2**20, 256 * 2**20
+_FIRST_USE = 200_000_000  # bytes of kernels, drivers and overviews that are loaded or made later
 # Kernels lay out their input anew, and allocators keep what was given back.
 _KERNELS = 1.5
 
@@ -53,7 +56,7 @@ class MappingPlan:
     tiles: int
     batches: int
     forward_px_ratio: float  # pixels that the network is shown, over those of the scene
-    memory_mb: float  # most that is held at once, beside the program itself
+    memory_mb: float  # most that the process holds at once
     disk_mb: float  # most that the unfinished maps take, uncompressed
     seconds: float | None  # None where it was not tried
 
@@ -99,7 +102,9 @@ def plan_mapping(
     at_once = rows_at_once(grid, batch)
     groups = -(-len(grid.rows.starts) // at_once)
     batches = groups * -(-at_once * len(grid.columns.starts) // batch)
-    held = _network_bytes(mapper, reader, grid, batch) + _other_bytes(reader, grid, layers, batch)
+    held: float = _program_bytes() + _FIRST_USE + _other_bytes(reader, grid, layers, batch)
+    if mapper.device.type == "cpu":
+        held += _network_bytes(mapper, reader, grid, batch)
     return MappingPlan(
         height_px=height,
         width_px=width,
@@ -132,7 +137,7 @@ def within_memory(
         if smaller is None:
             raise ConfigError(
                 f"The scene cannot be mapped in {most_mb:.0f} MB: with the smallest tiles it takes "
-                f"{plan.memory_mb:.0f} MB beside the program; give --max-memory more."
+                f"{plan.memory_mb:.0f} MB; give --max-memory more."
             )
         tried = smaller
 
@@ -158,6 +163,13 @@ def _other_bytes(reader: SceneReader, grid: TileGrid, layers: Layers, batch: int
     # Finished rows are encoded, handed over and compressed: three copies.
     canvas = rows * width * (sums + 3 * layers.count)
     return canvas + tiles * (4 * bands + 1) * 2 + cache_bytes(reader, grid)
+
+
+def _program_bytes() -> int:
+    """What the process holds now: libraries and networks."""
+    if _STATM.exists():
+        return int(_STATM.read_text().split()[1]) * resource.getpagesize()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def _network_bytes(mapper: Mapper, reader: SceneReader, grid: TileGrid, batch: int) -> float:

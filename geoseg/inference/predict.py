@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
@@ -32,7 +33,7 @@ from geoseg.inference.prevalence import adapted, prevalence_ratio, ratio_at
 from geoseg.inference.stream import Done, strips
 from geoseg.labels import IGNORE
 from geoseg.models import AnyInput, Segmenter
-from geoseg.scenes import band_names, open_scene
+from geoseg.scenes import band_names, open_raster, open_scene
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
 
 __all__ = ["open_input", "predict_scene"]
 
+_JOB = "job"  # tag of the maps: all that decided them
 _SAMPLE_SIDE = 160  # pixels a side from which prevalence is estimated
 
 
@@ -68,7 +70,8 @@ def predict_scene(
 
     A network for any bands is shown all that the scene has; one for fixed bands those it knows. The
     rows that are finished are kept beside the maps until all are: a run that was killed is gone on
-    with by the same call, and what it leaves is the same to the byte.
+    with by the same call, and what it leaves is the same to the byte. A map that is done is not
+    made again.
 
     Args:
         segmenters: the trained network, or several whose probabilities are averaged; moved to the
@@ -98,6 +101,9 @@ def predict_scene(
         for _ in range(_reader_count(device, grid) - 1):
             readers.append(stack.enter_context(open_input(spec, scene, settings)))
         job = _job(networks, scene, settings, device, tags, grid, len(readers))
+        if _is_done(prediction, digest := _digest_of(job)):
+            on_tile(grid.count, grid.count)
+            return prediction
         stack.enter_context(rasterio.Env(GDAL_CACHEMAX=cache_bytes(first, grid)))
         working = prediction.classes.with_name(f".{prediction.classes.name}.unfinished")
         with open_parts(working, job) as folder:
@@ -109,7 +115,7 @@ def predict_scene(
                 parts.add(strip.layers, strip.overlap)
             if settings.prevalence_reach_m > 0:
                 parts = _corrected(parts, first.grid, layers, spec, settings)
-            _write_maps(parts, prediction, layers, spec, tags)
+            _write_maps(parts, prediction, layers, spec, {**tags, _JOB: digest})
     return prediction
 
 
@@ -161,6 +167,19 @@ def _job(
         "readers": readers,
         "tags": dict(tags),
     }
+
+
+def _digest_of(job: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(job, sort_keys=True).encode()).hexdigest()
+
+
+def _is_done(prediction: Prediction, digest: str) -> bool:
+    """Whether an earlier run of the same job ended: the class map is written last."""
+    paths = (prediction.classes, prediction.probability, prediction.uncertainty)
+    if not all(path.is_file() for path in paths if path is not None):
+        return False
+    with open_raster(prediction.classes) as raster:
+        return bool(raster.tags().get(_JOB) == digest)
 
 
 def _digest(network: Segmenter) -> str:

@@ -139,7 +139,7 @@ class SceneReader:
     @property
     def block_height_px(self) -> int:
         """Rows of the tallest blocks in which a file of the scene is stored."""
-        return max(file.raster.block_shapes[0][0] for file in self._files)
+        return max(int(file.raster.block_shapes[0][0]) for file in self._files)
 
     @property
     def stored_bytes_per_px(self) -> int:

@@ -3,8 +3,6 @@ import pytest
 import rasterio
 import torch
 from conftest import HEIGHT, WIDTH, scene_of, write_raster
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from rasterio.windows import Window
 
 from geoseg.config import InferenceSettings

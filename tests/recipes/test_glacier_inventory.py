@@ -12,7 +12,7 @@ from conftest import HEIGHT, WIDTH, true_outlines, write_raster
 
 GEOSEG = str(Path(sys.executable).with_name("geoseg"))
 QUICK = [
-    *("--set", "training.steps=40", "--set", "training.averaging=0.7", "--set", "chips.size_px=32"),
+    *("--set", "training.steps=40", "--set", "training.averaging=0.7", "--set", "chips.size_px=64"),
     *("--set", "training.warmup_steps=2", "--set", "training.batch=4"),
     *("--set", "training.validate_every=20", "--set", "inference.tile_px=64"),
     *("--set", "inference.halo_px=16", "--set", "outlines.min_area_m2=20000"),

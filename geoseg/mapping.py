@@ -1,0 +1,243 @@
+"""`geoseg predict`: scenes mapped one after the other, those that fail reported and passed over."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from pydantic import ValidationError
+
+from geoseg import __version__
+from geoseg.config import SceneSettings
+from geoseg.data import describe_scene
+from geoseg.errors import ConfigError, GeosegError
+from geoseg.grids import gsd_m
+from geoseg.inference import (
+    Mapper,
+    MappingPlan,
+    Prediction,
+    open_input,
+    plan_mapping,
+    predict_scene,
+    within_memory,
+)
+from geoseg.models import choose_device, extrapolation, load_checkpoint
+from geoseg.scenes import bands_of, read_catalog
+from geoseg.terminal import Outcome, Table, note, progress
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from geoseg.config import InferenceSettings
+    from geoseg.models import Checkpoint
+    from geoseg.scenes import Scene
+
+__all__ = ["Archive", "Mapped", "as_outcome", "find_scenes", "map_archive"]
+
+# What every file system takes in a name, and nothing that leads out of a folder.
+_SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Archive:
+    """What is to be mapped, and how."""
+
+    models: tuple[Path, ...]  # several are an ensemble
+    scenes: tuple[Scene, ...]
+    unreadable: tuple[tuple[str, str], ...] = ()  # scenes of a catalogue, with why not
+    settings: InferenceSettings
+    out: Path  # gets a folder a scene
+    device: str
+    most_memory_mb: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mapped:
+    """What became of one scene."""
+
+    scene: str
+    plan: MappingPlan | None = None
+    prediction: Prediction | None = None
+    seconds: float | None = None
+    error: str | None = None
+
+
+def find_scenes(
+    scene: Path | None, catalog: Path | None, described: Mapping[str, Any]
+) -> tuple[tuple[Scene, ...], tuple[tuple[str, str], ...]]:
+    """One scene, or those of a catalogue, and which of that cannot be read and why.
+
+    Args:
+        scene: a STAC item or a raster file.
+        catalog: STAC GeoParquet.
+        described: sensor, bands and date of a raster file; None where not given.
+
+    Raises:
+        ConfigError: neither is named, or both.
+        SceneError: it cannot be read.
+    """
+    if (scene is None) == (catalog is None):
+        raise ConfigError("Name what to map: --scene for one image, or --scenes for a catalogue.")
+    if scene is not None:
+        known = {key: value for key, value in described.items() if value is not None}
+        try:
+            settings = SceneSettings(path=str(scene.absolute()), **known)
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = first["loc"][0]
+            raise ConfigError(
+                f"--{key} {known[str(key)]!r} cannot be used: {first['msg']}."
+            ) from error
+        return (describe_scene(settings, Path()),), ()
+    assert catalog is not None
+    read = read_catalog(catalog)
+    broken = tuple((entry.id, entry.reason) for entry in read.broken)
+    return tuple(entry.scene for entry in read.entries), broken
+
+
+def map_archive(archive: Archive, *, dry_run: bool) -> list[Mapped]:
+    """Map all scenes, or only say what each will take.
+
+    Args:
+        archive: the scenes.
+        dry_run: plan, time a few tiles of noise, and write nothing.
+
+    Raises:
+        ConfigError: two scenes of one name, or settings that the models cannot serve.
+        ModelError: a model cannot be read.
+    """
+    _refuse_names(archive.scenes)
+    checkpoints = [load_checkpoint(path) for path in archive.models]
+    networks = [checkpoint.segmenter for checkpoint in checkpoints]
+    device = choose_device(archive.device)
+    mapper = Mapper(networks, archive.settings, device)
+    found = [Mapped(scene=name, error=why) for name, why in archive.unreadable]
+    for number, scene in enumerate(archive.scenes, start=1):
+        title = f"{scene.id} ({number} of {len(archive.scenes)})"
+        begun = time.perf_counter()
+        try:
+            plan, settings = _plan(mapper, scene, archive, timed=dry_run)
+            if dry_run:
+                found.append(Mapped(scene=scene.id, plan=plan))
+                continue
+            prediction = _map(checkpoints, scene, settings, archive, device, title)
+        except GeosegError as error:
+            note(f"{scene.id} failed and is passed over: {error}")
+            found.append(Mapped(scene=scene.id, error=str(error)))
+            continue
+        seconds = time.perf_counter() - begun
+        found.append(Mapped(scene=scene.id, plan=plan, prediction=prediction, seconds=seconds))
+    return found
+
+
+def as_outcome(found: Sequence[Mapped], *, dry_run: bool) -> Outcome:
+    """What was mapped or planned, for people and for scripts."""
+    figures = {
+        "scenes": [_figures(mapped) for mapped in found],
+        "failed": sum(mapped.error is not None for mapped in found),
+    }
+    columns = ("scene", "pixels", "tile", "tiles", "batches", "shown twice", "memory", "disk")
+    last = "time, about" if dry_run else "seconds"
+    rows = [(m.scene, *_cells(m), _last_cell(m, dry_run=dry_run)) for m in found]
+    return Outcome(figures, (Table("Plan" if dry_run else "Maps", (*columns, last), rows),))
+
+
+def _plan(
+    mapper: Mapper, scene: Scene, archive: Archive, *, timed: bool
+) -> tuple[MappingPlan, InferenceSettings]:
+    """What a scene takes, with tiles that fit into the memory that may be used."""
+    with open_input(mapper.spec, scene, archive.settings) as reader:
+        settings = archive.settings
+        if archive.most_memory_mb is not None:
+            settings = within_memory(mapper, reader, settings, archive.most_memory_mb)
+        bands = bands_of(scene, reader.bands)
+        if (sentence := extrapolation(mapper.spec, bands, gsd_m(reader.grid))) is not None:
+            note(f"{scene.id}: {sentence}")
+        return plan_mapping(mapper, reader, settings, timed=timed), settings
+
+
+def _map(
+    checkpoints: Sequence[Checkpoint],
+    scene: Scene,
+    settings: InferenceSettings,
+    archive: Archive,
+    device: torch.device,
+    title: str,
+) -> Prediction:
+    with progress(f"Mapping {title}") as advance:
+        return predict_scene(
+            [checkpoint.segmenter for checkpoint in checkpoints],
+            scene,
+            settings,
+            prediction=Prediction.within(archive.out / scene.id, settings),
+            device=device,
+            tags={
+                "geoseg": __version__,
+                "scene": scene.id,
+                "model": ",".join(checkpoint.sha256 for checkpoint in checkpoints),
+                "threads": str(torch.get_num_threads()),
+            },
+            on_tile=lambda done, total: advance(done, total, ""),
+        )
+
+
+def _refuse_names(scenes: Sequence[Scene]) -> None:
+    """Refuse names that would lie in one place, or lead out of the folder."""
+    seen = set()
+    for scene in scenes:
+        if not _SAFE.fullmatch(scene.id):
+            raise ConfigError(
+                f"Scene {scene.id!r} cannot name a folder; use letters, digits, '_', '.' and '-'."
+            )
+        if scene.id.lower() in seen:
+            raise ConfigError(f"Two scenes are named {scene.id!r}; give each a name of its own.")
+        seen.add(scene.id.lower())
+
+
+def _figures(mapped: Mapped) -> dict[str, Any]:
+    maps = mapped.prediction
+    paths = {} if maps is None else {k: str(v) for k, v in asdict(maps).items() if v is not None}
+    plan = {} if mapped.plan is None else asdict(mapped.plan)
+    planned_s = plan.pop("seconds", None)
+    return {
+        "scene": mapped.scene,
+        "error": mapped.error,
+        "seconds": mapped.seconds,
+        "planned_seconds": planned_s,
+        **plan,
+        **paths,
+    }
+
+
+def _cells(mapped: Mapped) -> tuple[str, ...]:
+    plan = mapped.plan
+    if plan is None:
+        return ("",) * 7
+    return (
+        f"{plan.height_px} x {plan.width_px}",
+        f"{plan.tile_height_px} x {plan.tile_width_px}",
+        str(plan.tiles),
+        str(plan.batches),
+        f"{plan.forward_px_ratio - 1:.0%}",
+        f"{plan.memory_mb:.0f} MB",
+        f"{plan.disk_mb:.0f} MB",
+    )
+
+
+def _last_cell(mapped: Mapped, *, dry_run: bool) -> str:
+    if mapped.error is not None:
+        return "failed"
+    if dry_run:
+        seconds = mapped.plan.seconds if mapped.plan is not None else None
+        return "" if seconds is None else _duration(seconds)
+    return f"{mapped.seconds:.1f}"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
