@@ -1,0 +1,159 @@
+"""The files of a mosaic: its maps, and which scene each pixel is of."""
+
+from __future__ import annotations
+
+import json
+from contextlib import ExitStack, contextmanager
+from datetime import datetime
+from typing import TYPE_CHECKING, NamedTuple
+
+import rasterio
+from rasterio.errors import RasterioError
+
+from geoseg.errors import OutputError, SceneError
+from geoseg.files import writing
+from geoseg.grids import crs_of
+from geoseg.inference.maps import describe_classes, describe_probability, write_cog
+from geoseg.labels import IGNORE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from odc.geo.geobox import GeoBox
+    from rasterio.io import DatasetReader, DatasetWriter
+    from rasterio.windows import Window
+
+    from geoseg.inference.maps import Prediction
+    from geoseg.inference.merge import Merged
+    from geoseg.labels import ClassScheme
+
+__all__ = ["MosaicWriter", "SeenScene", "open_mosaic", "read_seen_scenes", "source_path"]
+
+_SCENES_TAG = "SCENES"  # of the source map: JSON, a list of {id, start, end}
+
+
+class SeenScene(NamedTuple):
+    """A scene of a mosaic, and when it was acquired (half-open, UTC)."""
+
+    id: str
+    start: datetime
+    end: datetime
+
+
+def source_path(prediction: Prediction) -> Path:
+    """Where the source map of a mosaic lies: beside its class map.
+
+    A COG of 16 bits that numbers, from 1, the scene that each pixel is of, 0 where it is of none.
+    Its tag `SCENES` lists them.
+    """
+    return prediction.classes.with_name("source.tif")
+
+
+def read_seen_scenes(source: DatasetReader) -> list[SeenScene]:
+    """The scenes of a mosaic from its source map, which numbers them from 1.
+
+    Raises:
+        SceneError: it is no source map.
+    """
+    try:
+        return [
+            SeenScene(s["id"], datetime.fromisoformat(s["start"]), datetime.fromisoformat(s["end"]))
+            for s in json.loads(source.tags()[_SCENES_TAG])
+        ]
+    except (KeyError, TypeError, ValueError) as error:
+        raise SceneError(
+            f"{source.name} does not list its scenes in the tag {_SCENES_TAG}; give the source.tif "
+            "of a mosaic."
+        ) from error
+
+
+class MosaicWriter(NamedTuple):
+    """The open maps of a mosaic."""
+
+    classes: DatasetWriter
+    source: DatasetWriter
+    probability: DatasetWriter | None
+
+    def write(self, merged: Merged, window: Window) -> None:
+        """Write a block of each."""
+        self.classes.write(merged.classes, 1, window=window)
+        self.source.write(merged.source, 1, window=window)
+        if self.probability is not None:
+            self.probability.write(merged.stored, window=window)
+
+
+@contextmanager
+def open_mosaic(
+    prediction: Prediction,
+    grid: GeoBox,
+    scheme: ClassScheme,
+    *,
+    scenes: Sequence[SeenScene],
+    tags: Mapping[str, str],
+) -> Iterator[MosaicWriter]:
+    """Cloud-optimised GeoTIFFs that appear when the block ends without an error.
+
+    Args:
+        prediction: where the maps go.
+        grid: their pixels.
+        scheme: gives band names and colours.
+        scenes: listed in the source map.
+        tags: provenance, kept in the metadata of all files.
+
+    Raises:
+        OutputError: they cannot be written.
+    """
+    try:
+        with (
+            _cog(prediction.classes, 1, grid, overviews="mode") as classes,
+            _cog(source_path(prediction), 1, grid, overviews="mode", dtype="uint16") as source,
+            ExitStack() as stack,
+        ):
+            describe_classes(classes, scheme, tags)
+            listed = [
+                {"id": s.id, "start": s.start.isoformat(), "end": s.end.isoformat()} for s in scenes
+            ]
+            source.update_tags(**{**tags, _SCENES_TAG: json.dumps(listed)})
+            probability = None
+            if prediction.probability is not None:
+                bands = len(scheme.classes)
+                wanted = _cog(prediction.probability, bands, grid, overviews="average")
+                probability = stack.enter_context(wanted)
+                describe_probability(probability, scheme, tags)
+            yield MosaicWriter(classes, source, probability)
+    except RasterioError as error:
+        raise OutputError(
+            f"{prediction.classes.parent} could not be written to ({error}); "
+            "free space there and run again."
+        ) from error
+
+
+@contextmanager
+def _cog(
+    path: Path, bands: int, grid: GeoBox, *, overviews: str, dtype: str = "uint8"
+) -> Iterator[DatasetWriter]:
+    """A cloud-optimised GeoTIFF that takes blocks in any order; the unwritten ones are no data."""
+    with writing(path) as aside:
+        tiled = aside.with_suffix(".tiles.tif")
+        with rasterio.open(
+            tiled,
+            "w",
+            driver="GTiff",
+            dtype=dtype,
+            count=bands,
+            width=grid.shape.x,
+            height=grid.shape.y,
+            crs=crs_of(grid).to_wkt(),
+            transform=grid.affine,
+            nodata=IGNORE if dtype == "uint8" else 0,
+            tiled=True,
+            blockxsize=512,
+            blockysize=512,
+            interleave="band",
+            sparse_ok=True,
+            compress="deflate",
+            bigtiff="if_safer",
+        ) as raster:
+            yield raster
+        write_cog(tiled, aside, overviews=overviews)
