@@ -35,8 +35,8 @@ def smooth_coverage(polygons: NDArray[np.object_], *, rounds: int) -> NDArray[np
     them would make a border cross another.
 
     Args:
-        polygons: that do not overlap, with the same corners along common borders, in whole numbers
-            such as corners of pixels, so that both neighbours of a border compute the same.
+        polygons: that do not overlap, with the same corners along common borders; in columns and
+            rows, whole numbers from 0, so that both neighbours of a border compute the same.
         rounds: more make it smoother; 0 leaves all as it is.
     """
     if not len(polygons) or rounds == 0:
@@ -73,7 +73,8 @@ def _corners(polygons: NDArray[np.object_]) -> _Corners:
     # The last point of a ring is its first once more.
     closing = np.diff(ring, append=len(rings)) != 0
     points, ring = points[~closing], ring[~closing]
-    _, name = np.unique(points, axis=0, return_inverse=True)
+    column, row = points.astype(np.int64).T
+    _, name = np.unique(column << 32 | row, return_inverse=True)
     return _Corners(points, _following(ring), name, ring, polygon_of_ring[ring])
 
 
