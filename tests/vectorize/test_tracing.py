@@ -155,6 +155,15 @@ def test_small_regions_that_come_to_touch_are_weighed_together():
     assert polygon.equals(shapely.box(1, 1, 8, 2))
 
 
+@pytest.mark.parametrize(("hole_px", "sizes"), [(5, [5, 21]), (6, [26])])
+def test_a_region_that_has_grown_to_the_limit_stays(hole_px, sizes):
+    classes = np.array([[1, 1, 1, 2, 2, 4] + [3] * 20], np.uint8)  # 2 goes to 1, 4 to 3
+
+    polygons = traced(classes, limits(hole_px)).polygons
+
+    assert [p.area for p in polygons] == sizes
+
+
 def test_a_hole_without_data_is_not_filled():
     classes = speckled()
     classes[3:5, 3:6] = IGNORE
@@ -183,12 +192,13 @@ def test_after_the_sieve_no_small_region_has_a_larger_one_beside_it(classes, hol
     assert (tracing.classes[one[beside]] != tracing.classes[other[beside]]).all()
 
 
-def test_outlines_under_the_limit_are_left_out_and_leave_no_corner_behind():
+@pytest.mark.parametrize(("area_px", "corners"), [(4, [7, 5]), (5, [5])])
+def test_outlines_under_the_limit_are_left_out_and_leave_no_corner_behind(area_px, corners):
     classes = np.zeros((8, 12), np.uint8)
     classes[2:6, 2:6] = 1
     classes[3:5, 6:8] = 2
 
-    (polygon,) = traced(classes, limits(0, area_px=5)).polygons
+    polygons = traced(classes, limits(0, area_px=area_px)).polygons
 
-    assert polygon.equals(shapely.box(2, 2, 6, 6))
-    assert shapely.get_num_coordinates(polygon) == 5
+    assert polygons[0].equals(shapely.box(2, 2, 6, 6))
+    assert shapely.get_num_coordinates(polygons).tolist() == corners
