@@ -286,6 +286,53 @@ def predict(
 
 
 @app.command()
+def mosaic(
+    maps: Annotated[list[Path], typer.Argument(help="Folders that `geoseg predict` wrote.")],
+    rule: Annotated[
+        str, typer.Option(help="Where maps overlap: best (the surest), newest, or vote.")
+    ] = "best",
+    crs: Annotated[
+        str | None, typer.Option(help="EPSG:3413; that of the maps, or a local one, if not named.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the mosaic.")] = Path("out/mosaic"),
+    json: Json = False,
+) -> None:
+    """Join the maps of overlapping scenes, so that a glacier on two of them is one outline.
+
+    Example: geoseg mosaic out/maps/a out/maps/b --rule best --out out/mosaic
+    """
+    from dataclasses import asdict
+
+    from geoseg.outlining import join_maps
+
+    written = asdict(join_maps(maps, rule=rule, crs=crs, out=out))  # type: ignore[arg-type]  # checked there
+    note(f"The mosaic lies in {out}")
+    figures = {name: str(path) for name, path in written.items() if path is not None}
+    show(Outcome({**figures, "source": str(out / "source.tif")}), as_json=json)
+
+
+@app.command()
+def vectorize(
+    maps: Annotated[Path, typer.Argument(help="A folder of `geoseg predict` or `geoseg mosaic`.")],
+    out: Annotated[Path, typer.Option(help="The GeoPackage to write.")] = Path("outlines.gpkg"),
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Change a key: outlines.min_area_m2=10000. Repeatable."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Draw the outlines of a map, styled for QGIS.
+
+    Example: geoseg vectorize out/maps/a --out a.gpkg --set outlines.smooth=2
+    """
+    from geoseg.config import load_recipe
+    from geoseg.outlining import as_outcome, outline_map
+
+    outlines = outline_map(maps, load_recipe(None, changes=changes or []).outlines, out)
+    show(as_outcome(outlines, out), as_json=json)
+
+
+@app.command()
 def compare(
     recipe: Annotated[
         Path, typer.Option(help="YAML with the scenes, their labels and the training.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import math
@@ -45,7 +46,9 @@ def writing(path: Path) -> Iterator[Path]:
     except OSError as error:
         if isinstance(error, OutputError) or error.filename not in {None, str(folder / path.name)}:
             raise
-        raise OutputError(f"{path} could not be written: {error.strerror or error}.") from error
+        remedy = "; free space there and run again" if error.errno == errno.ENOSPC else ""
+        reason = error.strerror or error
+        raise OutputError(f"{path} could not be written: {reason}{remedy}.") from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

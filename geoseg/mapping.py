@@ -140,10 +140,13 @@ def as_outcome(found: Sequence[Mapped], *, dry_run: bool) -> Outcome:
         "scenes": [_figures(mapped) for mapped in found],
         "failed": sum(mapped.error is not None for mapped in found),
     }
-    columns = ("scene", "pixels", "tile", "tiles", "batches", "shown twice", "memory", "disk")
-    last = "time, about" if dry_run else "seconds"
-    rows = [(m.scene, *_cells(m), _last_cell(m, dry_run=dry_run)) for m in found]
-    return Outcome(figures, (Table("Plan" if dry_run else "Maps", (*columns, last), rows),))
+    if dry_run:
+        table = Table("Plan", ("scene", "pixels", "tiles", "batches", "MB", "time"), [])
+        rows = [(m.scene, *_planned(m)) for m in found]
+    else:
+        table = Table("Maps", ("scene", "pixels", "seconds"), [])
+        rows = [(m.scene, *_mapped(m)) for m in found]
+    return Outcome(figures, (table._replace(rows=rows),))
 
 
 def _plan(
@@ -213,31 +216,30 @@ def _figures(mapped: Mapped) -> dict[str, Any]:
     }
 
 
-def _cells(mapped: Mapped) -> tuple[str, ...]:
+def _planned(mapped: Mapped) -> tuple[str, ...]:
+    """Pixels, tiles, batches, memory and time for a person."""
     plan = mapped.plan
     if plan is None:
-        return ("",) * 7
+        return ("failed", "", "", "", "")
     return (
         f"{plan.height_px} x {plan.width_px}",
-        f"{plan.tile_height_px} x {plan.tile_width_px}",
-        str(plan.tiles),
+        f"{plan.tiles} of {plan.tile_height_px} x {plan.tile_width_px}",
         str(plan.batches),
-        f"{plan.forward_px_ratio - 1:.0%}",
-        f"{plan.memory_mb:.0f} MB",
-        f"{plan.disk_mb:.0f} MB",
+        f"{plan.memory_mb:.0f}",
+        "" if plan.seconds is None else _duration(plan.seconds),
     )
 
 
-def _last_cell(mapped: Mapped, *, dry_run: bool) -> str:
-    if mapped.error is not None:
-        return "failed"
-    if dry_run:
-        seconds = mapped.plan.seconds if mapped.plan is not None else None
-        return "" if seconds is None else _duration(seconds)
-    return f"{mapped.seconds:.1f}"
+def _mapped(mapped: Mapped) -> tuple[str, ...]:
+    """Pixels and time for a person."""
+    if mapped.plan is None or mapped.seconds is None:
+        return ("failed", "")
+    return (f"{mapped.plan.height_px} x {mapped.plan.width_px}", f"{mapped.seconds:.1f}")
 
 
 def _duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -8,6 +8,7 @@ import os
 import shutil
 import socket
 from contextlib import contextmanager
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
@@ -73,8 +74,11 @@ class Parts:
         """
         number = len(self)
         if overlap is not None:
-            with writing(self._overlap(number + 1)) as aside, aside.open("wb") as file:
-                np.save(file, overlap, allow_pickle=False)
+            # numpy says what went wrong with a file in words of its own.
+            stored = BytesIO()
+            np.save(stored, overlap, allow_pickle=False)
+            with writing(self._overlap(number + 1)) as aside:
+                aside.write_bytes(stored.getbuffer())
         with writing(self._path(number)) as aside:
             self._write(aside, layers)
         self._bottoms.append(self.rows + layers.shape[1])
@@ -143,7 +147,8 @@ class Parts:
                 raster.write(layers)
         except RasterioError as error:
             raise OutputError(
-                f"{self.folder} could not be written to ({error}); free space there and run again."
+                f"{path} could not be written ({error.__cause__ or error}); free space there and "
+                "run again."
             ) from error
 
     def _path(self, number: int) -> Path:
@@ -157,8 +162,8 @@ class Parts:
 def open_parts(folder: Path, job: Mapping[str, Any]) -> Iterator[Path]:
     """The working folder of a job, with what an earlier run of the same job left in it.
 
-    It is emptied when it was left by another job. It is removed when the block ends, and kept when
-    that is stopped or the disk is full.
+    It is emptied when it was left by another job. It is removed when the block ends, and kept with
+    what is finished when that is stopped or the disk is full.
 
     Args:
         folder: of this job alone.
@@ -179,9 +184,10 @@ def open_parts(folder: Path, job: Mapping[str, Any]) -> Iterator[Path]:
             write_json(folder / _JOB, job)
         try:
             yield folder
-        except (SceneError, ModelError):
-            # The same will happen again: there is nothing to go on with.
-            shutil.rmtree(folder)
+        except BaseException as error:
+            # The same will happen again, or there is nothing to go on with.
+            if isinstance(error, SceneError | ModelError) or not any(folder.glob("strip_*.tif")):
+                shutil.rmtree(folder)
             raise
         shutil.rmtree(folder)
 

@@ -27,6 +27,7 @@ from geoseg.inference.maps import (
     describe_uncertainty,
     write_cog,
 )
+from geoseg.inference.origin import origin_tags
 from geoseg.inference.parts import Parts, open_parts
 from geoseg.inference.plan import cache_bytes, plan_tiles
 from geoseg.inference.prevalence import adapted, prevalence_ratio, ratio_at
@@ -115,7 +116,9 @@ def predict_scene(
                 parts.add(strip.layers, strip.overlap)
             if settings.prevalence_reach_m > 0:
                 parts = _corrected(parts, first.grid, layers, spec, settings)
-            _write_maps(parts, prediction, layers, spec, {**tags, _JOB: digest})
+            _write_maps(
+                parts, prediction, layers, spec, {**tags, **origin_tags(scene), _JOB: digest}
+            )
     return prediction
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from pyproj import CRS
 
@@ -19,6 +19,7 @@ from geoseg.vectorize.reader import open_map
 from geoseg.vectorize.tracing import trace
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from pathlib import Path
 
     import geopandas as gpd
@@ -27,11 +28,31 @@ if TYPE_CHECKING:
 
     from geoseg.config import OutlineSettings
     from geoseg.labels import ClassScheme
-    from geoseg.scenes import Scene
     from geoseg.vectorize.chance import ClassChances
     from geoseg.vectorize.reader import OnStrip
 
 __all__ = ["outline_scene"]
+
+
+class Acquired(Protocol):
+    """What was mapped, and when it was acquired (half-open, UTC)."""
+
+    @property
+    def id(self) -> str:
+        """Of the scene."""
+
+    @property
+    def sensor_id(self) -> str:
+        """What took it."""
+
+    @property
+    def start(self) -> datetime:
+        """First moment."""
+
+    @property
+    def end(self) -> datetime:
+        """The moment after the last."""
+
 
 _BEND_PX = 50  # a longer straight side is bent when it is taken to degrees
 
@@ -40,7 +61,7 @@ def outline_scene(
     classes: Path,
     probability: Path | None,
     *,
-    scene: Scene,
+    scene: Acquired,
     scheme: ClassScheme,
     settings: OutlineSettings,
     on_strip: OnStrip | None = None,

@@ -17,8 +17,6 @@ import typer
 from geoseg.terminal import Outcome, Table, note, show
 
 if TYPE_CHECKING:
-    import geopandas as gpd
-
     from geoseg_recipes.glacier_inventory.steps import Run
 
 __all__ = ["app"]
@@ -121,6 +119,7 @@ def run(run: Run) -> Outcome:
 
     Example: geoseg glacier-inventory run --data everest --out out/everest
     """
+    from geoseg.outlining import as_outcome
     from geoseg_recipes.glacier_inventory import steps
 
     scored_too = run.source.outlines is not None
@@ -129,7 +128,7 @@ def run(run: Run) -> Outcome:
     trained = _train(run)
     steps.predict(run)
     outlines = steps.vectorize(run)
-    outlined = _describe(run, outlines)
+    outlined = as_outcome(outlines, run.inventory)
     scored = _evaluate(run) if scored_too else Outcome({})
     if not scored_too:
         note(f"Scene {run.source.scene.id} has no outlines: nothing is scored")
@@ -172,9 +171,10 @@ def vectorize(run: Run) -> Outcome:
 
     Example: geoseg glacier-inventory vectorize --data everest --out out/everest
     """
+    from geoseg.outlining import as_outcome
     from geoseg_recipes.glacier_inventory import steps
 
-    return _describe(run, steps.vectorize(run))
+    return as_outcome(steps.vectorize(run), run.inventory)
 
 
 @app.command()
@@ -200,18 +200,6 @@ def _train(run: Run) -> Outcome:
             "validation_iou": result.best_score,
         }
     )
-
-
-def _describe(run: Run, outlines: gpd.GeoDataFrame) -> Outcome:
-    area = outlines.groupby("class_name")["area_km2"].agg(["size", "sum"])
-    rows = [(str(name), str(int(n)), f"{km2:.2f}") for name, n, km2 in area.itertuples()]
-    figures = {
-        "inventory": str(run.inventory),
-        "outlines": len(outlines),
-        "area_km2": {str(name): float(km2) for name, km2 in area["sum"].items()},
-    }
-    columns = ("class", "outlines", "area (km2)")
-    return Outcome(figures, (Table(f"Outlines in {run.inventory}", columns, rows),))
 
 
 def _evaluate(run: Run) -> Outcome:

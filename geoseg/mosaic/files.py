@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from rasterio.windows import Window
 
     from geoseg.inference.maps import Prediction
-    from geoseg.inference.merge import Merged
     from geoseg.labels import ClassScheme
+    from geoseg.mosaic.merge import Merged
 
 __all__ = ["MosaicWriter", "SeenScene", "open_mosaic", "read_seen_scenes", "source_path"]
 

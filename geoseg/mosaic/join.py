@@ -13,11 +13,11 @@ from rasterio.windows import Window
 
 from geoseg.errors import ConfigError, GridError, SceneError, nearest
 from geoseg.grids import crs_of, describe_grid, part_of, raster_grid, same_grid
-from geoseg.inference.common_grid import border_on
 from geoseg.inference.maps import Prediction
-from geoseg.inference.merge import MERGE_RULES, Layer, blank
-from geoseg.inference.mosaic_files import SeenScene, open_mosaic
 from geoseg.labels import IGNORE
+from geoseg.mosaic.files import SeenScene, open_mosaic
+from geoseg.mosaic.grid import border_on
+from geoseg.mosaic.merge import MERGE_RULES, Layer, blank
 from geoseg.scenes import open_raster, reading
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
     from rasterio.io import DatasetReader
 
-    from geoseg.inference.merge import Rule
     from geoseg.labels import ClassScheme
+    from geoseg.mosaic.merge import Rule
 
 __all__ = ["MapOfScene", "grids_of", "mosaic_maps"]
 

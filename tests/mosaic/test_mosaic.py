@@ -19,17 +19,17 @@ from rasterio.transform import from_origin
 from geoseg.config import OutlineSettings
 from geoseg.errors import ConfigError, GridError, SceneError
 from geoseg.grids import crs_of, raster_grid, same_grid
-from geoseg.inference import (
+from geoseg.inference import Prediction
+from geoseg.labels import GLACIER, IGNORE, ClassScheme, geodesic_areas_km2
+from geoseg.mosaic import (
     MapOfScene,
-    Prediction,
     dates_of,
     grids_of,
+    join,
     mosaic_grid,
     mosaic_maps,
     source_path,
 )
-from geoseg.inference import mosaic as mosaic_module
-from geoseg.labels import GLACIER, IGNORE, ClassScheme, geodesic_areas_km2
 from geoseg.vectorize import outline_classes
 
 LAKES = ClassScheme.of({"glacier": "#4aa8d8", "lake": "#1f4fd8"})
@@ -89,7 +89,7 @@ def grid_at(crs, x, y, *, shape=(100, 120), pixel=30.0):
 @pytest.mark.parametrize("rule", ["best", "newest", "vote"])
 @pytest.mark.parametrize("block_px", [1024, 37])
 def test_two_overlapping_halves_give_the_whole_back(tmp_path, monkeypatch, rule, block_px):
-    monkeypatch.setattr(mosaic_module, "_BLOCK_PX", block_px)
+    monkeypatch.setattr(join, "_BLOCK_PX", block_px)
     whole = random_stored((90, 130))
     whole[:, 20:30, 40:90] = IGNORE
     west = write_map(tmp_path, "west", whole[:, :80, :70])
@@ -332,14 +332,12 @@ def test_resampled_pixels_are_those_of_the_maps(tmp_path):
 
 
 def test_blocks_without_a_map_are_not_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(mosaic_module, "_BLOCK_PX", 64)
+    monkeypatch.setattr(join, "_BLOCK_PX", 64)
     one = write_map(tmp_path, "one", random_stored((60, 60)))
     far = write_map(tmp_path, "far", random_stored((60, 60)), origin=(530_000, 3_100_000))
     opened, told = [], []
-    actual = mosaic_module._read_nearest
-    monkeypatch.setattr(
-        mosaic_module, "_read_nearest", lambda p, g: opened.append(p.name) or actual(p, g)
-    )
+    actual = join._read_nearest
+    monkeypatch.setattr(join, "_read_nearest", lambda p, g: opened.append(p.name) or actual(p, g))
 
     made = mosaic([one, far], tmp_path / "out", on_block=lambda *at: told.append(at))
 
@@ -526,7 +524,7 @@ def boxes(*bounds, crs="EPSG:32645"):
 
 @pytest.mark.parametrize("block_px", [2048, 7])
 def test_an_outline_is_dated_by_the_scenes_that_its_pixels_are_of(tmp_path, monkeypatch, block_px):
-    monkeypatch.setattr("geoseg.inference.dates._BLOCK_PX", block_px)
+    monkeypatch.setattr("geoseg.mosaic.dates._BLOCK_PX", block_px)
     old = write_map(tmp_path, "old", random_stored((40, 60)), year=1999)
     new = write_map(
         tmp_path, "new", random_stored((40, 60)), year=2003, origin=(501_500, 3_100_000)

@@ -11,7 +11,7 @@ from rasterio.windows import Window
 
 from geoseg.errors import GridError
 from geoseg.grids import crs_of, part_of, raster_grid
-from geoseg.inference.mosaic_files import read_seen_scenes
+from geoseg.mosaic.files import read_seen_scenes
 from geoseg.scenes import open_raster, reading
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rasterio.io import DatasetReader
     from shapely.geometry.base import BaseGeometry
 
-    from geoseg.inference.mosaic_files import SeenScene
+    from geoseg.mosaic.files import SeenScene
 
 __all__ = ["dates_of"]
 

@@ -1,0 +1,160 @@
+"""`geoseg mosaic` and `geoseg vectorize`: from maps of scenes to one map, and to outlines."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pyproj import CRS
+from pyproj.exceptions import CRSError
+
+from geoseg import __version__
+from geoseg.errors import ConfigError, SceneError
+from geoseg.inference import Prediction, read_origin
+from geoseg.inventory import write_geopackage
+from geoseg.mosaic import (
+    MapOfScene,
+    dates_of,
+    grids_of,
+    mosaic_grid,
+    mosaic_maps,
+    source_path,
+)
+from geoseg.report import outline_style
+from geoseg.terminal import Outcome, Table, progress
+from geoseg.vectorize import outline_scene
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import geopandas as gpd
+
+    from geoseg.config import OutlineSettings
+    from geoseg.inference import MapOrigin
+    from geoseg.mosaic import Rule
+
+__all__ = ["as_outcome", "join_maps", "outline_map"]
+
+
+def join_maps(folders: Sequence[Path], *, rule: Rule, crs: str | None, out: Path) -> Prediction:
+    """Make one map of the maps in some folders.
+
+    Args:
+        folders: of `geoseg predict`, each with the map of one scene.
+        rule: best, newest or vote.
+        crs: the reference system of the mosaic; a common or local one when None.
+        out: gets classes.tif, source.tif and, where all maps have them, probability.tif.
+
+    Raises:
+        ConfigError: no maps, or no such reference system.
+        SceneError: a map cannot be read, or they have different classes.
+    """
+    if not folders:
+        raise ConfigError("Name the folders of the maps to join.")
+    origins = [read_origin(folder / "classes.tif") for folder in folders]
+    maps = [
+        MapOfScene(
+            scene_id=origin.id, start=origin.start, end=origin.end, prediction=_maps_in(folder)
+        )
+        for folder, origin in zip(folders, origins, strict=True)
+    ]
+    whole = all(one.prediction.probability is not None for one in maps)
+    prediction = Prediction(
+        classes=out / "classes.tif", probability=out / "probability.tif" if whole else None
+    )
+    with progress("Joining") as advance:
+        return mosaic_maps(
+            maps,
+            rule=rule,
+            grid=mosaic_grid(grids_of(maps), crs=_crs(crs)),
+            prediction=prediction,
+            scheme=origins[0].scheme,
+            tags=_tags_of_all(origins, out),
+            on_block=lambda done, total: advance(done, total, ""),
+        )
+
+
+def outline_map(folder: Path, settings: OutlineSettings, out: Path) -> gpd.GeoDataFrame:
+    """Write the outlines of a map as a GeoPackage.
+
+    Args:
+        folder: of `geoseg predict` or `geoseg mosaic`.
+        settings: minimum sizes, simplification and smoothing.
+        out: the GeoPackage.
+
+    Raises:
+        SceneError: the map cannot be read.
+        GridError: the map is not in metres.
+    """
+    prediction, origin = _maps_in(folder), read_origin(folder / "classes.tif")
+    with progress("Outlining") as advance:
+        outlines = outline_scene(
+            prediction.classes,
+            prediction.probability,
+            scene=origin,
+            scheme=origin.scheme,
+            settings=settings,
+            on_strip=lambda done, total: advance(done, total, ""),
+        )
+    source = source_path(prediction)
+    if source.is_file():
+        seen = dates_of(outlines, source)
+        outlines = outlines.assign(
+            src_date=seen["start_date"],
+            start_date=seen["start_date"],
+            end_date=seen["end_date"],
+            scene=seen["scenes"],
+        )
+    outlines["model"] = origin.tags.get("model", "")[:12]
+    known = ("geoseg", "scene", "model", "recipe_hash", "data_hash")
+    write_geopackage(
+        out,
+        {"outlines": outlines},
+        styles={"outlines": outline_style(origin.scheme)},
+        metadata={key: origin.tags[key] for key in known if key in origin.tags},
+    )
+    return outlines
+
+
+def as_outcome(outlines: gpd.GeoDataFrame, path: Path) -> Outcome:
+    """Outlines by class, for people and for scripts."""
+    area = outlines.groupby("class_name")["area_km2"].agg(["size", "sum"])
+    rows = [(str(name), str(int(n)), f"{km2:.2f}") for name, n, km2 in area.itertuples()]
+    figures = {
+        "inventory": str(path),
+        "outlines": len(outlines),
+        "area_km2": {str(name): float(km2) for name, km2 in area["sum"].items()},
+    }
+    columns = ("class", "outlines", "area (km2)")
+    return Outcome(figures, (Table(f"Outlines in {path}", columns, rows),))
+
+
+def _crs(name: str | None) -> CRS | None:
+    """The reference system of this name."""
+    try:
+        return None if name is None else CRS.from_user_input(name)
+    except CRSError as error:
+        raise ConfigError(f"--crs {name!r} is no reference system; write EPSG:3413.") from error
+
+
+def _tags_of_all(origins: Sequence[MapOrigin], out: Path) -> dict[str, str]:
+    """What a mosaic says of its making: a map of several scenes, and from when to when."""
+    return {
+        "geoseg": __version__,
+        "scene": out.name,
+        "sensor": ",".join(sorted({origin.sensor_id for origin in origins})),
+        "start": min(origin.start for origin in origins).isoformat(),
+        "end": max(origin.end for origin in origins).isoformat(),
+        "model": ",".join(sorted({origin.tags.get("model", "") for origin in origins})),
+    }
+
+
+def _maps_in(folder: Path) -> Prediction:
+    """The maps that lie in a folder."""
+    classes, probability = folder / "classes.tif", folder / "probability.tif"
+    if not classes.is_file():
+        raise SceneError(
+            f"{folder} holds no classes.tif; give a folder that `geoseg predict` or "
+            "`geoseg mosaic` wrote."
+        )
+    return Prediction(classes=classes, probability=probability if probability.is_file() else None)
