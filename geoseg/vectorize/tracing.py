@@ -65,8 +65,14 @@ def trace(strips: Iterable[Strip], settings: OutlineSettings, *, pixel_m2: float
 
 def place(polygons: NDArray[np.object_], affine: Affine) -> NDArray[np.object_]:
     """Polygons in columns and rows taken to coordinates, outer rings counter-clockwise."""
-    linear = np.array([[affine.a, affine.d], [affine.b, affine.e]])
-    origin = np.array([affine.c, affine.f])
-    placed = shapely.transform(polygons, lambda corners: corners @ linear + origin)
+
+    def on_ground(corners: NDArray[np.float64]) -> NDArray[np.float64]:
+        # Not as a product of matrices: that may round a corner differently in either neighbour.
+        column, row = corners.T
+        x = affine.a * column + affine.b * row + affine.c
+        y = affine.d * column + affine.e * row + affine.f
+        return np.stack([x, y], axis=1)
+
+    placed = shapely.transform(polygons, on_ground)
     turned: NDArray[np.object_] = shapely.orient_polygons(placed)
     return turned

@@ -229,3 +229,15 @@ def test_smoothed_outlines_have_rounder_corners():
     # A square with sides of 30 and 20 px loses a triangle of a quarter of them at each corner.
     cut_px = 4 * 30 * 20 / 32 - 4 * 8 * 6 / 32
     assert outline.area == pytest.approx((classes.sum() - cut_px) * 900)
+
+
+def test_neighbours_agree_to_the_last_digit_wherever_the_map_lies():
+    rng = np.random.default_rng(5)
+    classes = rng.choice(np.array([1, 2, 3], np.uint8), (61, 47))
+    grid = GeoBox(classes.shape, Affine(0.3, 0, -1_234_567.8, 0, -0.7, 987_654.3), "EPSG:3413")
+    chosen = OutlineSettings(min_area_m2=0, min_hole_m2=0, simplify_px=0.75, smooth=3)
+
+    outlines = outline_classes(classes, grid, GLACIER_SURFACE, chosen)
+
+    assert shapely.coverage_is_valid(outlines.geometry.to_numpy())
+    assert outlines.geometry.is_valid.all()
