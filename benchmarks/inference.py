@@ -96,9 +96,7 @@ def measure_unet(folder: Path, *, full: bool) -> dict[str, float]:
     run("scenes.py", scene, UNET_PX, UNET_PX)
     scene_px = UNET_PX**2
     print(f"Unet resnet18, {UNET_PX} x {UNET_PX} px, {threads} threads")
-    print(
-        f"  {'wall s':>8} {'CPU s':>8} {'Mpx/s':>7} {'bare Mpx/s':>10} {'share':>6} {'peak MB':>8}"
-    )
+    print(f"  {'wall s':>8} {'CPU s':>8} {'Mpx/s':>7} {'bare Mpx/s':>10} {'share':>6}")
     reports = []
     rounds, bare = (FULL_ROUNDS, FULL_BARE_TILES) if full else (ROUNDS, BARE_TILES)
     how = ["--unet", "--core", CORE_PX, "--halo", HALO_PX, "--bare", bare]
@@ -153,7 +151,9 @@ class Pipelines:
             )
         for name in sorted({*PEERS} - {*self.peers}):
             print(f"  {name:22} left out: benchmarks/peers/setup.sh {name} installs it")
-        print("  Limits and the plain loop are no peers; the fastest other tool is.")
+        if self.peers:
+            fastest = max(self.peers, key=self.mpx_per_cpu_s)
+            print(f"  fastest peer: {fastest}; limits and the plain loop are no peers")
 
     def figures(self) -> dict[str, float]:
         """Of geoseg, beside the fastest peer where there is one."""
