@@ -18,8 +18,9 @@ __all__ = ["simplify_coverage", "smooth_coverage"]
 def simplify_coverage(polygons: NDArray[np.object_], *, tolerance: float) -> NDArray[np.object_]:
     """Polygons (N,) with fewer corners; what two share they share still.
 
-    Corners go whose triangle with their neighbours has less area than the square of the tolerance,
-    in the unit of the coordinates (Visvalingam and Whyatt 1993); where three borders meet stays.
+    Corners go whose triangle with their neighbours has less area, roughly, than the square of the
+    tolerance, in the unit of the coordinates (Visvalingam and Whyatt 1993). Corners stay where
+    three borders meet.
     """
     if not len(polygons) or tolerance == 0:
         return polygons
