@@ -264,6 +264,7 @@ def predict(
     from geoseg.config import load_recipe
     from geoseg.mapping import Archive, as_outcome, find_scenes, map_archive
 
+    most_memory_mb = None if max_memory is None else _megabytes(max_memory)
     described = {"sensor": sensor, "bands": bands and bands.split(","), "date": date}
     found, unreadable = find_scenes(scene, scenes, described)
     archive = Archive(
@@ -273,7 +274,7 @@ def predict(
         settings=load_recipe(None, changes=changes or []).inference,
         out=out,
         device=device,
-        most_memory_mb=None if max_memory is None else _megabytes(max_memory),
+        most_memory_mb=most_memory_mb,
     )
     try:
         mapped = map_archive(archive, dry_run=dry_run)

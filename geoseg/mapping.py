@@ -107,6 +107,7 @@ def map_archive(archive: Archive, *, dry_run: bool) -> list[Mapped]:
         dry_run: plan, time a few tiles of noise, and write nothing.
 
     Raises:
+        GeosegError: the only scene cannot be mapped.
         ConfigError: two scenes of one name, or settings that the models cannot serve.
         ModelError: a model cannot be read.
     """
@@ -126,6 +127,8 @@ def map_archive(archive: Archive, *, dry_run: bool) -> list[Mapped]:
                 continue
             prediction = _map(checkpoints, scene, settings, archive, device, title)
         except GeosegError as error:
+            if len(archive.scenes) + len(archive.unreadable) == 1:
+                raise  # there is nothing to go on with
             note(f"{scene.id} failed and is passed over: {error}")
             found.append(Mapped(scene=scene.id, error=str(error)))
             continue

@@ -170,7 +170,8 @@ def describe_scene(settings: SceneSettings, base: Path) -> Scene:
         return scene if dem is None else replace(scene, dem=dem)
     if settings.sensor is None or settings.date is None:
         raise ConfigError(
-            f"{path} does not say which sensor took it and when; give scene.sensor and scene.date."
+            f"{path} does not say which sensor took it and when; give scene.sensor and scene.date "
+            "(--sensor and --date)."
         )
     sensor = find_sensor(settings.sensor)
     bands = {

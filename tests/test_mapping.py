@@ -1,0 +1,206 @@
+"""`geoseg predict` over an archive, with scenes in it that cannot be mapped."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import pytest
+import rasterio
+import torch
+from conftest import scene_of, write_raster
+
+from geoseg.labels import GLACIER
+from geoseg.models import FixedInput, ModelSpec, build_segmenter, save_checkpoint
+from geoseg.scenes import scan_scene, write_catalog, write_scene
+
+GEOSEG = str(Path(sys.executable).with_name("geoseg"))
+SMALL = ("--set", "inference.tile_px=64", "--set", "inference.halo_px=16", "--device", "cpu")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    torch.manual_seed(0)
+    spec = ModelSpec(
+        architecture="unet",
+        encoder="resnet18",
+        input=FixedInput(bands=("red", "nir08"), mean=(100.0, 100.0), std=(50.0, 50.0)),
+        scheme=GLACIER,
+        prior=(0.5, 0.5),
+    )
+    path = tmp_path_factory.mktemp("model") / "model.safetensors"
+    save_checkpoint(path, build_segmenter(spec), {})
+    return path
+
+
+def geoseg(*arguments, cwd=None):
+    return subprocess.run(
+        [GEOSEG, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env={**os.environ, "COLUMNS": "100"},
+    )
+
+
+def pixels(seed=0, shape=(2, 130, 170)):
+    return np.random.default_rng(seed).integers(1, 255, shape).astype(np.uint8)
+
+
+def archive_in(folder):
+    """Four scenes in a catalogue; three of them are spoilt afterwards."""
+    names = ("good", "cut_short", "flipped", "disguised")
+    scenes = []
+    for name in names:
+        path = write_raster(folder / f"{name}.tif", pixels(), tiled=True, compress="deflate")
+        scenes.append(replace(scene_of(path), id=name))
+    write_catalog([scan_scene(scene) for scene in scenes], folder / "catalog.parquet")
+    cut = folder / "cut_short.tif"
+    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
+    flipped = bytearray((folder / "flipped.tif").read_bytes())
+    flipped[len(flipped) // 3] ^= 0x10
+    (folder / "flipped.tif").write_bytes(flipped)
+    (folder / "disguised.tif").write_text(
+        '<VRTDataset rasterXSize="170" rasterYSize="130"><VRTRasterBand dataType="Byte" band="1">'
+        "<SimpleSource><SourceFilename>/etc/passwd</SourceFilename></SimpleSource>"
+        "</VRTRasterBand></VRTDataset>"
+    )
+    return folder / "catalog.parquet"
+
+
+@pytest.mark.slow
+def test_scenes_that_cannot_be_read_are_reported_and_passed_over(model, tmp_path):
+    catalog, out = archive_in(tmp_path), tmp_path / "maps"
+
+    done = geoseg("predict", "--model", model, "--scenes", catalog, "--out", out, *SMALL, "--json")
+
+    assert done.returncode == 1
+    found = {scene["scene"]: scene for scene in json.loads(done.stdout)["scenes"]}
+    assert json.loads(done.stdout)["failed"] == 3
+    assert found["good"]["error"] is None
+    assert "truncated or damaged" in found["cut_short"]["error"]
+    assert "truncated or damaged" in found["flipped"]["error"]
+    assert "cannot be opened as a raster" in found["disguised"]["error"]
+    assert "disguised failed and is passed over" in done.stderr
+    assert sorted(p.name for p in out.rglob("*") if p.is_file()) == [
+        "classes.tif",
+        "probability.tif",
+    ]
+    # Only what is missing is done again.
+    written = (out / "good" / "classes.tif").stat().st_mtime_ns
+    again = geoseg("predict", "--model", model, "--scenes", catalog, "--out", out, *SMALL)
+    assert again.returncode == 1
+    assert (out / "good" / "classes.tif").stat().st_mtime_ns == written
+    assert again.stdout.count("failed") == 3
+
+
+@pytest.mark.slow
+def test_maps_of_two_scenes_become_one_inventory(model, tmp_path):
+    whole = pixels(shape=(2, 130, 300))
+    for name, columns, day in (("west", slice(0, 180), 1), ("east", slice(120, 300), 2)):
+        origin = (500_000 + columns.start * 30, 3_100_000)
+        path = write_raster(tmp_path / f"{name}.tif", whole[:, :, columns], origin=origin)
+        scene = replace(scene_of(path), id=name)
+        scene = replace(
+            scene, start=scene.start.replace(day=day), end=scene.end.replace(day=day + 1)
+        )
+        write_scene(scene, tmp_path / f"{name}.json")
+        done = geoseg(
+            "predict", "--model", model, "--scene", tmp_path / f"{name}.json",
+            "--out", tmp_path / "maps", *SMALL,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+
+    joined = geoseg(
+        "mosaic", tmp_path / "maps" / "west", tmp_path / "maps" / "east", "--out", tmp_path / "both"
+    )
+    drawn = geoseg(
+        "vectorize", tmp_path / "both", "--out", tmp_path / "both.gpkg", "--json",
+        "--set", "outlines.min_area_m2=0",
+    )  # fmt: skip
+
+    assert joined.returncode == 0, joined.stderr
+    assert drawn.returncode == 0, drawn.stderr
+    with rasterio.open(tmp_path / "both" / "classes.tif") as raster:
+        assert raster.shape == (130, 300)
+    outlines = gpd.read_file(tmp_path / "both.gpkg", layer="outlines")
+    assert len(outlines) == json.loads(drawn.stdout)["outlines"]
+    assert set(outlines.scene) <= {"west", "east", "west,east"}
+    largest = outlines.iloc[0]
+    assert (str(largest.start_date)[:10], str(largest.end_date)[:10]) == (
+        "2000-10-01",
+        "2000-10-03",
+    )
+
+
+@pytest.mark.slow
+def test_a_plan_writes_nothing(model, tmp_path):
+    scene = write_raster(tmp_path / "a.tif", pixels())
+    done = geoseg(
+        "predict", "--model", model, "--scene", scene, "--sensor", "landsat-7", "--date",
+        "2000-10-30", "--bands", "red,nir08", "--out", tmp_path / "out", *SMALL, "--dry-run",
+        "--max-memory", "3GB",
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr
+    assert "130 x 170" in done.stdout
+    assert "6 of 96 x 96" in done.stdout
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        ((), 2, "Name what to map: --scene for one image, or --scenes for a catalogue."),
+        (("--scene", "a.tif", "--scenes", "b.parquet"), 2, "Name what to map"),
+        (("--scene", "a.tif", "--date", "soon"), 2, "--date 'soon' cannot be used"),
+        (("--scene", "missing.json"), 1, "missing.json does not exist"),
+        (("--scenes", "a.tif"), 1, "a.tif"),
+        (("--scene", "a.tif", "--max-memory", "lots"), 2, "--max-memory 'lots' is no amount"),
+        (
+            ("--scene", "bare.tif", "--sensor", "landsat-7", "--date", "2000-10-30", "--bands",
+             "red,nir08"),
+            2,
+            "bare.tif has no coordinate reference system",
+        ),
+    ],
+)  # fmt: skip
+def test_wrong_use_is_one_sentence(model, tmp_path, options, code, words):
+    write_raster(tmp_path / "a.tif", pixels())
+    write_raster(tmp_path / "bare.tif", pixels(), crs=None)
+
+    done = geoseg("predict", "--model", model, *options, "--out", "out", *SMALL, cwd=tmp_path)
+
+    assert done.returncode == code, done.stderr
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_names_that_lead_out_of_the_folder_are_refused(tmp_path):
+    from geoseg.config import InferenceSettings
+    from geoseg.errors import ConfigError
+    from geoseg.mapping import Archive, map_archive
+
+    scene = scene_of(write_raster(tmp_path / "a.tif", pixels()))
+
+    def refuse(*names):
+        archive = Archive(
+            models=(),
+            scenes=tuple(replace(scene, id=name) for name in names),
+            settings=InferenceSettings(),
+            out=tmp_path,
+            device="cpu",
+        )
+        with pytest.raises(ConfigError) as raised:
+            map_archive(archive, dry_run=False)
+        return str(raised.value)
+
+    assert "'../b' cannot name a folder" in refuse("../b")
+    assert "cannot name a folder" in refuse("a/b")
+    assert "Two scenes are named 'A'" in refuse("a", "A")
