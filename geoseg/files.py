@@ -9,17 +9,27 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from geoseg.errors import OutputError
+from geoseg.errors import DataError, OutputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["sha256_of", "without_nan", "write_json", "write_text", "writing"]
+__all__ = [
+    "require_intact",
+    "sha256_of",
+    "without_nan",
+    "write_checksums",
+    "write_json",
+    "write_text",
+    "writing",
+]
+
+_CHECKSUMS = "SHA256SUMS"
 
 
 @contextmanager
@@ -77,6 +87,31 @@ def sha256_of(path: Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_checksums(paths: Sequence[Path]) -> None:
+    """Write the SHA-256 of files of one folder into its SHA256SUMS, as sha256sum -c reads it."""
+    lines = [f"{sha256_of(path)}  {path.name}\n" for path in sorted(paths)]
+    write_text(paths[0].with_name(_CHECKSUMS), "".join(lines))
+
+
+def require_intact(paths: Sequence[Path]) -> None:
+    """Refuse files that are not what SHA256SUMS of their folder says; what it does not name passes.
+
+    Raises:
+        DataError: a file has changed since it was written.
+    """
+    for path in paths:
+        sums = path.with_name(_CHECKSUMS)
+        if not sums.is_file():
+            continue
+        pairs = (line.split("  ", 1) for line in sums.read_text(encoding="utf-8").splitlines())
+        known = {pair[1]: pair[0] for pair in pairs if len(pair) == 2}
+        if known.get(path.name, "") not in {"", sha256_of(path)}:
+            raise DataError(
+                f"{path} is not what it was when it was written (see {sums.name} beside it); make "
+                "it again, or delete its line there if you changed it on purpose."
+            )
 
 
 def _sync(path: Path) -> None:

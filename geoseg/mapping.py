@@ -26,7 +26,7 @@ from geoseg.inference import (
     within_memory,
 )
 from geoseg.models import choose_device, extrapolation, load_checkpoint
-from geoseg.scenes import bands_of, read_catalog
+from geoseg.scenes import bands_of, read_catalog, require_unchanged
 from geoseg.terminal import Outcome, Table, note, progress
 
 if TYPE_CHECKING:
@@ -125,6 +125,7 @@ def map_archive(archive: Archive, *, dry_run: bool) -> list[Mapped]:
             if dry_run:
                 found.append(Mapped(scene=scene.id, plan=plan))
                 continue
+            require_unchanged(scene)
             prediction = _map(checkpoints, scene, settings, archive, device, title)
         except GeosegError as error:
             if len(archive.scenes) + len(archive.unreadable) == 1:

@@ -9,6 +9,7 @@ from pyproj.exceptions import CRSError
 
 from geoseg import __version__
 from geoseg.errors import ConfigError, SceneError
+from geoseg.files import require_intact, write_checksums
 from geoseg.inference import Prediction, read_origin
 from geoseg.inventory import write_geopackage
 from geoseg.mosaic import (
@@ -48,6 +49,7 @@ def join_maps(folders: Sequence[Path], *, rule: Rule, crs: str | None, out: Path
     Raises:
         ConfigError: no maps, or no such reference system.
         SceneError: a map cannot be read, or they have different classes.
+        DataError: a map has changed since it was written.
     """
     if not folders:
         raise ConfigError("Name the folders of the maps to join.")
@@ -63,7 +65,7 @@ def join_maps(folders: Sequence[Path], *, rule: Rule, crs: str | None, out: Path
         classes=out / "classes.tif", probability=out / "probability.tif" if whole else None
     )
     with progress("Joining") as advance:
-        return mosaic_maps(
+        written = mosaic_maps(
             maps,
             rule=rule,
             grid=mosaic_grid(grids_of(maps), crs=_crs(crs)),
@@ -72,6 +74,8 @@ def join_maps(folders: Sequence[Path], *, rule: Rule, crs: str | None, out: Path
             tags=_tags_of_all(origins, out),
             on_block=lambda done, total: advance(done, total, ""),
         )
+    write_checksums([*written.paths, source_path(written)])
+    return written
 
 
 def outline_map(folder: Path, settings: OutlineSettings, out: Path) -> gpd.GeoDataFrame:
@@ -84,6 +88,7 @@ def outline_map(folder: Path, settings: OutlineSettings, out: Path) -> gpd.GeoDa
 
     Raises:
         SceneError: the map cannot be read.
+        DataError: it has changed since it was written.
         GridError: the map is not in metres.
     """
     prediction, origin = _maps_in(folder), read_origin(folder / "classes.tif")
@@ -150,11 +155,13 @@ def _tags_of_all(origins: Sequence[MapOrigin], out: Path) -> dict[str, str]:
 
 
 def _maps_in(folder: Path) -> Prediction:
-    """The maps that lie in a folder."""
+    """The maps that lie in a folder, as they were written."""
     classes, probability = folder / "classes.tif", folder / "probability.tif"
     if not classes.is_file():
         raise SceneError(
             f"{folder} holds no classes.tif; give a folder that `geoseg predict` or "
             "`geoseg mosaic` wrote."
         )
-    return Prediction(classes=classes, probability=probability if probability.is_file() else None)
+    found = Prediction(classes=classes, probability=probability if probability.is_file() else None)
+    require_intact(found.paths)
+    return found

@@ -16,7 +16,7 @@ from conftest import scene_of, write_raster
 
 from geoseg.labels import GLACIER
 from geoseg.models import FixedInput, ModelSpec, build_segmenter, save_checkpoint
-from geoseg.scenes import scan_scene, write_catalog, write_scene
+from geoseg.scenes import scan_scene, with_checksums, write_catalog, write_scene
 
 GEOSEG = str(Path(sys.executable).with_name("geoseg"))
 SMALL = ("--set", "inference.tile_px=64", "--set", "inference.halo_px=16", "--device", "cpu")
@@ -57,7 +57,9 @@ def archive_in(folder):
     scenes = []
     for name in names:
         path = write_raster(folder / f"{name}.tif", pixels(), tiled=True, compress="deflate")
-        scenes.append(replace(scene_of(path), id=name))
+        scene = replace(scene_of(path), id=name)
+        # Truncation is seen while reading, a flipped bit by its checksum alone.
+        scenes.append(with_checksums(scene) if name == "flipped" else scene)
     write_catalog([scan_scene(scene) for scene in scenes], folder / "catalog.parquet")
     cut = folder / "cut_short.tif"
     cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
@@ -83,10 +85,11 @@ def test_scenes_that_cannot_be_read_are_reported_and_passed_over(model, tmp_path
     assert json.loads(done.stdout)["failed"] == 3
     assert found["good"]["error"] is None
     assert "truncated or damaged" in found["cut_short"]["error"]
-    assert "truncated or damaged" in found["flipped"]["error"]
+    assert "flipped.tif has not the checksum that scene flipped gives" in found["flipped"]["error"]
     assert "cannot be opened as a raster" in found["disguised"]["error"]
     assert "disguised failed and is passed over" in done.stderr
     assert sorted(p.name for p in out.rglob("*") if p.is_file()) == [
+        "SHA256SUMS",
         "classes.tif",
         "probability.tif",
     ]
@@ -135,6 +138,16 @@ def test_maps_of_two_scenes_become_one_inventory(model, tmp_path):
         "2000-10-01",
         "2000-10-03",
     )
+
+    # A bit that flips on the disk is found before it becomes an outline.
+    classes = tmp_path / "both" / "classes.tif"
+    rotten = bytearray(classes.read_bytes())
+    rotten[-5] ^= 1
+    classes.write_bytes(rotten)
+    refused = geoseg("vectorize", tmp_path / "both", "--out", tmp_path / "rotten.gpkg")
+    assert refused.returncode == 1
+    assert "classes.tif is not what it was when it was written" in refused.stderr
+    assert not (tmp_path / "rotten.gpkg").exists()
 
 
 @pytest.mark.slow

@@ -45,6 +45,12 @@ class Prediction:
     probability: Path | None = None  # a band a class, stored as 0 to 250 with scale 1/250
     uncertainty: Path | None = None  # one band, stored likewise
 
+    @property
+    def paths(self) -> list[Path]:
+        """Of all maps."""
+        named = (self.classes, self.probability, self.uncertainty)
+        return [path for path in named if path is not None]
+
     @classmethod
     def within(cls, folder: Path, settings: InferenceSettings) -> Prediction:
         """The maps that the settings ask for, by their usual names."""

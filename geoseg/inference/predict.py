@@ -16,7 +16,7 @@ from rasterio.errors import RasterioError
 
 from geoseg import __version__
 from geoseg.errors import OutputError
-from geoseg.files import writing
+from geoseg.files import write_checksums, writing
 from geoseg.grids import gsd_m
 from geoseg.inference.chance import Mapper
 from geoseg.inference.layers import Layers
@@ -178,8 +178,7 @@ def _digest_of(job: Mapping[str, Any]) -> str:
 
 def _is_done(prediction: Prediction, digest: str) -> bool:
     """Whether an earlier run of the same job ended: the class map is written last."""
-    paths = (prediction.classes, prediction.probability, prediction.uncertainty)
-    if not all(path.is_file() for path in paths if path is not None):
+    if not all(path.is_file() for path in prediction.paths):
         return False
     with open_raster(prediction.classes) as raster:
         return bool(raster.tags().get(_JOB) == digest)
@@ -264,6 +263,7 @@ def _write_maps(
     if prediction.probability is not None:
         _write_map(parts, prediction.probability, chances, of_probability, "average")
     _write_map(parts, prediction.classes, [1], of_classes, "mode")
+    write_checksums(prediction.paths)
 
 
 def _write_map(

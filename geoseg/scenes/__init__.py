@@ -8,6 +8,7 @@ from geoseg.scenes.catalog import (
     scan_scene,
     write_catalog,
 )
+from geoseg.scenes.checksums import require_unchanged, with_checksums
 from geoseg.scenes.raster import open_raster, read_onto, reading
 from geoseg.scenes.reader import Pixels, SceneReader, band_names, bands_of, open_scene
 from geoseg.scenes.resample import area_average
@@ -40,9 +41,11 @@ __all__ = [
     "read_onto",
     "read_scene",
     "reading",
+    "require_unchanged",
     "scan_scene",
     "scene_sample",
     "unit_of",
+    "with_checksums",
     "write_catalog",
     "write_scene",
 ]

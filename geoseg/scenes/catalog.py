@@ -17,7 +17,7 @@ from odc.geo.geom import Geometry
 
 from geoseg.errors import GeosegError, SceneError
 from geoseg.files import writing
-from geoseg.scenes.stac import BAND_INDEX, SENSOR, footprint, item_of, scene_of
+from geoseg.scenes.stac import BAND_INDEX, CHECKSUM, SENSOR, footprint, item_of, scene_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -44,6 +44,7 @@ _ASSET = pa.struct(
         "bands": pa.list_(_BAND),
         BAND_INDEX: pa.int32(),
         "nodata": pa.float64(),
+        CHECKSUM: pa.string(),
     }
 )
 _LINK = pa.struct({"rel": pa.string(), "href": pa.string(), "type": pa.string()})

@@ -22,6 +22,7 @@ class Asset:
     path: Path
     index: int = 1  # counted from 1, as GDAL does
     nodata: float | None = None  # overrides what the file says of itself
+    sha256: str | None = None  # of the whole file, where it is known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

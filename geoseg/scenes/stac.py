@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BAND_INDEX",
+    "CHECKSUM",
     "SENSOR",
     "footprint",
     "item_of",
@@ -38,6 +39,8 @@ __all__ = [
 
 SENSOR = "geoseg:sensor"
 BAND_INDEX = "geoseg:band_index"  # of the first band of the asset, counted from 1
+CHECKSUM = "file:checksum"  # of the file extension: a multihash
+_SHA256 = "1220"  # a multihash of 32 bytes of SHA-256 begins so
 # What pystac raises on a file that is JSON, or nearly, but no item.
 _BROKEN = (ValueError, KeyError, TypeError, AttributeError, OSError)
 # Radar and terrain bands, and some of ASTER, have no common name in the eo extension.
@@ -185,12 +188,14 @@ def _places(item: pystac.Item, path: Path) -> tuple[dict[str, Asset], Asset | No
         where = _local(path, asset.href)
         fields = asset.extra_fields
         if "mask" in (asset.roles or []):
-            mask = Asset(path=where)
+            mask = Asset(path=where, sha256=_sha256(fields))
         if "dem" in (asset.roles or []):
             dem = where
         for index, band in enumerate(fields.get("bands", []), start=fields.get(BAND_INDEX, 1)):
             name = band.get("eo:common_name") or band["name"]
-            bands[name] = Asset(path=where, index=index, nodata=fields.get("nodata"))
+            bands[name] = Asset(
+                path=where, index=index, nodata=fields.get("nodata"), sha256=_sha256(fields)
+            )
     return bands, mask, dem
 
 
@@ -235,14 +240,29 @@ def _assets(scene: Scene, folder: Path) -> dict[str, pystac.Asset]:
         }
         if asset.nodata is not None:
             fields["nodata"] = asset.nodata
+        fields |= _checksum(asset)
         assets[name] = pystac.Asset(
             href=_relative(asset.path, folder), roles=["data"], extra_fields=fields
         )
     if scene.mask is not None:
-        assets["mask"] = pystac.Asset(href=_relative(scene.mask.path, folder), roles=["mask"])
+        assets["mask"] = pystac.Asset(
+            href=_relative(scene.mask.path, folder),
+            roles=["mask"],
+            extra_fields=_checksum(scene.mask),
+        )
     if scene.dem is not None:
         assets["dem"] = pystac.Asset(href=_relative(scene.dem, folder), roles=["dem"])
     return assets
+
+
+def _checksum(asset: Asset) -> dict[str, str]:
+    return {} if asset.sha256 is None else {CHECKSUM: _SHA256 + asset.sha256}
+
+
+def _sha256(fields: dict[str, Any]) -> str | None:
+    """The SHA-256 of a file; a sum of another kind is left unread."""
+    stated = str(fields.get(CHECKSUM, ""))
+    return stated.removeprefix(_SHA256) if stated.startswith(_SHA256) else None
 
 
 def _relative(path: Path, folder: Path) -> str:

@@ -24,7 +24,7 @@ from geoseg.config import recipe_hash, training_hash, with_absolute_paths
 from geoseg.data import find_sources
 from geoseg.errors import ConfigError
 from geoseg.evaluation import score_map
-from geoseg.files import write_json
+from geoseg.files import require_intact, write_json
 from geoseg.grids import gsd_m, raster_grid
 from geoseg.inference import Prediction, open_input, predict_scene
 from geoseg.inventory import write_geopackage
@@ -199,6 +199,7 @@ def predict(run: Run) -> Prediction:
 def vectorize(run: Run) -> gpd.GeoDataFrame:
     """Draw the outlines and write the inventory."""
     _require_map_of(run)
+    require_intact(run.prediction.paths)
     checkpoint = run.checkpoint
     scheme = checkpoint.segmenter.spec.scheme
     outlines = outline_scene(

@@ -15,6 +15,7 @@ from conftest import scene_of, write_raster
 from odc.geo.geom import Geometry
 
 from geoseg.errors import SceneError
+from geoseg.files import sha256_of
 from geoseg.scenes import (
     Asset,
     CatalogEntry,
@@ -23,7 +24,9 @@ from geoseg.scenes import (
     open_scene,
     read_catalog,
     read_scene,
+    require_unchanged,
     scan_scene,
+    with_checksums,
     write_catalog,
     write_scene,
 )
@@ -345,3 +348,22 @@ def test_scenes_named_from_the_working_folder_are_found(tmp_path, monkeypatch):
     (found,), _ = read_catalog(tmp_path / "tables" / "scenes.parquet")
 
     assert found.scene.bands["red"].path.resolve() == tmp_path / "images" / "a.tif"
+
+
+def test_checksums_go_with_the_scene(tmp_path):
+    scene = with_checksums(scene_of(write_raster(tmp_path / "a.tif", np.ones((2, 9, 9), np.uint8))))
+    write_catalog([scan_scene(scene)], tmp_path / "catalog.parquet")
+    write_scene(scene, tmp_path / "a.json")
+
+    (entry,) = read_catalog(tmp_path / "catalog.parquet").entries
+    for read in (entry.scene, read_scene(tmp_path / "a.json")):
+        assert read == scene
+        assert read.bands["red"].sha256 == sha256_of(tmp_path / "a.tif")
+        require_unchanged(read)
+
+    write_raster(tmp_path / "a.tif", np.full((2, 9, 9), 2, np.uint8))
+    with pytest.raises(SceneError, match=r"a.tif has not the checksum that scene a gives"):
+        require_unchanged(scene)
+    (tmp_path / "a.tif").unlink()
+    with pytest.raises(SceneError, match=r"a.tif cannot be read"):
+        require_unchanged(scene)
