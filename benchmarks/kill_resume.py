@@ -104,20 +104,30 @@ class Trial:
     def kill(self, moments: list[float]) -> None:
         """Kill runs after these shares of the time of a whole one, then run to the end."""
         self._folder.mkdir()
-        hits, right = 0, True
+        hits, wrong = 0, []
         for moment in moments:
             exit_code = self._kill(moment)
             hits += exit_code == -signal.SIGKILL
             self.missed += exit_code == 0
             self.finished_strips.append(len(list(self._folder.glob(".*.unfinished/*.tif"))))
-            right &= exit_code in (0, -signal.SIGKILL)
-            right &= files_of(self._folder).items() <= self._expected.items()
-        right &= self._finish(self._folder) == 0
-        right &= files_of(self._folder) == self._expected
+            if exit_code not in (0, -signal.SIGKILL):
+                wrong.append(f"a run ended by itself with exit code {exit_code}")
+            wrong += [f"{name} was not whole" for name in self._other_than_expected()]
+        if exit_code := self._finish(self._folder):
+            wrong.append(f"the last run ended with exit code {exit_code}")
+        wrong += [f"{name} differs in the end" for name in self._other_than_expected()]
+        wrong += [f"{name} is missing" for name in self._expected.keys() - files_of(self._folder)]
         self.kills += hits
-        self.identical += hits * right
+        self.identical += 0 if wrong else hits
         self.left_behind += len(list(self._folder.glob(".*")))
+        if wrong:
+            print(f"  killed after {moments} of {self.whole_s:.2f} s: {'; '.join(wrong)}")
         shutil.rmtree(self._folder)
+
+    def _other_than_expected(self) -> list[str]:
+        """Files with a final name that are not those of the unbroken runs."""
+        found = files_of(self._folder)
+        return [name for name, digest in found.items() if self._expected.get(name) != digest]
 
     def _start(self, folder: Path) -> BaseProcess:
         """A process that has just begun to map the scene."""
