@@ -27,6 +27,8 @@ sensors_app = typer.Typer(no_args_is_help=True, help="The instruments that geose
 data_app = typer.Typer(no_args_is_help=True, help="Open data sets, and a simulated landscape.")
 app.add_typer(sensors_app, name="sensors")
 app.add_typer(data_app, name="data")
+catalog_app = typer.Typer(no_args_is_help=True, help="Tables of scenes: STAC GeoParquet.")
+app.add_typer(catalog_app, name="catalog")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
@@ -218,6 +220,44 @@ def data_simulate(
     simulate(out, seed=seed, on_step=note)
     note(f"The landscape lies in {out}")
     show(Outcome({"folder": str(out), "seed": seed}), as_json=json)
+
+
+@catalog_app.command("scan")
+def catalog_scan(
+    folder: Annotated[Path, typer.Argument(help="Searched for STAC items (.json).")],
+    out: Annotated[Path, typer.Option(help="The table to write.")] = Path("catalog.parquet"),
+    checksums: Annotated[
+        bool, typer.Option("--checksums", help="Read all files, so that damage is noticed later.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """List the scenes under a folder in a catalogue; those that cannot be read are named.
+
+    Example: geoseg catalog scan out/run/landscape/scenes --out catalog.parquet
+    """
+    from geoseg.scenes import scan_items, write_catalog
+
+    if not folder.is_dir():
+        raise ConfigError(f"{folder} is no folder; name one that holds STAC items.")
+    found = scan_items(folder, checksums=checksums)
+    for entry in found.broken:
+        note(f"{entry.id} is left out: {entry.reason}")
+    if not found.entries:
+        raise ConfigError(f"{folder} holds no STAC item that can be read.")
+    write_catalog(found.entries, out)
+    rows = [
+        (e.scene.id, e.scene.sensor_id, f"{e.scene.start:%Y-%m-%d}", str(len(e.scene.bands)))
+        for e in found.entries
+    ]
+    figures = {
+        "catalog": str(out),
+        "scenes": [entry.scene.id for entry in found.entries],
+        "broken": {entry.id: entry.reason for entry in found.broken},
+    }
+    table = Table(f"Scenes in {out}", ("id", "sensor", "from", "bands"), rows)
+    show(Outcome(figures, (table,)), as_json=json)
+    if found.broken:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -16,7 +16,7 @@ from conftest import scene_of, write_raster
 
 from geoseg.labels import GLACIER
 from geoseg.models import FixedInput, ModelSpec, build_segmenter, save_checkpoint
-from geoseg.scenes import scan_scene, with_checksums, write_catalog, write_scene
+from geoseg.scenes import read_catalog, scan_scene, with_checksums, write_catalog, write_scene
 
 GEOSEG = str(Path(sys.executable).with_name("geoseg"))
 SMALL = ("--set", "inference.tile_px=64", "--set", "inference.halo_px=16", "--device", "cpu")
@@ -193,6 +193,30 @@ def test_wrong_use_is_one_sentence(model, tmp_path, options, code, words):
     assert words in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_a_folder_of_items_becomes_a_catalogue(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / "items" / name).mkdir(parents=True)
+        scene = scene_of(write_raster(tmp_path / "items" / name / "image.tif", pixels()))
+        write_scene(replace(scene, id=name), tmp_path / "items" / name / "item.json")
+    (tmp_path / "items" / "b" / "image.tif").unlink()
+    (tmp_path / "items" / "other.json").write_text('{"recipe": 1}')
+
+    done = geoseg(
+        "catalog", "scan", tmp_path / "items", "--out", tmp_path / "c.parquet", "--checksums",
+        "--json",
+    )  # fmt: skip
+
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["scenes"] == ["a"]
+    assert "image.tif cannot be read" in json.loads(done.stdout)["broken"]["b/item.json"]
+    (entry,) = read_catalog(tmp_path / "c.parquet").entries
+    assert entry.scene.bands["red"].sha256 is not None
+    empty = geoseg("catalog", "scan", tmp_path / "items" / "b")
+    assert empty.returncode == 2
+    assert "holds no STAC item that can be read" in empty.stderr
 
 
 def test_names_that_lead_out_of_the_folder_are_refused(tmp_path):

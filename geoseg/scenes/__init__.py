@@ -5,6 +5,7 @@ from geoseg.scenes.catalog import (
     Catalog,
     CatalogEntry,
     read_catalog,
+    scan_items,
     scan_scene,
     write_catalog,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "read_scene",
     "reading",
     "require_unchanged",
+    "scan_items",
     "scan_scene",
     "scene_sample",
     "unit_of",

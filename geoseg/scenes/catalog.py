@@ -17,7 +17,16 @@ from odc.geo.geom import Geometry
 
 from geoseg.errors import GeosegError, SceneError
 from geoseg.files import writing
-from geoseg.scenes.stac import BAND_INDEX, CHECKSUM, SENSOR, footprint, item_of, scene_of
+from geoseg.scenes.checksums import with_checksums
+from geoseg.scenes.stac import (
+    BAND_INDEX,
+    CHECKSUM,
+    SENSOR,
+    footprint,
+    item_of,
+    read_scene,
+    scene_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -25,7 +34,15 @@ if TYPE_CHECKING:
 
     from geoseg.scenes.scene import Scene
 
-__all__ = ["BrokenEntry", "Catalog", "CatalogEntry", "read_catalog", "scan_scene", "write_catalog"]
+__all__ = [
+    "BrokenEntry",
+    "Catalog",
+    "CatalogEntry",
+    "read_catalog",
+    "scan_items",
+    "scan_scene",
+    "write_catalog",
+]
 
 # A struct has no order of its own that would hold for all rows; the order of bands is kept apart.
 _ASSET_ORDER = "geoseg:assets"
@@ -99,6 +116,25 @@ def scan_scene(scene: Scene) -> CatalogEntry:
     return CatalogEntry(scene=scene, footprint=footprint(scene))
 
 
+def scan_items(folder: Path, *, checksums: bool) -> Catalog:
+    """The scenes of all STAC items (.json) under a folder, in the order of their paths.
+
+    Args:
+        folder: searched to its depths.
+        checksums: read all files for their SHA-256, so that damage is noticed later.
+    """
+    entries, broken = [], []
+    for path in sorted(folder.rglob("*.json")):
+        if not _is_item(path):
+            continue
+        try:
+            scene = read_scene(path)
+            entries.append(scan_scene(with_checksums(scene) if checksums else scene))
+        except GeosegError as error:
+            broken.append(BrokenEntry(id=str(path.relative_to(folder)), reason=str(error)))
+    return Catalog(tuple(entries), tuple(broken))
+
+
 def write_catalog(entries: Sequence[CatalogEntry], path: Path) -> None:
     """Write a table of scenes, whole or not at all; their files are named relative to it.
 
@@ -147,6 +183,15 @@ def read_catalog(path: Path) -> Catalog:
             )
             broken.append(BrokenEntry(id=scene_id, reason=reason))
     return Catalog(tuple(entries), tuple(broken))
+
+
+def _is_item(path: Path) -> bool:
+    """Whether a JSON file claims to be a STAC item; folders hold JSON of other kinds."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError):
+        return False
+    return isinstance(content, dict) and "stac_version" in content and "assets" in content
 
 
 def _schema(scenes: Iterable[Scene]) -> pa.Schema:
