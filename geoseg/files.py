@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import glob
 import hashlib
 import json
 import math
@@ -20,8 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 __all__ = [
+    "checksums_beside",
     "require_intact",
     "sha256_of",
+    "sweep",
     "without_nan",
     "write_checksums",
     "write_json",
@@ -29,7 +32,7 @@ __all__ = [
     "writing",
 ]
 
-_CHECKSUMS = "SHA256SUMS"
+_ASIDE = ".part"  # ends the name of a folder with a file that is being written
 
 
 @contextmanager
@@ -44,7 +47,7 @@ def writing(path: Path) -> Iterator[Path]:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=_ASIDE, dir=path.parent))
     except OSError as error:
         raise OutputError(f"{path.parent} cannot be written: {error.strerror}.") from error
     try:
@@ -60,6 +63,12 @@ def writing(path: Path) -> Iterator[Path]:
         reason = error.strerror or error
         raise OutputError(f"{path} could not be written: {reason}{remedy}.") from error
     finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def sweep(path: Path) -> None:
+    """Remove what killed writers of `path` left beside it; call it where no other one can write."""
+    for folder in path.parent.glob(f".{glob.escape(path.name)}.*{_ASIDE}"):
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -89,10 +98,15 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def checksums_beside(path: Path) -> Path:
+    """Where the checksums of a file and its neighbours lie."""
+    return path.with_name("SHA256SUMS")
+
+
 def write_checksums(paths: Sequence[Path]) -> None:
     """Write the SHA-256 of files of one folder into its SHA256SUMS, as sha256sum -c reads it."""
     lines = [f"{sha256_of(path)}  {path.name}\n" for path in sorted(paths)]
-    write_text(paths[0].with_name(_CHECKSUMS), "".join(lines))
+    write_text(checksums_beside(paths[0]), "".join(lines))
 
 
 def require_intact(paths: Sequence[Path]) -> None:
@@ -102,7 +116,7 @@ def require_intact(paths: Sequence[Path]) -> None:
         DataError: a file has changed since it was written.
     """
     for path in paths:
-        sums = path.with_name(_CHECKSUMS)
+        sums = checksums_beside(path)
         if not sums.is_file():
             continue
         pairs = (line.split("  ", 1) for line in sums.read_text(encoding="utf-8").splitlines())

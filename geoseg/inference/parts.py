@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from odc.geo.geobox import GeoBox
 
-__all__ = ["Parts", "open_parts"]
+__all__ = ["Parts", "open_parts", "remove_parts"]
 
 _JOB = "job.json"
 _LOCK = "lock"
@@ -187,9 +187,27 @@ def open_parts(folder: Path, job: Mapping[str, Any]) -> Iterator[Path]:
         except BaseException as error:
             # The same will happen again, or there is nothing to go on with.
             if isinstance(error, SceneError | ModelError) or not any(folder.glob("strip_*.tif")):
-                shutil.rmtree(folder)
+                _remove(folder)
             raise
-        shutil.rmtree(folder)
+        _remove(folder)
+
+
+def remove_parts(folder: Path) -> None:
+    """Remove what a run that was killed at its very end left of a working folder.
+
+    Raises:
+        OutputError: another run is at work in it.
+    """
+    if folder.is_dir():
+        with (folder / _LOCK).open("a+", encoding="utf-8") as lock:
+            _hold(lock, folder)
+            _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a working folder; killed on the way, it is of no job and is emptied by the next."""
+    (folder / _JOB).unlink(missing_ok=True)
+    shutil.rmtree(folder)
 
 
 def _hold(lock: TextIO, folder: Path) -> None:
@@ -217,6 +235,7 @@ def _is_of(folder: Path, job: Mapping[str, Any]) -> bool:
 
 
 def _empty(folder: Path) -> None:
+    (folder / _JOB).unlink(missing_ok=True)
     for path in folder.iterdir():
         if path.is_dir():
             shutil.rmtree(path)

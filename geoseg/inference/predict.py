@@ -16,7 +16,7 @@ from rasterio.errors import RasterioError
 
 from geoseg import __version__
 from geoseg.errors import OutputError
-from geoseg.files import write_checksums, writing
+from geoseg.files import checksums_beside, sweep, write_checksums, writing
 from geoseg.grids import gsd_m
 from geoseg.inference.chance import Mapper
 from geoseg.inference.layers import Layers
@@ -28,7 +28,7 @@ from geoseg.inference.maps import (
     write_cog,
 )
 from geoseg.inference.origin import origin_tags
-from geoseg.inference.parts import Parts, open_parts
+from geoseg.inference.parts import Parts, open_parts, remove_parts
 from geoseg.inference.plan import cache_bytes, plan_tiles
 from geoseg.inference.prevalence import adapted, prevalence_ratio, ratio_at
 from geoseg.inference.stream import Done, strips
@@ -102,12 +102,17 @@ def predict_scene(
         for _ in range(_reader_count(device, grid) - 1):
             readers.append(stack.enter_context(open_input(spec, scene, settings)))
         job = _job(networks, scene, settings, device, tags, grid, len(readers))
+        working = prediction.classes.with_name(f".{prediction.classes.name}.unfinished")
         if _is_done(prediction, digest := _digest_of(job)):
+            remove_parts(working)
+            if not checksums_beside(prediction.classes).is_file():
+                write_checksums(prediction.paths)
             on_tile(grid.count, grid.count)
             return prediction
         stack.enter_context(rasterio.Env(GDAL_CACHEMAX=cache_bytes(first, grid)))
-        working = prediction.classes.with_name(f".{prediction.classes.name}.unfinished")
         with open_parts(working, job) as folder:
+            for path in (*prediction.paths, checksums_beside(prediction.classes)):
+                sweep(path)
             parts = Parts(folder, first.grid)
             done = Done(len(parts), parts.overlap())
             for strip in strips(
@@ -257,6 +262,8 @@ def _write_maps(
     def of_uncertainty(raster: DatasetWriter) -> None:
         describe_uncertainty(raster, layers.uncertainty, tags)
 
+    # Those of an older map would speak against this one.
+    checksums_beside(prediction.classes).unlink(missing_ok=True)
     # The class map comes last: where it is, all are.
     if prediction.uncertainty is not None:
         _write_map(parts, prediction.uncertainty, [layers.count], of_uncertainty, "average")

@@ -130,13 +130,39 @@ def test_a_strip_that_is_cut_short_is_not_taken_for_finished(scene, tmp_path):
     run(scene, tmp_path / "one", stop_at=20)
     working = tmp_path / "one" / ".classes.tif.unfinished"
     # As a kill leaves it: a temporary folder with half a file in it.
-    aside = working / ".strip_000004.tif.abc"
+    aside = working / ".strip_000004.tif.abc.part"
     aside.mkdir()
     (aside / "strip_000004.tif").write_bytes(b"II*\0")
 
     run(scene, tmp_path / "one")
 
     assert hashes(tmp_path / "one") == hashes(tmp_path / "whole")
+
+
+def test_what_a_kill_at_the_very_end_leaves_is_put_in_order(scene, tmp_path):
+    run(scene, tmp_path / "whole")
+    folder = tmp_path / "one"
+    run(scene, folder, stop_at=30)
+    # Half of a working folder and half of a map.
+    working = folder / ".classes.tif.unfinished"
+    (working / "job.json").unlink()
+    (working / "strip_000000.tif").unlink()
+    (folder / ".classes.tif.abc.part").mkdir()
+    run(scene, folder)
+    assert hashes(folder) == hashes(tmp_path / "whole")
+    assert sorted(p.name for p in folder.iterdir()) == [
+        "SHA256SUMS",
+        "classes.tif",
+        "probability.tif",
+    ]
+
+    # All maps, and no sums of them yet.
+    (folder / "SHA256SUMS").unlink()
+    working.mkdir()
+    (working / "strip_000001.tif").touch()
+    run(scene, folder)
+    assert (folder / "SHA256SUMS").read_text() == (tmp_path / "whole" / "SHA256SUMS").read_text()
+    assert not working.exists()
 
 
 def test_a_second_run_on_the_same_maps_is_told_who_writes_them(scene, tmp_path):
