@@ -109,7 +109,13 @@ def predict_scene(
                 write_checksums(prediction.paths)
             on_tile(grid.count, grid.count)
             return prediction
-        stack.enter_context(rasterio.Env(GDAL_CACHEMAX=cache_bytes(first, grid)))
+        stack.enter_context(
+            rasterio.Env(
+                GDAL_CACHEMAX=cache_bytes(first, grid),
+                # Strips are read one after the other; each one that is kept open takes memory.
+                GDAL_MAX_DATASET_POOL_SIZE=4,
+            )
+        )
         with open_parts(working, job) as folder:
             for path in (*prediction.paths, checksums_beside(prediction.classes)):
                 sweep(path)
