@@ -112,6 +112,7 @@ def write_cog(source: Path, target: Path, *, overviews: str) -> None:
         compress="deflate",
         overview_resampling=overviews,
         bigtiff="if_safer",
+        num_threads="all_cpus",
     )
 
 

@@ -54,6 +54,12 @@ if TYPE_CHECKING:
 __all__ = ["open_input", "predict_scene"]
 
 _JOB = "job"  # tag of the maps: all that decided them
+_GDAL = {
+    # Blocks are decoded by all cores at once: one that is busy holds up the network on the others.
+    "GDAL_NUM_THREADS": "ALL_CPUS",
+    # Strips are read one after the other; each one that is kept open takes memory.
+    "GDAL_MAX_DATASET_POOL_SIZE": 4,
+}
 _SAMPLE_SIDE = 160  # pixels a side from which prevalence is estimated
 
 
@@ -96,6 +102,7 @@ def predict_scene(
     alone = layers.class_alone and settings.blend == "crop"
     mapper = Mapper(networks, settings, device, order_only=alone)
     with ExitStack() as stack:
+        stack.enter_context(rasterio.Env(**_GDAL))
         first = stack.enter_context(open_input(spec, scene, settings))
         grid = plan_tiles(first.grid, settings)
         readers = [first]
@@ -109,13 +116,7 @@ def predict_scene(
                 write_checksums(prediction.paths)
             on_tile(grid.count, grid.count)
             return prediction
-        stack.enter_context(
-            rasterio.Env(
-                GDAL_CACHEMAX=cache_bytes(first, grid),
-                # Strips are read one after the other; each one that is kept open takes memory.
-                GDAL_MAX_DATASET_POOL_SIZE=4,
-            )
-        )
+        stack.enter_context(rasterio.Env(GDAL_CACHEMAX=cache_bytes(first, grid)))
         with open_parts(working, job) as folder:
             for path in (*prediction.paths, checksums_beside(prediction.classes)):
                 sweep(path)

@@ -92,10 +92,11 @@ class Segmenter(nn.Module):
         Several views, each of its own sensor, are one batch of the network behind the stem, so
         that its normalisation sees them together.
         """
-        features = torch.cat([self.stem(view) for view in views])
+        found = [self.stem(view) for view in views]
+        features = found[0] if len(found) == 1 else torch.cat(found)
         height, width = features.shape[-2:]
-        padded = F.pad(features, (0, -width % _STRIDE, 0, -height % _STRIDE))
-        out: Tensor = self.network(padded)
+        beyond = (0, -width % _STRIDE, 0, -height % _STRIDE)
+        out: Tensor = self.network(F.pad(features, beyond) if any(beyond) else features)
         return out[..., :height, :width]
 
 

@@ -59,8 +59,11 @@ class FixedBands(nn.Module):
 
     def forward(self, view: View) -> Tensor:
         """Bands (N, C, H, W) in units of their standard deviation, 0 where not valid."""
-        known = view.valid.unsqueeze(1) & view.image.isfinite()
-        return torch.where(known, (view.image - self.mean) / self.std, 0.0)
+        out = view.image - self.mean
+        # In place: a tile is large, and memory for a copy of it takes longer than the arithmetic.
+        out /= self.std
+        out.masked_fill_(~view.valid.unsqueeze(1), 0.0)
+        return out.nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)
 
 
 class AnyBands(nn.Module):
