@@ -60,6 +60,21 @@ def scene_of(path, *, bands=("red", "nir08"), sensor="landsat-7", **extra):
     )
 
 
+def two_band_spec(**changes):
+    """Of a network for the bands of `scene_of`."""
+    from geoseg.labels import GLACIER
+    from geoseg.models import FixedInput, ModelSpec
+
+    fields = {
+        "architecture": "unet",
+        "encoder": "resnet18",
+        "input": FixedInput(bands=("red", "nir08"), mean=(100.0, 100.0), std=(50.0, 50.0)),
+        "scheme": GLACIER,
+        "prior": (0.5, 0.5),
+    }
+    return ModelSpec(**{**fields, **changes})
+
+
 def true_outlines():
     def ring(column, row, columns, rows):
         left, top = 500_000 + column * PIXEL_M, 3_100_000 - row * PIXEL_M

@@ -12,10 +12,9 @@ import numpy as np
 import pytest
 import rasterio
 import torch
-from conftest import scene_of, write_raster
+from conftest import scene_of, two_band_spec, write_raster
 
-from geoseg.labels import GLACIER
-from geoseg.models import FixedInput, ModelSpec, build_segmenter, save_checkpoint
+from geoseg.models import build_segmenter, save_checkpoint
 from geoseg.scenes import read_catalog, scan_scene, with_checksums, write_catalog, write_scene
 
 GEOSEG = str(Path(sys.executable).with_name("geoseg"))
@@ -25,13 +24,7 @@ SMALL = ("--set", "inference.tile_px=64", "--set", "inference.halo_px=16", "--de
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     torch.manual_seed(0)
-    spec = ModelSpec(
-        architecture="unet",
-        encoder="resnet18",
-        input=FixedInput(bands=("red", "nir08"), mean=(100.0, 100.0), std=(50.0, 50.0)),
-        scheme=GLACIER,
-        prior=(0.5, 0.5),
-    )
+    spec = two_band_spec()
     path = tmp_path_factory.mktemp("model") / "model.safetensors"
     save_checkpoint(path, build_segmenter(spec), {})
     return path

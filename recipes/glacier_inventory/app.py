@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
+from geoseg.commands.options import Bands, Changes, Date, Device, Sensor
 from geoseg.terminal import Outcome, Table, note, show
 
 if TYPE_CHECKING:
@@ -40,25 +41,16 @@ def _open_run(
     scene: Annotated[
         str | None, typer.Option(help="Your own image: a STAC item (.json) or a GeoTIFF.")
     ] = None,
-    sensor: Annotated[
-        str | None, typer.Option(help="What took --scene: an id of `geoseg sensors list`.")
-    ] = None,
-    bands: Annotated[
-        str | None, typer.Option(help="Bands of --scene in their order: red,green,blue,nir08.")
-    ] = None,
-    date: Annotated[
-        str | None, typer.Option(help="Day on which --scene was taken (UTC): 2000-10-30.")
-    ] = None,
+    sensor: Sensor = None,
+    bands: Bands = None,
+    date: Date = None,
     labels: Annotated[str | None, typer.Option(help="Your own outlines: any vector file.")] = None,
     class_of: Annotated[
         str | None,
         typer.Option(help="Column with the class of each outline, or one class for all of them."),
     ] = None,
-    changes: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Change a key of the recipe: training.steps=100. Repeatable."),
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")] = "auto",
+    changes: Changes = None,
+    device: Device = "auto",
 ) -> Run:
     """The run that the options name."""
     from geoseg.config import load_recipe, with_absolute_paths

@@ -4,26 +4,19 @@ import numpy as np
 import pytest
 import rasterio
 import torch
-from conftest import scene_of, write_raster
+from conftest import scene_of, two_band_spec, write_raster
 
 from geoseg.config import InferenceSettings
 from geoseg.inference import Prediction, predict_scene, probabilities
 from geoseg.inference.layers import most_likely
 from geoseg.inference.stream import SceneView
-from geoseg.labels import GLACIER
-from geoseg.models import FixedInput, ModelSpec, Segmenter, build_segmenter
+from geoseg.models import Segmenter, build_segmenter
 from geoseg.models.stem import FixedBands
 from geoseg.scenes import open_scene
 
 CPU = torch.device("cpu")
 BANDS = ("red", "nir08")
-SPEC = ModelSpec(
-    architecture="unet",
-    encoder="resnet18",
-    input=FixedInput(bands=BANDS, mean=(100.0, 100.0), std=(50.0, 50.0)),
-    scheme=GLACIER,
-    prior=(0.5, 0.5),
-)
+SPEC = two_band_spec()
 
 
 class Halving(torch.nn.Module):

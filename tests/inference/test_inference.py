@@ -2,14 +2,14 @@ import numpy as np
 import pytest
 import rasterio
 import torch
-from conftest import HEIGHT, WIDTH, scene_of, write_raster
+from conftest import HEIGHT, WIDTH, scene_of, two_band_spec, write_raster
 from rasterio.windows import Window
 
 from geoseg.config import InferenceSettings
 from geoseg.errors import SceneError
 from geoseg.inference import Prediction, predict_scene, probabilities
-from geoseg.labels import GLACIER, IGNORE
-from geoseg.models import FixedInput, ModelSpec, build_segmenter
+from geoseg.labels import IGNORE
+from geoseg.models import build_segmenter
 from geoseg.scenes import open_scene
 from geoseg.sensors import find_sensor
 from geoseg.views import View, band_table
@@ -20,13 +20,7 @@ CPU = torch.device("cpu")
 @pytest.fixture(scope="module")
 def segmenter():
     torch.manual_seed(0)
-    spec = ModelSpec(
-        architecture="unet",
-        encoder="resnet18",
-        input=FixedInput(bands=("red", "nir08"), mean=(100.0, 100.0), std=(50.0, 50.0)),
-        scheme=GLACIER,
-        prior=(0.5, 0.5),
-    )
+    spec = two_band_spec()
     return build_segmenter(spec).eval()
 
 

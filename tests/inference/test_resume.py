@@ -9,14 +9,13 @@ import numpy as np
 import pytest
 import rasterio
 import torch
-from conftest import scene_of, write_raster
+from conftest import scene_of, two_band_spec, write_raster
 
 from geoseg.config import InferenceSettings
 from geoseg.errors import OutputError
 from geoseg.files import sha256_of
 from geoseg.inference import Prediction, predict_scene
-from geoseg.labels import GLACIER
-from geoseg.models import FixedInput, ModelSpec, Segmenter
+from geoseg.models import Segmenter
 from geoseg.models.stem import FixedBands
 
 CPU = torch.device("cpu")
@@ -25,13 +24,7 @@ SETTINGS = {"tile_px": 64, "halo_px": 16, "prevalence_reach_m": 0}
 
 def make_segmenter(seed=0):
     torch.manual_seed(seed)
-    spec = ModelSpec(
-        architecture="unet",
-        encoder="resnet18",
-        input=FixedInput(bands=("red", "nir08"), mean=(100.0, 100.0), std=(50.0, 50.0)),
-        scheme=GLACIER,
-        prior=(0.5, 0.5),
-    )
+    spec = two_band_spec()
     network = torch.nn.Sequential(
         torch.nn.Conv2d(2, 4, 5, padding=2), torch.nn.ReLU(), torch.nn.Conv2d(4, 2, 5, padding=2)
     )

@@ -1,0 +1,121 @@
+"""`geoseg predict`, `geoseg mosaic` and `geoseg vectorize`."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from geoseg.commands.options import Bands, Changes, Date, Device, Json, Sensor
+from geoseg.errors import ConfigError
+from geoseg.terminal import Outcome, note, show
+
+__all__ = ["mosaic", "predict", "vectorize"]
+
+
+def predict(
+    models: Annotated[
+        list[Path], typer.Option("--model", help="A model.safetensors; several are an ensemble.")
+    ],
+    scene: Annotated[
+        Path | None, typer.Option(help="An image: a STAC item (.json) or a raster file.")
+    ] = None,
+    scenes: Annotated[
+        Path | None, typer.Option(help="A catalogue of scenes: STAC GeoParquet.")
+    ] = None,
+    sensor: Sensor = None,
+    bands: Bands = None,
+    date: Date = None,
+    out: Annotated[Path, typer.Option(help="Gets a folder a scene.")] = Path("out/maps"),
+    max_memory: Annotated[
+        str | None, typer.Option(help="Most memory to use: 2GB, 800MB. Tiles become smaller.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what it will take, and write nothing.")
+    ] = False,
+    changes: Changes = None,
+    device: Device = "auto",
+    json: Json = False,
+) -> None:
+    """Map a scene, or all scenes of a catalogue, with a trained network.
+
+    What was stopped is gone on with by the same command. A scene that fails is reported and passed
+    over; the exit code is then 1.
+
+    Example: geoseg predict --model out/run/model/model.safetensors --scene scene.json
+    """
+    from geoseg.config import load_recipe
+    from geoseg.mapping import Archive, as_outcome, find_scenes, map_archive
+
+    most_memory_mb = None if max_memory is None else _megabytes(max_memory)
+    described = {"sensor": sensor, "bands": bands and bands.split(","), "date": date}
+    found, unreadable = find_scenes(scene, scenes, described)
+    archive = Archive(
+        models=tuple(models),
+        scenes=found,
+        unreadable=unreadable,
+        settings=load_recipe(None, changes=changes or []).inference,
+        out=out,
+        device=device,
+        most_memory_mb=most_memory_mb,
+    )
+    try:
+        mapped = map_archive(archive, dry_run=dry_run)
+    except KeyboardInterrupt:
+        note("Stopped. Run the same command again to go on.")
+        raise typer.Exit(130) from None
+    show(as_outcome(mapped, dry_run=dry_run), as_json=json)
+    if any(m.error is not None for m in mapped):
+        raise typer.Exit(1)
+
+
+def mosaic(
+    maps: Annotated[list[Path], typer.Argument(help="Folders that `geoseg predict` wrote.")],
+    rule: Annotated[
+        str, typer.Option(help="Where maps overlap: best (the surest), newest, or vote.")
+    ] = "best",
+    crs: Annotated[
+        str | None, typer.Option(help="EPSG:3413; that of the maps, or a local one, if not named.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the mosaic.")] = Path("out/mosaic"),
+    json: Json = False,
+) -> None:
+    """Join the maps of overlapping scenes, so that a glacier on two of them is one outline.
+
+    Example: geoseg mosaic out/maps/a out/maps/b --rule best --out out/mosaic
+    """
+    from dataclasses import asdict
+
+    from geoseg.outlining import join_maps
+
+    written = asdict(join_maps(maps, rule=rule, crs=crs, out=out))  # type: ignore[arg-type]  # checked there
+    note(f"The mosaic lies in {out}")
+    figures = {name: str(path) for name, path in written.items() if path is not None}
+    show(Outcome({**figures, "source": str(out / "source.tif")}), as_json=json)
+
+
+def vectorize(
+    maps: Annotated[Path, typer.Argument(help="A folder of `geoseg predict` or `geoseg mosaic`.")],
+    out: Annotated[Path, typer.Option(help="The GeoPackage to write.")] = Path("outlines.gpkg"),
+    changes: Changes = None,
+    json: Json = False,
+) -> None:
+    """Draw the outlines of a map, styled for QGIS.
+
+    Example: geoseg vectorize out/maps/a --out a.gpkg --set outlines.smooth=2
+    """
+    from geoseg.config import load_recipe
+    from geoseg.outlining import as_outcome, outline_map
+
+    outlines = outline_map(maps, load_recipe(None, changes=changes or []).outlines, out)
+    show(as_outcome(outlines, out), as_json=json)
+
+
+def _megabytes(amount: str) -> float:
+    """Of an amount of memory: 2GB, 800 MB; 10^6 bytes each."""
+    found = re.fullmatch(r"([0-9.]+) *([MGT])B?", amount.strip(), re.IGNORECASE)
+    if found is None or not float(found[1]) > 0:
+        raise ConfigError(f"--max-memory {amount!r} is no amount of memory; write 2GB or 800MB.")
+    return float(found[1]) * {"M": 1, "G": 1_000, "T": 1_000_000}[found[2].upper()]
