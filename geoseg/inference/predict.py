@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -122,10 +122,12 @@ def predict_scene(
                 sweep(path)
             parts = Parts(folder, first.grid)
             done = Done(len(parts), parts.overlap())
-            for strip in strips(
+            mapped = strips(
                 readers, mapper, grid, layers, batch=settings.batch, done=done, on_tile=on_tile
-            ):
-                parts.add(strip.layers, strip.overlap)
+            )
+            with closing(mapped):
+                for strip in mapped:
+                    parts.add(strip.layers, strip.overlap)
             if settings.prevalence_reach_m > 0:
                 parts = _corrected(parts, first.grid, layers, spec, settings)
             _write_maps(

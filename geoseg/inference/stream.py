@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from itertools import zip_longest
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -18,7 +18,7 @@ from geoseg.scenes import bands_of, scene_sample
 from geoseg.views import View, band_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Generator, Iterator, Sequence
 
     from numpy.typing import NDArray
     from torch import Tensor
@@ -104,7 +104,7 @@ def strips(
     batch: int,
     done: Done,
     on_tile: OnTile,
-) -> Iterator[Strip]:
+) -> Generator[Strip]:
     """Finished strips of a scene, after those that are done.
 
     What a strip holds does not depend on where an earlier run stopped: batches never reach over
@@ -127,19 +127,19 @@ def strips(
     numbers = range(done.strips, -(-len(grid.rows.starts) // at_once))
     batches = _Batches(mapper, view, canvas, batch)
     mapped = min(done.strips * at_once, len(grid.rows.starts)) * len(grid.columns.starts)
-    ahead = _read_ahead(readers, grid, numbers.start * at_once, AHEAD * batch)
-    for number in numbers:
-        rows = range(number * at_once, min((number + 1) * at_once, len(grid.rows.starts)))
-        for _ in range(len(rows) * len(grid.columns.starts)):
-            (row, col), tile = next(ahead)
-            # A tile without data never reaches the network.
-            if tile.valid.any():
-                batches.add(tile, row, col)
-            mapped += 1
-            on_tile(mapped, grid.count)
-        batches.flush()
-        finished = canvas.finish(rows[-1])
-        yield Strip(number, finished, canvas.overlap())
+    # Closed before the files are, whatever ends this: a thread may be reading.
+    with closing(_read_ahead(readers, grid, numbers.start * at_once, AHEAD * batch)) as ahead:
+        for number in numbers:
+            rows = range(number * at_once, min((number + 1) * at_once, len(grid.rows.starts)))
+            for _ in range(len(rows) * len(grid.columns.starts)):
+                (row, col), tile = next(ahead)
+                # A tile without data never reaches the network.
+                if tile.valid.any():
+                    batches.add(tile, row, col)
+                mapped += 1
+                on_tile(mapped, grid.count)
+            batches.flush()
+            yield Strip(number, canvas.finish(rows[-1]), canvas.overlap())
 
 
 class _Batches:
@@ -170,7 +170,7 @@ class _Batches:
 
 def _read_ahead(
     readers: Sequence[SceneReader], grid: TileGrid, first_row: int, ahead: int
-) -> Iterator[tuple[tuple[int, int], Pixels]]:
+) -> Generator[tuple[tuple[int, int], Pixels]]:
     """Tiles of all rows from the first, read by a thread a reader some tiles ahead.
 
     Each reader has its own columns, so that most blocks of the file are decoded once; the tiles
