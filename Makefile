@@ -39,6 +39,9 @@ bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/everest.py
 	$(BIN)/python benchmarks/sensors.py
 	$(BIN)/python benchmarks/terrain.py
+	$(BIN)/python benchmarks/inference.py
+	$(BIN)/python benchmarks/vectorize.py
+	$(BIN)/python benchmarks/kill_resume.py
 
 clean:
 	rm -rf $(VENV) out build dist *.egg-info
