@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 import shapely
+from pyproj import CRS
 from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["MapOfScene", "grids_of", "mosaic_maps"]
 
 _BLOCK_PX = 1024
+_HALF_TURN = 180.0  # degrees
 _MOST_MAPS = 2**16 - 1  # the source map numbers them in 16 bits
 
 
@@ -180,7 +183,7 @@ def _check_probability(one: MapOfScene, grid: GeoBox, scheme: ClassScheme) -> No
     if path is None:
         raise SceneError(
             f"Scene {one.scene_id} was mapped without probabilities; map it again with them, or "
-            "take the newest of all maps, without probabilities."
+            "join the maps with `--rule newest`."
         )
     with open_raster(path) as probability:
         if probability.count != len(scheme.names):
@@ -230,6 +233,7 @@ def _read_nearest(path: Path, part: GeoBox) -> NDArray[np.uint8]:
 def _on_grid(raster: DatasetReader, grid: GeoBox) -> WarpedVRT:
     return WarpedVRT(
         raster,
+        src_crs=_unbroken_crs(raster_grid(raster)),
         crs=crs_of(grid).to_wkt(),
         transform=grid.affine,
         width=grid.shape.x,
@@ -238,6 +242,23 @@ def _on_grid(raster: DatasetReader, grid: GeoBox) -> WarpedVRT:
         nodata=IGNORE,
         resampling=Resampling.nearest,
     )
+
+
+def _unbroken_crs(grid: GeoBox) -> str | None:
+    """The reference system of a map that counts longitudes beyond 180 degrees, which counts so too.
+
+    Places come back from a projection at -180 to 180 degrees, and a map across the antimeridian may
+    count on to 181, or from 0 to 360. None for all other maps: their own will do.
+    """
+    crs = crs_of(grid)
+    left, right = grid.affine.c, grid.affine.c + grid.affine.a * grid.shape.x
+    if not crs.is_geographic or -_HALF_TURN <= min(left, right) <= max(left, right) <= _HALF_TURN:
+        return None
+    with warnings.catch_warnings():
+        # Only a PROJ string holds where longitudes are cut; it names ellipsoid and datum too.
+        warnings.simplefilter("ignore", UserWarning)
+        wrapped = f"{crs.to_proj4()} +lon_wrap={(left + right) / 2:.10g}"
+        return CRS.from_user_input(wrapped).to_wkt()
 
 
 def _blocks(grid: GeoBox) -> Iterator[Window]:

@@ -457,7 +457,7 @@ def test_the_newest_needs_no_probabilities(tmp_path):
     np.testing.assert_array_equal(read(made.classes)[0], stored.argmax(axis=0))
     assert len(list((tmp_path / "out").iterdir())) == 2
     for rule in ("best", "vote"):
-        with pytest.raises(SceneError, match="one was mapped without probabilities; map it again"):
+        with pytest.raises(SceneError, match=r"mapped without probabilities.*`--rule newest`"):
             mosaic_maps([bare], rule=rule, on_block=lambda *_: None, **wanted)
         # The probabilities decide, even when they are not kept.
         mosaic_maps([one], rule=rule, on_block=lambda *_: None, **wanted)
@@ -571,3 +571,45 @@ def test_a_mosaic_of_one_map_has_its_grid(tmp_path):
 
     with rasterio.open(made.classes) as raster, rasterio.open(one.prediction.classes) as own:
         assert same_grid(raster_grid(raster), raster_grid(own))
+
+
+def write_in_degrees(folder, name, left, stored):
+    """A map of pixels of 0.01 degrees that begins at a longitude and 70.5 N."""
+    return write_map(folder, name, stored, crs="EPSG:4326", origin=(left, 70.5), pixel=0.01)
+
+
+@pytest.mark.parametrize("left", [179.0, -181.0])
+def test_longitudes_beyond_the_antimeridian_are_the_same_ground_as_two_maps(tmp_path, left):
+    stored = random_stored((50, 200))
+    one = write_in_degrees(tmp_path, "one", left, stored)
+    west = write_in_degrees(tmp_path, "west", 179.0, stored[:, :, :100])
+    east = write_in_degrees(tmp_path, "east", -180.0, stored[:, :, 100:])
+    grid = mosaic_grid(grids_of([west, east]))
+
+    whole = mosaic([one], tmp_path / "one_map", grid=grid)
+    halves = mosaic([west, east], tmp_path / "two_maps", grid=grid)
+
+    expected = read(halves.classes)
+    assert (expected != IGNORE).mean() > 0.8
+    # The approximate transformation takes a few pixels from a neighbour; a shift would half of all.
+    found = read(whole.classes)
+    assert ((found == IGNORE) != (expected == IGNORE)).mean() < 2e-3
+    assert (found != expected).mean() < 0.02
+    assert mosaic_grid(grids_of([one])).shape == grid.shape
+
+
+@pytest.mark.parametrize("crs", ["EPSG:4326", "EPSG:4267"])
+def test_longitudes_from_0_to_360_are_all_taken(tmp_path, crs):
+    stored = random_stored((20, 360))
+    place = {"crs": crs, "pixel": 1.0}
+    one = write_map(tmp_path, "one", stored, origin=(0, 80), **place)
+    usual = write_map(tmp_path, "usual", np.roll(stored, 180, axis=2), origin=(-180, 80), **place)
+    grid = mosaic_grid(grids_of([usual]), crs=pyproj.CRS.from_epsg(3413), gsd_m=20_000)
+
+    found, expected = (
+        read(mosaic([m], tmp_path / m.scene_id, grid=grid).classes) for m in (one, usual)
+    )
+
+    assert (expected != IGNORE).mean() > 0.5
+    assert ((found == IGNORE) != (expected == IGNORE)).mean() < 1e-3
+    assert (found != expected).mean() < 0.02
