@@ -38,9 +38,9 @@ def main() -> None:
     """Run the command line: an error is one sentence and an exit code, unless --debug is given."""
     debug = "--debug" in sys.argv
     arguments = [a for a in sys.argv[1:] if a != "--debug"]
-    for recipe in entry_points(group="geoseg.recipes"):
-        app.add_typer(recipe.load(), name=recipe.name)
     try:
+        for recipe in entry_points(group="geoseg.recipes"):
+            app.add_typer(recipe.load(), name=recipe.name)
         app(args=arguments)
     except GeosegError as error:
         if debug:

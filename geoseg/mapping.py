@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,8 +15,8 @@ from pydantic import ValidationError
 from geoseg import __version__
 from geoseg.config import SceneSettings
 from geoseg.data import describe_scene
-from geoseg.errors import ConfigError, GeosegError
-from geoseg.grids import gsd_m
+from geoseg.errors import ConfigError, GeosegError, SceneError
+from geoseg.grids import crs_of, gsd_m
 from geoseg.inference import (
     Mapper,
     MappingPlan,
@@ -38,8 +39,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Archive", "Mapped", "as_outcome", "find_scenes", "map_archive"]
 
-# What every file system takes in a name, and nothing that leads out of a folder.
-_SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")
+_UNSAFE = re.compile(r"[^\w.-]+")  # in the name of a folder
+_LONGEST_NAME = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,21 +83,28 @@ def find_scenes(
     """
     if (scene is None) == (catalog is None):
         raise ConfigError("Name what to map: --scene for one image, or --scenes for a catalogue.")
+    known = {key: value for key, value in described.items() if value is not None}
+    if known and (scene is None or scene.suffix == ".json"):
+        raise ConfigError(
+            f"--{' and --'.join(known)} cannot be given with STAC items, which say it themselves."
+        )
     if scene is not None:
-        known = {key: value for key, value in described.items() if value is not None}
-        try:
-            settings = SceneSettings(path=str(scene.absolute()), **known)
-        except ValidationError as error:
-            first = error.errors()[0]
-            key = first["loc"][0]
-            raise ConfigError(
-                f"--{key} {known[str(key)]!r} cannot be used: {first['msg']}."
-            ) from error
-        return (describe_scene(settings, Path()),), ()
+        if not scene.is_file():
+            raise SceneError(f"{scene} is no file; give a STAC item (.json) or a raster.")
+        return (describe_scene(_settings(scene, known), Path()),), ()
     assert catalog is not None
     read = read_catalog(catalog)
     broken = tuple((entry.id, entry.reason) for entry in read.broken)
     return tuple(entry.scene for entry in read.entries), broken
+
+
+def _settings(scene: Path, known: Mapping[str, Any]) -> SceneSettings:
+    try:
+        return SceneSettings(path=str(scene.absolute()), **known)
+    except ValidationError as error:
+        key = str(error.errors()[0]["loc"][0])
+        hint = "write it as 2000-10-30" if key == "date" else error.errors()[0]["msg"]
+        raise ConfigError(f"--{key} {known[key]!r} cannot be used: {hint}.") from error
 
 
 def map_archive(archive: Archive, *, dry_run: bool) -> list[Mapped]:
@@ -108,26 +116,32 @@ def map_archive(archive: Archive, *, dry_run: bool) -> list[Mapped]:
 
     Raises:
         GeosegError: the only scene cannot be mapped.
-        ConfigError: two scenes of one name, or settings that the models cannot serve.
+        ConfigError: settings that the models cannot serve.
         ModelError: a model cannot be read.
     """
-    _refuse_names(archive.scenes)
+    seen: set[str] = set()
     checkpoints = [load_checkpoint(path) for path in archive.models]
     networks = [checkpoint.segmenter for checkpoint in checkpoints]
     device = choose_device(archive.device)
     mapper = Mapper(networks, archive.settings, device)
     found = [Mapped(scene=name, error=why) for name, why in archive.unreadable]
-    for number, scene in enumerate(archive.scenes, start=1):
+    for number, (scene, name) in enumerate(
+        zip(archive.scenes, _folders(archive.scenes), strict=True), start=1
+    ):
         title = f"{scene.id} ({number} of {len(archive.scenes)})"
         begun = time.perf_counter()
         try:
+            _require_new(name, seen)
             plan, settings = _plan(mapper, scene, archive, timed=dry_run)
             if dry_run:
                 found.append(Mapped(scene=scene.id, plan=plan))
                 continue
             require_unchanged(scene)
-            prediction = _map(checkpoints, scene, settings, archive, device, title)
+            folder = archive.out / name
+            prediction = _map(checkpoints, scene, settings, folder, device, title)
         except GeosegError as error:
+            with suppress(OSError):
+                (archive.out / name).rmdir()  # where it is empty
             if len(archive.scenes) + len(archive.unreadable) == 1:
                 raise  # there is nothing to go on with
             note(f"{scene.id} failed and is passed over: {error}")
@@ -161,6 +175,16 @@ def _plan(
         settings = archive.settings
         if archive.most_memory_mb is not None:
             settings = within_memory(mapper, reader, settings, archive.most_memory_mb)
+            if settings != archive.settings:
+                note(
+                    f"{scene.id}: tiles of {settings.tile_px} px with halos of "
+                    f"{settings.halo_px} px, to stay within --max-memory."
+                )
+        if crs_of(reader.grid).is_geographic:
+            note(
+                f"{scene.id} is in degrees: `geoseg mosaic` brings its map onto a grid in metres, "
+                "for outlines."
+            )
         bands = bands_of(scene, reader.bands)
         if (sentence := extrapolation(mapper.spec, bands, gsd_m(reader.grid))) is not None:
             note(f"{scene.id}: {sentence}")
@@ -171,7 +195,7 @@ def _map(
     checkpoints: Sequence[Checkpoint],
     scene: Scene,
     settings: InferenceSettings,
-    archive: Archive,
+    folder: Path,
     device: torch.device,
     title: str,
 ) -> Prediction:
@@ -180,7 +204,7 @@ def _map(
             [checkpoint.segmenter for checkpoint in checkpoints],
             scene,
             settings,
-            prediction=Prediction.within(archive.out / scene.id, settings),
+            prediction=Prediction.within(folder, settings),
             device=device,
             tags={
                 "geoseg": __version__,
@@ -192,17 +216,18 @@ def _map(
         )
 
 
-def _refuse_names(scenes: Sequence[Scene]) -> None:
-    """Refuse names that would lie in one place, or lead out of the folder."""
-    seen = set()
-    for scene in scenes:
-        if not _SAFE.fullmatch(scene.id):
-            raise ConfigError(
-                f"Scene {scene.id!r} cannot name a folder; use letters, digits, '_', '.' and '-'."
-            )
-        if scene.id.lower() in seen:
-            raise ConfigError(f"Two scenes are named {scene.id!r}; give each a name of its own.")
-        seen.add(scene.id.lower())
+def _require_new(name: str, seen: set[str]) -> None:
+    """Refuse a second scene in one folder; some file systems know no capitals."""
+    if name.lower() in seen:
+        raise ConfigError(
+            f"Another scene goes to the folder {name!r} already; give each scene an id of its own."
+        )
+    seen.add(name.lower())
+
+
+def _folders(scenes: Sequence[Scene]) -> list[str]:
+    """A folder name for each scene: its id without what would lead elsewhere."""
+    return [_UNSAFE.sub("_", scene.id).lstrip(".")[:_LONGEST_NAME] or "_" for scene in scenes]
 
 
 def _figures(mapped: Mapped) -> dict[str, Any]:

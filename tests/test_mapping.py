@@ -164,8 +164,11 @@ def test_a_plan_writes_nothing(model, tmp_path):
     [
         ((), 2, "Name what to map: --scene for one image, or --scenes for a catalogue."),
         (("--scene", "a.tif", "--scenes", "b.parquet"), 2, "Name what to map"),
-        (("--scene", "a.tif", "--date", "soon"), 2, "--date 'soon' cannot be used"),
-        (("--scene", "missing.json"), 1, "missing.json does not exist"),
+        (("--scene", "a.tif", "--date", "2000"), 2, "--date '2000' cannot be used: write it as"),
+        (("--scene", "missing.json"), 1, "missing.json is no file; give a STAC item"),
+        (("--scene", "a.json", "--sensor", "landsat-7"), 2, "--sensor cannot be given with STAC"),
+        (("--scene", "a.tif", "--set", "training.steps=2"), 2, "name a key of inference"),
+        (("--scene", "a.tif", "--max-memory", "1.2.3GB"), 2, "is no amount of memory"),
         (("--scenes", "a.tif"), 1, "a.tif"),
         (("--scene", "a.tif", "--max-memory", "lots"), 2, "--max-memory 'lots' is no amount"),
         (
@@ -212,25 +215,24 @@ def test_a_folder_of_items_becomes_a_catalogue(tmp_path):
     assert "holds no STAC item that can be read" in empty.stderr
 
 
-def test_names_that_lead_out_of_the_folder_are_refused(tmp_path):
-    from geoseg.config import InferenceSettings
-    from geoseg.errors import ConfigError
-    from geoseg.mapping import Archive, map_archive
+@pytest.mark.slow
+def test_odd_names_become_folders_and_a_second_scene_of_one_fails_alone(model, tmp_path):
+    image = write_raster(tmp_path / "a.tif", pixels())
+    names = ("S2 Gletscher März (1)", "../b", "c", "C")
+    entries = [scan_scene(replace(scene_of(image), id=name)) for name in names]
+    write_catalog(entries, tmp_path / "catalog.parquet")
 
-    scene = scene_of(write_raster(tmp_path / "a.tif", pixels()))
+    done = geoseg(
+        "predict", "--model", model, "--scenes", tmp_path / "catalog.parquet", "--out",
+        tmp_path / "maps", *SMALL, "--json",
+    )  # fmt: skip
 
-    def refuse(*names):
-        archive = Archive(
-            models=(),
-            scenes=tuple(replace(scene, id=name) for name in names),
-            settings=InferenceSettings(),
-            out=tmp_path,
-            device="cpu",
-        )
-        with pytest.raises(ConfigError) as raised:
-            map_archive(archive, dry_run=False)
-        return str(raised.value)
-
-    assert "'../b' cannot name a folder" in refuse("../b")
-    assert "cannot name a folder" in refuse("a/b")
-    assert "Two scenes are named 'A'" in refuse("a", "A")
+    assert done.returncode == 1
+    errors = [scene["error"] for scene in json.loads(done.stdout)["scenes"]]
+    assert errors[:3] == [None] * 3
+    assert "Another scene goes to the folder 'C' already" in errors[3]
+    assert sorted(p.name for p in (tmp_path / "maps").iterdir()) == [
+        "S2_Gletscher_März_1_",
+        "_b",
+        "c",
+    ]

@@ -50,13 +50,15 @@ def predict(
     from geoseg.mapping import Archive, as_outcome, find_scenes, map_archive
 
     most_memory_mb = None if max_memory is None else _megabytes(max_memory)
-    described = {"sensor": sensor, "bands": bands and bands.split(","), "date": date}
+    settings = load_recipe(None, changes=_of_section("inference", changes)).inference
+    names = None if bands is None else [name.strip() for name in bands.split(",")]
+    described = {"sensor": sensor, "bands": names, "date": date}
     found, unreadable = find_scenes(scene, scenes, described)
     archive = Archive(
         models=tuple(models),
         scenes=found,
         unreadable=unreadable,
-        settings=load_recipe(None, changes=changes or []).inference,
+        settings=settings,
         out=out,
         device=device,
         most_memory_mb=most_memory_mb,
@@ -66,6 +68,8 @@ def predict(
     except KeyboardInterrupt:
         note("Stopped. Run the same command again to go on.")
         raise typer.Exit(130) from None
+    if not dry_run and any(m.prediction is not None for m in mapped):
+        note(f"The maps lie in {out}, a folder a scene")
     show(as_outcome(mapped, dry_run=dry_run), as_json=json)
     if any(m.error is not None for m in mapped):
         raise typer.Exit(1)
@@ -109,13 +113,23 @@ def vectorize(
     from geoseg.config import load_recipe
     from geoseg.outlining import as_outcome, outline_map
 
-    outlines = outline_map(maps, load_recipe(None, changes=changes or []).outlines, out)
+    outlines = outline_map(
+        maps, load_recipe(None, changes=_of_section("outlines", changes)).outlines, out
+    )
     show(as_outcome(outlines, out), as_json=json)
+
+
+def _of_section(section: str, changes: list[str] | None) -> list[str]:
+    """Changes of keys, all of one section of the recipe: no other is read."""
+    for change in changes or ():
+        if not change.strip().startswith(f"{section}."):
+            raise ConfigError(f"--set {change} changes nothing here; name a key of {section}.")
+    return changes or []
 
 
 def _megabytes(amount: str) -> float:
     """Of an amount of memory: 2GB, 800 MB; 10^6 bytes each."""
-    found = re.fullmatch(r"([0-9.]+) *([MGT])B?", amount.strip(), re.IGNORECASE)
+    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) *([MGT])B?", amount.strip(), re.IGNORECASE)
     if found is None or not float(found[1]) > 0:
         raise ConfigError(f"--max-memory {amount!r} is no amount of memory; write 2GB or 800MB.")
     return float(found[1]) * {"M": 1, "G": 1_000, "T": 1_000_000}[found[2].upper()]

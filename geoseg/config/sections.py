@@ -222,8 +222,11 @@ class InferenceSettings(Section):
 
     @model_validator(mode="after")
     def _halo_fits(self) -> InferenceSettings:
-        if 4 * self.halo_px > self.tile_px:
-            raise ValueError("halo_px must be at most a quarter of tile_px")
+        # Halos of neighbours are rounded up to 32 px together, and no three tiles may overlap.
+        if 4 * (-(-self.halo_px // 16) * 16) > self.tile_px:
+            raise ValueError(
+                "halo_px must be at most a quarter of tile_px when rounded up to a multiple of 16"
+            )
         return self
 
 

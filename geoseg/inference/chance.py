@@ -99,11 +99,11 @@ class Mapper:
         return probabilities(network, view, flips=self._settings.flips)
 
     def _members(self, seed: int) -> Iterator[nn.Module]:
-        for network, called in zip(self._networks, self._called, strict=True):
+        for number, (network, called) in enumerate(zip(self._networks, self._called, strict=True)):
             if not self._settings.dropout_samples:
                 yield called
                 continue
-            with _dropping(network, seed, self.device):
+            with _dropping(network, seed * len(self._networks) + number, self.device):
                 for _ in range(self._samples):
                     yield called
 

@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import rasterio
 from rasterio.shutil import copy
 
-from geoseg.grids import crs_of
 from geoseg.labels import IGNORE
 
 if TYPE_CHECKING:
@@ -17,7 +15,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
-    from odc.geo.geobox import GeoBox
     from rasterio.io import DatasetWriter
 
     from geoseg.config import InferenceSettings
@@ -27,7 +24,6 @@ __all__ = [
     "PROBABILITY_STEPS",
     "Prediction",
     "as_stored",
-    "create_map",
     "describe_classes",
     "describe_probability",
     "describe_uncertainty",
@@ -64,24 +60,6 @@ class Prediction:
 def as_stored(chance: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.uint8]:
     """Probabilities (K, H, W) as they are stored, 255 where not valid (H, W)."""
     return np.where(valid, np.rint(chance * PROBABILITY_STEPS), IGNORE).astype(np.uint8)
-
-
-def create_map(path: Path, bands: int, grid: GeoBox) -> DatasetWriter:
-    """A new GeoTIFF of bytes, 255 = no data, to be written from top to bottom."""
-    return rasterio.open(
-        path,
-        "w+",
-        driver="GTiff",
-        dtype="uint8",
-        count=bands,
-        width=grid.shape.x,
-        height=grid.shape.y,
-        crs=crs_of(grid).to_wkt(),
-        transform=grid.affine,
-        nodata=IGNORE,
-        compress="deflate",
-        bigtiff="if_safer",
-    )
 
 
 def describe_classes(raster: DatasetWriter, scheme: ClassScheme, tags: Mapping[str, str]) -> None:

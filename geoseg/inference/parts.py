@@ -17,7 +17,7 @@ import rasterio
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
-from geoseg.errors import ModelError, OutputError, SceneError
+from geoseg.errors import ModelError, OutputError
 from geoseg.files import write_json, writing
 from geoseg.grids import crs_of, part_of
 from geoseg.labels import IGNORE
@@ -49,12 +49,17 @@ class Parts:
         self.folder = folder
         self._grid = grid
         self._bottoms = [0]
-        while self._path(len(self)).is_file():
-            with rasterio.open(self._path(len(self)), driver="GTiff") as raster:
-                self._bottoms.append(self._bottoms[-1] + raster.height)
+        while (height := self._height(self._path(len(self)))) is not None:
+            self._bottoms.append(self._bottoms[-1] + height)
 
     def __len__(self) -> int:
         return len(self._bottoms) - 1
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of all strips together, when all are finished."""
+        height, width = self._grid.shape
+        return height, width
 
     @property
     def rows(self) -> int:
@@ -105,6 +110,15 @@ class Parts:
         path = self.folder / f"bands_{bands[0]}_{bands[-1]}.vrt"
         path.write_text(ET.tostring(root, encoding="unicode"), encoding="utf-8")
         return path
+
+    @staticmethod
+    def _height(path: Path) -> int | None:
+        """Rows of a strip; None where there is none that opens."""
+        try:
+            with rasterio.open(path, driver="GTiff") as raster:
+                return int(raster.height)
+        except RasterioError:
+            return None
 
     def _describe(self, root: ET.Element, number: int, band: int) -> None:
         layer = ET.SubElement(root, "VRTRasterBand", dataType="Byte", band=str(number))
@@ -172,21 +186,15 @@ def open_parts(folder: Path, job: Mapping[str, Any]) -> Iterator[Path]:
     Raises:
         OutputError: another run is at work in it, or it cannot be written.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / _LOCK).open("a+", encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"{folder.parent} cannot be written: {error.strerror}.") from error
-    with lock:
-        _hold(lock, folder)
+    with _locked(folder):
         if not _is_of(folder, job):
             _empty(folder)
             write_json(folder / _JOB, job)
         try:
             yield folder
         except BaseException as error:
-            # The same will happen again, or there is nothing to go on with.
-            if isinstance(error, SceneError | ModelError) or not any(folder.glob("strip_*.tif")):
+            # With a network whose numbers are wrong the same will happen again.
+            if isinstance(error, ModelError) or not any(folder.glob("strip_*.tif")):
                 _remove(folder)
             raise
         _remove(folder)
@@ -199,8 +207,7 @@ def remove_parts(folder: Path) -> None:
         OutputError: another run is at work in it.
     """
     if folder.is_dir():
-        with (folder / _LOCK).open("a+", encoding="utf-8") as lock:
-            _hold(lock, folder)
+        with _locked(folder):
             _remove(folder)
 
 
@@ -210,8 +217,20 @@ def _remove(folder: Path) -> None:
     shutil.rmtree(folder)
 
 
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Keep other runs out of a folder; a run that is killed lets go of it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / _LOCK).open("a+", encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"{folder.parent} cannot be written: {error.strerror}.") from error
+    with lock:
+        _hold(lock, folder)
+        yield
+
+
 def _hold(lock: TextIO, folder: Path) -> None:
-    """Keep other runs out; a run that is killed lets go of it."""
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
@@ -220,10 +239,17 @@ def _hold(lock: TextIO, folder: Path) -> None:
             f"{folder.parent} is written by another run ({lock.read().strip()}); wait for it, or "
             "give another folder."
         ) from error
-    lock.seek(0)
-    lock.truncate()
-    lock.write(f"process {os.getpid()} on {socket.gethostname()}")
-    lock.flush()
+    path = folder / _LOCK
+    # The run before may have removed the folder between opening and holding.
+    if not path.exists() or not os.path.samestat(os.fstat(lock.fileno()), path.stat()):
+        raise OutputError(f"{folder.parent} was just written by another run; run again.")
+    try:
+        lock.seek(0)
+        lock.truncate()
+        lock.write(f"process {os.getpid()} on {socket.gethostname()}")
+        lock.flush()
+    except OSError as error:
+        raise OutputError(f"{path} could not be written: {error.strerror}.") from error
 
 
 def _is_of(folder: Path, job: Mapping[str, Any]) -> bool:

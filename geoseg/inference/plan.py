@@ -6,6 +6,7 @@ import resource
 import time
 from collections import Counter
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import finalize
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["MappingPlan", "cache_bytes", "plan_mapping", "plan_tiles", "within_memory"]
 
 _STATM = Path("/proc/self/statm")
+_PROGRAM_STEP = 256 * 2**20  # bytes
 _PROBE_PX = 256
 _LEAST_TILE_PX = 64
 _LEAST_CACHE, _MOST_CACHE = 32 * 2**20, 256 * 2**20
@@ -146,12 +148,11 @@ def _smaller(settings: InferenceSettings) -> InferenceSettings | None:
     """Fewer tiles at once, then smaller ones, with a halo that fits."""
     if settings.batch > 1:
         return settings.model_copy(update={"batch": settings.batch // 2})
-    core = settings.tile_px // 2 // 32 * 32
-    if core < _LEAST_TILE_PX:
+    if settings.tile_px == _LEAST_TILE_PX:
         return None
-    return settings.model_copy(
-        update={"tile_px": core, "halo_px": min(settings.halo_px, core // 4)}
-    )
+    core = max(_LEAST_TILE_PX, settings.tile_px // 2 // 32 * 32)
+    halo = min(settings.halo_px, core // 4 // 16 * 16)
+    return settings.model_copy(update={"tile_px": core, "halo_px": halo})
 
 
 def _other_bytes(reader: SceneReader, grid: TileGrid, layers: Layers, batch: int) -> int:
@@ -165,11 +166,17 @@ def _other_bytes(reader: SceneReader, grid: TileGrid, layers: Layers, batch: int
     return canvas + tiles * (4 * bands + 1) * 2 + cache_bytes(reader, grid)
 
 
+@cache
 def _program_bytes() -> int:
-    """What the process holds now: libraries and networks."""
+    """What the process held when it was first asked: libraries and networks.
+
+    In whole steps and asked once, so that the tiles of a scene do not depend on what was mapped
+    before it.
+    """
+    held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     if _STATM.exists():
-        return int(_STATM.read_text().split()[1]) * resource.getpagesize()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        held = int(_STATM.read_text().split()[1]) * resource.getpagesize()
+    return -(-held // _PROGRAM_STEP) * _PROGRAM_STEP
 
 
 def _network_bytes(mapper: Mapper, reader: SceneReader, grid: TileGrid, batch: int) -> float:

@@ -59,11 +59,16 @@ def adapted(chance: NDArray[np.float32], ratio: NDArray[np.float32]) -> NDArray[
 
 
 def ratio_at(
-    coarse: NDArray[np.float32], *, step_px: int, rows: range, width: int
+    coarse: NDArray[np.float32],
+    *,
+    begin: tuple[int, int],
+    step_px: int,
+    rows: range,
+    width: int,
 ) -> NDArray[np.float32]:
-    """Ratios (K, h, W) of some rows of a scene, from those of every `step_px`-th pixel."""
-    row = (np.arange(rows.start, rows.stop) - step_px // 2) / step_px
-    column = (np.arange(width) - step_px // 2) / step_px
+    """Ratios (K, h, W) of some rows, from those of every `step_px`-th pixel from `begin` on."""
+    row = (np.arange(rows.start, rows.stop) - begin[0]) / step_px
+    column = (np.arange(width) - begin[1]) / step_px
     where = np.meshgrid(row, column, indexing="ij")
     layers = [map_coordinates(layer, where, order=1, mode="nearest") for layer in coarse]
     return np.stack(layers)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["AHEAD", "Done", "OnTile", "SceneView", "Strip", "rows_at_once", "strips"]
 
 AHEAD = 2  # batches that are read while one is mapped
+_MORE_ROWS = 4  # that may be held for the sake of full batches
 _MOST_COLUMNS = 2**20  # of tiles, to number them
 
 
@@ -91,8 +92,14 @@ class SceneView(NamedTuple):
 
 
 def rows_at_once(grid: TileGrid, batch: int) -> int:
-    """Rows of tiles that are mapped together: more than one where a row does not fill a batch."""
-    return max(1, batch // len(grid.columns.starts))
+    """Rows of tiles that are mapped together: so many that batches are about full."""
+    columns = len(grid.columns.starts)
+    fewest = max(1, batch // columns)
+
+    def shown(rows: int) -> float:
+        return -(-rows * columns // batch) * batch / (rows * columns)
+
+    return min(range(fewest, fewest + _MORE_ROWS), key=shown)
 
 
 def strips(

@@ -38,8 +38,8 @@ class Axis:
         Args:
             length_px: of the scene.
             core_px: a multiple of 32 px.
-            halo_px: at most a quarter of the core; neighbours overlap by at least two, rounded up
-                to a multiple of 32 px.
+            halo_px: at most a quarter of the core when rounded up to a multiple of 16 px, so that
+                no three tiles overlap; neighbours overlap by at least two.
         """
         length, core = -(-length_px // _STRIDE_PX), core_px // _STRIDE_PX
         overlap = -(-2 * halo_px // _STRIDE_PX)

@@ -72,7 +72,7 @@ def test_coarse_ratios_are_placed_at_the_middle_of_their_cells():
     # Every 4th pixel, from the third on: columns 2, 6, 10, ... hold 0, 1, 2, ...
     coarse = np.tile(np.arange(5, dtype=np.float32), (1, 3, 1))
 
-    fine = ratio_at(coarse, step_px=4, rows=range(2, 5), width=20)
+    fine = ratio_at(coarse, begin=(2, 2), step_px=4, rows=range(2, 5), width=20)
 
     assert fine.shape == (1, 3, 20)
     assert fine[0, 0, 6] == 1

@@ -4,6 +4,8 @@ import contextlib
 import multiprocessing
 import os
 import signal
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -116,6 +118,48 @@ def test_what_is_done_is_not_done_again_until_something_changes(scene, tmp_path)
     _, missing = run(scene, folder, halo_px=8)
     assert len(missing) > 1
     assert set(hashes(folder)) == {"classes.tif", "probability.tif"}
+
+
+def test_maps_of_two_jobs_are_never_left_side_by_side(scene, tmp_path, monkeypatch):
+    """As when another job is killed between its probability and its class map."""
+    from geoseg.inference import finish
+
+    one, _ = run(scene, tmp_path / "out")
+    wanted = hashes(tmp_path / "out")
+    whole = finish.write_cog
+
+    def killed_before_the_class_map(source, target, *, overviews):
+        if overviews == "mode":
+            raise StoppedError
+        whole(source, target, overviews=overviews)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(finish, "write_cog", killed_before_the_class_map)
+        run(scene, tmp_path / "out", segmenter=make_segmenter(seed=1))
+    assert not one.classes.exists()
+
+    run(scene, tmp_path / "out")
+    assert hashes(tmp_path / "out") == wanted
+
+
+def test_a_class_map_that_does_not_open_is_made_again(scene, tmp_path):
+    prediction, _ = run(scene, tmp_path / "out")
+    wanted = hashes(tmp_path / "out")
+    prediction.classes.write_bytes(b"")
+
+    run(scene, tmp_path / "out")
+
+    assert hashes(tmp_path / "out") == wanted
+
+
+def test_a_scene_is_the_same_by_whatever_path(scene, tmp_path, monkeypatch):
+    run(scene, tmp_path / "out")
+    monkeypatch.chdir(tmp_path)
+    bands = {n: replace(a, path=Path(a.path.name)) for n, a in scene.bands.items()}
+
+    _, seen = run(replace(scene, bands=bands), tmp_path / "out")
+
+    assert len(seen) == 1
 
 
 def test_a_strip_that_is_cut_short_is_not_taken_for_finished(scene, tmp_path):

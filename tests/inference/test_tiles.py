@@ -11,7 +11,7 @@ cores = st.integers(2, 40).map(lambda n: 32 * n)
 @st.composite
 def axes(draw):
     core = draw(cores)
-    halo = draw(st.integers(0, core // 4))
+    halo = draw(st.integers(0, core // 4 // 16 * 16))
     return Axis.plan(draw(st.integers(1, 6000)), core_px=core, halo_px=halo), core, halo
 
 
@@ -42,6 +42,15 @@ def test_cropped_tiles_share_no_pixel_and_keep_a_halo(drawn):
         assert part.start - start >= halo
     for part, start in list(zip(kept, axis.starts, strict=True))[:-1]:
         assert start + axis.size_px - part.stop >= halo
+
+
+@pytest.mark.parametrize("core", [64, 96, 128, 160, 192, 224, 256, 352])
+def test_no_three_tiles_overlap(core):
+    for halo in range(0, core // 4 // 16 * 16 + 1):
+        for length in range(1, 40 * 32, 32):
+            axis = Axis.plan(length, core_px=core, halo_px=halo)
+            for early, late in zip(axis.starts, axis.starts[2:], strict=False):
+                assert early + axis.size_px <= late
 
 
 @given(axes())
