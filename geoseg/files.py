@@ -22,9 +22,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "checksums_beside",
+    "has_room",
+    "read_checksums",
     "require_intact",
+    "require_no_folder",
     "sha256_of",
     "sweep",
+    "why_not_written",
     "without_nan",
     "write_checksums",
     "write_json",
@@ -33,6 +37,10 @@ __all__ = [
 ]
 
 _ASIDE = ".part"  # ends the name of a folder with a file that is being written
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_FULL_WORDS = ("no space left", "disk is full", "quota exceeded")  # of GDAL and SQLite
+_UNDONE_WORDS = "failed to commit"  # of GDAL: SQLite took back what it wrote, and so freed the disk
+_SCANT_BYTES = 2**18  # less than a block of a raster takes
 
 
 @contextmanager
@@ -43,8 +51,9 @@ def writing(path: Path) -> Iterator[Path]:
     sits in a hidden folder of its own, so that side-car files of a driver go with it.
 
     Raises:
-        OutputError: the folder cannot be written, or the disk is full.
+        OutputError: `path` is a folder, its folder cannot be written, or the disk is full.
     """
+    require_no_folder(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=_ASIDE, dir=path.parent))
@@ -59,11 +68,43 @@ def writing(path: Path) -> Iterator[Path]:
     except OSError as error:
         if isinstance(error, OutputError) or error.filename not in {None, str(folder / path.name)}:
             raise
-        remedy = "; free space there and run again" if error.errno == errno.ENOSPC else ""
-        reason = error.strerror or error
-        raise OutputError(f"{path} could not be written: {reason}{remedy}.") from error
+        reason = why_not_written(error, path.parent)
+        raise OutputError(f"{path} could not be written: {reason}.") from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def require_no_folder(path: Path) -> None:
+    """Refuse to write a file where a folder lies.
+
+    Raises:
+        OutputError: one lies there.
+    """
+    if path.is_dir():
+        raise OutputError(f"{path} is a folder; name a file to write.")
+
+
+def why_not_written(error: Exception, folder: Path) -> str:
+    """Why a write into a folder failed, to end a sentence with; the way out where the disk is full.
+
+    Drivers of rasters tell it by a cause, and of a full disk in words of their own or not at all.
+    """
+    cause = error.__cause__ or error
+    words = getattr(error, "strerror", None) or str(cause)
+    number = getattr(error, "errno", None) or getattr(cause, "errno", None)
+    told = number in _FULL or any(full in words.lower() for full in _FULL_WORDS)
+    if told or not has_room(folder):
+        return "the disk is full; free space there and run again"
+    reason = " ".join(words.split()).rstrip(". ") or type(error).__name__
+    if _UNDONE_WORDS in words.lower():
+        return f"{reason}; see that the disk has space left, and run again"
+    return reason
+
+
+def has_room(folder: Path) -> bool:
+    """Whether the disk of a folder has room for another block of a raster, where it can be told."""
+    usage = shutil.disk_usage(folder)
+    return usage.total == 0 or usage.free >= _SCANT_BYTES
 
 
 def sweep(path: Path) -> None:
@@ -109,6 +150,15 @@ def write_checksums(paths: Sequence[Path]) -> None:
     write_text(checksums_beside(paths[0]), "".join(lines))
 
 
+def read_checksums(path: Path) -> dict[str, str]:
+    """The SHA-256 of a file and its neighbours by their names, as SHA256SUMS of the folder says."""
+    sums = checksums_beside(path)
+    if not sums.is_file():
+        return {}
+    pairs = (line.split("  ", 1) for line in sums.read_text(encoding="utf-8").splitlines())
+    return {pair[1]: pair[0] for pair in pairs if len(pair) == 2}
+
+
 def require_intact(paths: Sequence[Path]) -> None:
     """Refuse files that are not what SHA256SUMS of their folder says; what it does not name passes.
 
@@ -116,15 +166,10 @@ def require_intact(paths: Sequence[Path]) -> None:
         DataError: a file has changed since it was written.
     """
     for path in paths:
-        sums = checksums_beside(path)
-        if not sums.is_file():
-            continue
-        pairs = (line.split("  ", 1) for line in sums.read_text(encoding="utf-8").splitlines())
-        known = {pair[1]: pair[0] for pair in pairs if len(pair) == 2}
-        if known.get(path.name, "") not in {"", sha256_of(path)}:
+        if read_checksums(path).get(path.name, "") not in {"", sha256_of(path)}:
             raise DataError(
-                f"{path} is not what it was when it was written (see {sums.name} beside it); make "
-                "it again, or delete its line there if you changed it on purpose."
+                f"{path} is not what it was when it was written (see {checksums_beside(path).name} "
+                "beside it); make it again, or delete its line there if you changed it on purpose."
             )
 
 

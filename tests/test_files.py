@@ -1,9 +1,12 @@
+import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
 
 import pytest
+from rasterio.errors import RasterioIOError
 
 from geoseg.errors import OutputError
 from geoseg.files import sha256_of, write_text, writing
@@ -62,3 +65,49 @@ def test_the_hash_is_that_of_the_bytes(tmp_path):
     path.write_bytes(b"abc")
 
     assert sha256_of(path).startswith("ba7816bf8f01cfea")
+
+
+def failed_write(cause):
+    """What rasterio raises when a driver cannot write."""
+    error = RasterioIOError("Write failed. See previous exception for details.")
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (failed_write(RuntimeError("band 1: An error occurred.")), "band 1: An error occurred."),
+        (failed_write(RuntimeError("No space left on device.")), "the disk is full; free space"),
+        (OSError(errno.ENOSPC, "No space left on device"), "the disk is full; free space there"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), "the disk is full; free space there and"),
+        (OSError(errno.EIO, "Input/output error"), "Input/output error."),
+    ],
+)
+def test_a_failed_write_is_one_sentence_with_its_cause(tmp_path, error, reason):
+    path = tmp_path / "a.tif"
+
+    with pytest.raises(OutputError) as told, writing(path):
+        raise error
+
+    assert str(told.value).startswith(f"{path} could not be written: {reason}")
+    assert not str(told.value).endswith("..")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_told_where_a_driver_does_not_tell(tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 10, 0))
+
+    message = "the disk is full; free space there and run again"
+    with pytest.raises(OutputError, match=message), writing(tmp_path / "a.tif"):
+        raise failed_write(RuntimeError("band 1: An error occurred."))
+
+
+def test_a_folder_is_not_replaced_by_a_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    for folder in (tmp_path, type(tmp_path)(".")):
+        with pytest.raises(OutputError, match=r"is a folder; name a file to write\."):
+            write_text(folder, "x")
+
+    assert list(tmp_path.iterdir()) == []

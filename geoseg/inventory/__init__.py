@@ -1,5 +1,5 @@
 """Inventories of outlines on disk."""
 
-from geoseg.inventory.geopackage import write_geopackage
+from geoseg.inventory.geopackage import check_geopackage_path, write_geopackage
 
-__all__ = ["write_geopackage"]
+__all__ = ["check_geopackage_path", "write_geopackage"]

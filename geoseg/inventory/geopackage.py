@@ -15,7 +15,7 @@ import shapely
 from pyogrio.errors import DataLayerError, DataSourceError
 
 from geoseg.errors import ConfigError, GridError, OutputError, nearest
-from geoseg.files import writing
+from geoseg.files import require_no_folder, why_not_written, writing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import geopandas as gpd
     from numpy.typing import NDArray
 
-__all__ = ["write_geopackage"]
+__all__ = ["check_geopackage_path", "write_geopackage"]
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _RESERVED_PREFIXES = ("gpkg", "rtree_", "sqlite_")  # GDAL refuses gpkg without a _ too
@@ -84,12 +84,12 @@ def write_geopackage(
         OutputError: the file cannot be written, is open in another program, is not intact after
             writing, or a layer holds something else than polygons.
     """
+    check_geopackage_path(path)
     _check_request(path, layers, styles, metadata)
     for name, table in layers.items():
         _check_name(name)
         _check_columns(name, table)
         _check_geometry(name, table)
-    _refuse_open(path)
     with writing(path) as aside:
         try:
             for name, table in layers.items():
@@ -99,7 +99,21 @@ def write_geopackage(
                 _check(path, database, {name: len(t) for name, t in layers.items()})
         # NotImplementedError: a type of column that GDAL has no field for.
         except (DataSourceError, DataLayerError, NotImplementedError, sqlite3.Error) as error:
-            raise OutputError(f"{path} could not be written: {error}.") from error
+            reason = why_not_written(error, path.parent)
+            raise OutputError(f"{path} could not be written: {reason}.") from error
+
+
+def check_geopackage_path(path: Path) -> None:
+    """Refuse a path that no GeoPackage can be written to, before work is done for one.
+
+    Raises:
+        ConfigError: it does not end in .gpkg.
+        OutputError: it is a folder, or is open in another program.
+    """
+    if path.suffix != ".gpkg":
+        raise ConfigError(f"{path} is no name of a GeoPackage; let it end in '.gpkg'.")
+    require_no_folder(path)
+    _refuse_open(path)
 
 
 def _check_request(
@@ -108,8 +122,6 @@ def _check_request(
     styles: Mapping[str, str],
     metadata: Mapping[str, str],
 ) -> None:
-    if path.suffix != ".gpkg":
-        raise ConfigError(f"{path} is no name of a GeoPackage; let it end in '.gpkg'.")
     if not layers:
         raise ConfigError(f"{path} would hold no layer; give at least one, which may be empty.")
     for name in styles:

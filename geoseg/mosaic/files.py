@@ -11,7 +11,7 @@ import rasterio
 from rasterio.errors import RasterioError
 
 from geoseg.errors import OutputError, SceneError
-from geoseg.files import writing
+from geoseg.files import checksums_beside, has_room, why_not_written, writing
 from geoseg.grids import crs_of
 from geoseg.inference.maps import describe_classes, describe_probability, write_cog
 from geoseg.labels import IGNORE
@@ -104,29 +104,31 @@ def open_mosaic(
     Raises:
         OutputError: they cannot be written.
     """
-    try:
-        with (
-            _cog(prediction.classes, 1, grid, overviews="mode") as classes,
-            _cog(source_path(prediction), 1, grid, overviews="mode", dtype="uint16") as source,
-            ExitStack() as stack,
-        ):
-            describe_classes(classes, scheme, tags)
-            listed = [
-                {"id": s.id, "start": s.start.isoformat(), "end": s.end.isoformat()} for s in scenes
-            ]
-            source.update_tags(**{**tags, _SCENES_TAG: json.dumps(listed)})
-            probability = None
-            if prediction.probability is not None:
-                bands = len(scheme.classes)
-                wanted = _cog(prediction.probability, bands, grid, overviews="average")
-                probability = stack.enter_context(wanted)
-                describe_probability(probability, scheme, tags)
-            yield MosaicWriter(classes, source, probability)
-    except RasterioError as error:
-        raise OutputError(
-            f"{prediction.classes.parent} could not be written to ({error}); "
-            "free space there and run again."
-        ) from error
+    with (
+        _cog(prediction.classes, 1, grid, overviews="mode") as classes,
+        _cog(source_path(prediction), 1, grid, overviews="mode", dtype="uint16") as source,
+        ExitStack() as stack,
+    ):
+        describe_classes(classes, scheme, tags)
+        listed = [
+            {"id": s.id, "start": s.start.isoformat(), "end": s.end.isoformat()} for s in scenes
+        ]
+        source.update_tags(**{**tags, _SCENES_TAG: json.dumps(listed)})
+        probability = None
+        if prediction.probability is not None:
+            bands = len(scheme.classes)
+            wanted = _cog(prediction.probability, bands, grid, overviews="average")
+            probability = stack.enter_context(wanted)
+            describe_probability(probability, scheme, tags)
+        yield MosaicWriter(classes, source, probability)
+        _forget_earlier(prediction)
+
+
+def _forget_earlier(prediction: Prediction) -> None:
+    """Remove what an earlier mosaic left that would be taken for part of the one to appear."""
+    checksums_beside(prediction.classes).unlink(missing_ok=True)
+    if prediction.probability is None:
+        prediction.classes.with_name("probability.tif").unlink(missing_ok=True)
 
 
 @contextmanager
@@ -134,7 +136,7 @@ def _cog(
     path: Path, bands: int, grid: GeoBox, *, overviews: str, dtype: str = "uint8"
 ) -> Iterator[DatasetWriter]:
     """A cloud-optimised GeoTIFF that takes blocks in any order; the unwritten ones are no data."""
-    with writing(path) as aside:
+    with writing(path) as aside, _told_of_folder(path.parent):
         tiled = aside.with_suffix(".tiles.tif")
         with rasterio.open(
             tiled,
@@ -156,4 +158,25 @@ def _cog(
             bigtiff="if_safer",
         ) as raster:
             yield raster
+        _require_room(path.parent)
         write_cog(tiled, aside, overviews=overviews)
+        _require_room(path.parent)
+
+
+def _require_room(folder: Path) -> None:
+    """Refuse a file that was just closed on a full disk: what fails then, rasterio only logs."""
+    if not has_room(folder):
+        raise OutputError(
+            f"The mosaic in {folder} could not be written: the disk is full; free space there and "
+            "run again."
+        )
+
+
+@contextmanager
+def _told_of_folder(folder: Path) -> Iterator[None]:
+    """Turn a failed write into an OutputError: which of the open maps failed, nobody can tell."""
+    try:
+        yield
+    except RasterioError as error:
+        reason = why_not_written(error, folder)
+        raise OutputError(f"The mosaic in {folder} could not be written: {reason}.") from error

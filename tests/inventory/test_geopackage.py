@@ -17,6 +17,7 @@ import shapely
 from hypothesis import example as also
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pyogrio.errors import DataSourceError
 from pyproj import CRS
 
 from geoseg.errors import ConfigError, GridError, OutputError
@@ -439,6 +440,38 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
 
     with pytest.raises(OutputError, match="file cannot be written: "):
         write(tmp_path / "file" / "a.gpkg", {"x": two_glaciers()})
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (
+            "sqlite3_exec(INSERT INTO gpkg_ogr_contents) failed: database or disk is full",
+            "the disk is full; free space there and run again.",
+        ),
+        (
+            "Failed to commit transaction",
+            "Failed to commit transaction; see that the disk has space left, and run again.",
+        ),
+    ],
+)
+def test_a_full_disk_is_told_with_what_to_do(tmp_path, monkeypatch, words, reason):
+    def fail(*_, **__):
+        raise DataSourceError(words)
+
+    monkeypatch.setattr(pyogrio.raw, "write", fail)
+
+    with pytest.raises(OutputError) as told:
+        write(tmp_path / "a.gpkg", {"x": two_glaciers()})
+
+    assert str(told.value) == f"{tmp_path / 'a.gpkg'} could not be written: {reason}"
+
+
+def test_a_folder_is_not_replaced(tmp_path):
+    (tmp_path / "a.gpkg").mkdir()
+
+    with pytest.raises(OutputError, match=r"a\.gpkg is a folder; name a file to write\."):
+        write(tmp_path / "a.gpkg", {"x": two_glaciers()})
 
 
 # The specification

@@ -1,4 +1,5 @@
 import json
+import shutil
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -14,10 +15,11 @@ from conftest import write_raster
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
+from rasterio.errors import RasterioIOError
 from rasterio.transform import from_origin
 
 from geoseg.config import OutlineSettings
-from geoseg.errors import ConfigError, GridError, SceneError
+from geoseg.errors import ConfigError, GridError, OutputError, SceneError
 from geoseg.grids import crs_of, raster_grid, same_grid
 from geoseg.inference import Prediction
 from geoseg.labels import GLACIER, IGNORE, ClassScheme, geodesic_areas_km2
@@ -613,3 +615,41 @@ def test_longitudes_from_0_to_360_are_all_taken(tmp_path, crs):
     assert (expected != IGNORE).mean() > 0.5
     assert ((found == IGNORE) != (expected == IGNORE)).mean() < 1e-3
     assert (found != expected).mean() < 0.02
+
+
+def test_a_mosaic_that_cannot_be_written_names_its_folder(tmp_path, monkeypatch):
+    def fail(*_):
+        raise RasterioIOError("Write failed.") from RuntimeError("No space left on device")
+
+    one = write_map(tmp_path, "one", random_stored((9, 11)))
+    monkeypatch.setattr("geoseg.mosaic.files.MosaicWriter.write", fail)
+
+    message = r"The mosaic in .*out could not be written: the disk is full; free space there and"
+    with pytest.raises(OutputError, match=message):
+        mosaic([one], tmp_path / "out")
+
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_disk_that_fills_up_as_a_file_is_closed_leaves_no_mosaic(tmp_path, monkeypatch):
+    # rasterio logs what fails while it closes a file, and raises nothing.
+    one = write_map(tmp_path, "one", random_stored((9, 11)))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 10, 0))
+
+    with pytest.raises(OutputError, match="the disk is full; free space there and run again"):
+        mosaic([one], tmp_path / "out")
+
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_mosaic_without_probabilities_leaves_none_of_an_earlier_one(tmp_path):
+    one = write_map(tmp_path, "one", random_stored((9, 11)))
+    made = mosaic([one], tmp_path / "out")
+    (tmp_path / "out" / "SHA256SUMS").write_text("of the earlier one")
+    wanted = {"grid": grids_of([one])[0], "scheme": GLACIER, "tags": {}}
+    bare = Prediction(classes=made.classes, probability=None)
+
+    mosaic_maps([one], rule="best", on_block=lambda *_: None, prediction=bare, **wanted)
+
+    names = {p.name for p in (tmp_path / "out").iterdir()}
+    assert names == {"classes.tif", "source.tif"}
