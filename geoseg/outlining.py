@@ -8,10 +8,11 @@ from pyproj import CRS
 from pyproj.exceptions import CRSError
 
 from geoseg import __version__
-from geoseg.errors import ConfigError, SceneError
-from geoseg.files import require_intact, write_checksums
+from geoseg.errors import ConfigError, GridError, SceneError
+from geoseg.files import read_checksums, require_intact, write_checksums
+from geoseg.grids import crs_of, raster_grid, require_metres
 from geoseg.inference import Prediction, read_origin
-from geoseg.inventory import write_geopackage
+from geoseg.inventory import check_geopackage_path, write_geopackage
 from geoseg.mosaic import (
     MapOfScene,
     dates_of,
@@ -21,6 +22,7 @@ from geoseg.mosaic import (
     source_path,
 )
 from geoseg.report import outline_style
+from geoseg.scenes import open_raster
 from geoseg.terminal import Outcome, Table, progress
 from geoseg.vectorize import outline_scene
 
@@ -47,18 +49,17 @@ def join_maps(folders: Sequence[Path], *, rule: Rule, crs: str | None, out: Path
         out: gets classes.tif, source.tif and, where all maps have them, probability.tif.
 
     Raises:
-        ConfigError: no maps, or no such reference system.
+        ConfigError: no maps, one named twice, one that is a mosaic or lies where the mosaic goes,
+            or no such reference system.
         SceneError: a map cannot be read, or they have different classes.
         DataError: a map has changed since it was written.
     """
-    if not folders:
-        raise ConfigError("Name the folders of the maps to join.")
-    origins = [read_origin(folder / "classes.tif") for folder in folders]
+    _refuse_folders(folders, out)
+    predictions = [_maps_in(folder) for folder in folders]
+    origins = [read_origin(prediction.classes) for prediction in predictions]
     maps = [
-        MapOfScene(
-            scene_id=origin.id, start=origin.start, end=origin.end, prediction=_maps_in(folder)
-        )
-        for folder, origin in zip(folders, origins, strict=True)
+        MapOfScene(scene_id=origin.id, start=origin.start, end=origin.end, prediction=prediction)
+        for prediction, origin in zip(predictions, origins, strict=True)
     ]
     whole = all(one.prediction.probability is not None for one in maps)
     prediction = Prediction(
@@ -87,11 +88,16 @@ def outline_map(folder: Path, settings: OutlineSettings, out: Path) -> gpd.GeoDa
         out: the GeoPackage.
 
     Raises:
+        ConfigError: no name of a GeoPackage.
+        OutputError: it cannot be written.
         SceneError: the map cannot be read.
         DataError: it has changed since it was written.
         GridError: the map is not in metres.
     """
-    prediction, origin = _maps_in(folder), read_origin(folder / "classes.tif")
+    check_geopackage_path(out)
+    prediction = _maps_in(folder)
+    origin = read_origin(prediction.classes)
+    _require_metres(prediction.classes)
     with progress("Outlining") as advance:
         outlines = outline_scene(
             prediction.classes,
@@ -146,7 +152,7 @@ def _tags_of_all(origins: Sequence[MapOrigin], out: Path) -> dict[str, str]:
     """What a mosaic says of its making: a map of several scenes, and from when to when."""
     return {
         "geoseg": __version__,
-        "scene": out.name,
+        "scene": out.resolve().name,
         "sensor": ",".join(sorted({origin.sensor_id for origin in origins})),
         "start": min(origin.start for origin in origins).isoformat(),
         "end": max(origin.end for origin in origins).isoformat(),
@@ -154,14 +160,67 @@ def _tags_of_all(origins: Sequence[MapOrigin], out: Path) -> dict[str, str]:
     }
 
 
+def _refuse_folders(folders: Sequence[Path], out: Path) -> None:
+    """Refuse folders that are not each a map of one scene, apart from the mosaic."""
+    if not folders:
+        raise ConfigError("Name the folders of the maps to join.")
+    seen = {out.resolve()}
+    for folder in folders:
+        if folder.resolve() == out.resolve():
+            raise ConfigError(f"{folder} is named as a map and as --out; write to another folder.")
+        if folder.resolve() in seen:
+            raise ConfigError(f"{folder} is named twice; name the folder of each map once.")
+        seen.add(folder.resolve())
+        if source_path(_usual(folder)).is_file():
+            raise ConfigError(
+                f"{folder} holds a mosaic; name the folders of the maps that it was made of."
+            )
+
+
+def _require_metres(classes: Path) -> None:
+    """Refuse a map that is not in metres, before it is read to its end."""
+    with open_raster(classes) as raster:
+        crs = crs_of(raster_grid(raster))
+    try:
+        require_metres(crs, "Outlines")
+    except GridError as error:
+        raise GridError(
+            f"{classes} is in {crs.axis_info[0].unit_name}s ({crs.name}), and outlines are drawn "
+            f"in metres; bring it there with `geoseg mosaic {classes.parent} --out FOLDER` first."
+        ) from error
+
+
 def _maps_in(folder: Path) -> Prediction:
-    """The maps that lie in a folder, as they were written."""
-    classes, probability = folder / "classes.tif", folder / "probability.tif"
-    if not classes.is_file():
+    """The maps that lie in a folder, as they were written; no probabilities of another job."""
+    usual = _usual(folder)
+    if not usual.classes.is_file():
         raise SceneError(
             f"{folder} holds no classes.tif; give a folder that `geoseg predict` or "
             "`geoseg mosaic` wrote."
         )
-    found = Prediction(classes=classes, probability=probability if probability.is_file() else None)
+    found = usual if _of_one_job(usual) else Prediction(classes=usual.classes)
     require_intact(found.paths)
     return found
+
+
+def _usual(folder: Path) -> Prediction:
+    return Prediction(classes=folder / "classes.tif", probability=folder / "probability.tif")
+
+
+def _of_one_job(maps: Prediction) -> bool:
+    """Whether the probabilities are those of the class map: an earlier job may have left others."""
+    if maps.probability is None or not maps.probability.is_file():
+        return False
+    known = read_checksums(maps.classes)
+    if maps.probability.name in known:
+        return True
+    job, other = (_job(path) for path in (maps.classes, maps.probability))
+    # A line of SHA256SUMS may be deleted on purpose; the tag of the map stays.
+    return job == other and (job is not None or not known)
+
+
+def _job(path: Path) -> str | None:
+    """What decided a map, as `predict_scene` tags it; None for a mosaic."""
+    with open_raster(path) as raster:
+        job: str | None = raster.tags().get("job")
+        return job
