@@ -29,7 +29,7 @@ from geoseg.scenes.stac import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from geoseg.scenes.scene import Scene
@@ -119,19 +119,27 @@ def scan_scene(scene: Scene) -> CatalogEntry:
 def scan_items(folder: Path, *, checksums: bool) -> Catalog:
     """The scenes of all STAC items (.json) under a folder, in the order of their paths.
 
+    JSON of other kinds is passed over. Of scenes with one id the first is taken; the later ones,
+    items that describe no scene and files that are no JSON are told of as broken.
+
     Args:
         folder: searched to its depths.
         checksums: read all files for their SHA-256, so that damage is noticed later.
     """
-    entries, broken = [], []
+    entries: list[CatalogEntry] = []
+    broken: list[BrokenEntry] = []
+    places: dict[str, Path] = {}
     for path in sorted(folder.rglob("*.json")):
-        if not _is_item(path):
-            continue
+        name = path.relative_to(folder)
         try:
+            if not _is_item(path):
+                continue
             scene = read_scene(path)
+            _require_new(scene.id, name, places)
             entries.append(scan_scene(with_checksums(scene) if checksums else scene))
+            places[scene.id] = name
         except GeosegError as error:
-            broken.append(BrokenEntry(id=str(path.relative_to(folder)), reason=str(error)))
+            broken.append(BrokenEntry(id=str(name), reason=str(error)))
     return Catalog(tuple(entries), tuple(broken))
 
 
@@ -186,12 +194,30 @@ def read_catalog(path: Path) -> Catalog:
 
 
 def _is_item(path: Path) -> bool:
-    """Whether a JSON file claims to be a STAC item; folders hold JSON of other kinds."""
+    """Whether a JSON file claims to be a STAC item; folders hold JSON of other kinds.
+
+    Raises:
+        SceneError: it is no JSON that can be read.
+    """
+    if path.is_dir():
+        return False
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError):
-        return False
+    except (ValueError, OSError, RecursionError) as error:
+        raise SceneError(
+            f"{path} is no JSON that can be read ({type(error).__name__}: {error}); write it again "
+            "if it was cut short, or move it away."
+        ) from error
     return isinstance(content, dict) and "stac_version" in content and "assets" in content
+
+
+def _require_new(scene_id: str, path: Path, places: Mapping[str, Path]) -> None:
+    """Refuse the id of a scene that was found elsewhere."""
+    if scene_id in places:
+        raise SceneError(
+            f"{path} holds a scene named {scene_id!r}, and so does {places[scene_id]}; give each "
+            "an id of its own."
+        )
 
 
 def _schema(scenes: Iterable[Scene]) -> pa.Schema:

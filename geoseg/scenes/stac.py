@@ -41,8 +41,8 @@ SENSOR = "geoseg:sensor"
 BAND_INDEX = "geoseg:band_index"  # of the first band of the asset, counted from 1
 CHECKSUM = "file:checksum"  # of the file extension: a multihash
 _SHA256 = "1220"  # a multihash of 32 bytes of SHA-256 begins so
-# What pystac raises on a file that is JSON, or nearly, but no item.
-_BROKEN = (ValueError, KeyError, TypeError, AttributeError, OSError)
+# What pystac raises on a file that is JSON, or nearly, but no item; deep nesting is a recursion.
+_BROKEN = (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError)
 # Radar and terrain bands, and some of ASTER, have no common name in the eo extension.
 _STAC_NAMES = frozenset(
     {"pan", "coastal", "blue", "green", "green05", "yellow", "red", "nir", "nir08", "nir09"}
@@ -88,7 +88,7 @@ def read_scene(path: Path) -> Scene:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise SceneError(f"{path} does not exist; give a STAC item or a GeoTIFF.") from None
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise _no_item(path, error) from error
     return scene_of(content, path)
 

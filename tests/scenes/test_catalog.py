@@ -13,8 +13,10 @@ import pytest
 import shapely
 from conftest import scene_of, write_raster
 from odc.geo.geom import Geometry
+from typer.testing import CliRunner
 
-from geoseg.errors import SceneError
+from geoseg.cli import app
+from geoseg.errors import OutputError, SceneError
 from geoseg.files import sha256_of
 from geoseg.scenes import (
     Asset,
@@ -25,6 +27,7 @@ from geoseg.scenes import (
     read_catalog,
     read_scene,
     require_unchanged,
+    scan_items,
     scan_scene,
     with_checksums,
     write_catalog,
@@ -367,3 +370,91 @@ def test_checksums_go_with_the_scene(tmp_path):
     (tmp_path / "a.tif").unlink()
     with pytest.raises(SceneError, match=r"a.tif cannot be read"):
         require_unchanged(scene)
+
+
+def write_items(folder, *names):
+    """Scenes with a STAC item each."""
+    scenes = [make_scene(folder / name, name) for name in names]
+    for scene in scenes:
+        write_scene(scene, folder / scene.id / "scene.json")
+    return scenes
+
+
+def scan_command(*arguments):
+    return CliRunner().invoke(app, ["catalog", "scan", *map(str, arguments)])
+
+
+# Deeper than a parser of JSON follows it.
+DEEP = "[" * 200_000 + "]" * 200_000
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b'{"stac_version": "1.1.0", "assets": {', "JSONDecodeError"),
+        (b"", "JSONDecodeError"),
+        (b"\xff\xfe", "UnicodeDecodeError"),
+        (DEEP.encode(), "RecursionError"),
+    ],
+)
+def test_a_file_that_is_no_json_is_told_of_and_leaves_the_others(tmp_path, content, reason):
+    write_items(tmp_path, "a", "c")
+    (tmp_path / "b.json").write_bytes(content)
+    (tmp_path / "other.json").write_text('{"kind": "no item"}')
+    (tmp_path / "folder.json").mkdir()
+
+    found, broken = scan_items(tmp_path, checksums=False)
+
+    assert [e.scene.id for e in found] == ["a", "c"]
+    assert [b.id for b in broken] == ["b.json"]
+    assert f"b.json is no JSON that can be read ({reason}" in broken[0].reason
+    assert broken[0].reason.endswith("write it again if it was cut short, or move it away.")
+    run = scan_command(tmp_path, "--out", tmp_path / "catalog.parquet")
+    assert run.exit_code == 1
+    assert "b.json is left out: " in run.output
+    assert len(read_catalog(tmp_path / "catalog.parquet").entries) == 2
+
+
+def test_deep_nesting_is_no_scene(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text(DEEP)
+
+    with pytest.raises(SceneError, match=r"is not a STAC item that can be read \(Recursion"):
+        read_scene(path)
+
+
+def test_of_scenes_with_one_id_the_first_is_taken(tmp_path):
+    write_items(tmp_path, "a", "b")
+    shutil.copytree(tmp_path / "a", tmp_path / "later")
+
+    found, broken = scan_items(tmp_path, checksums=False)
+
+    assert [e.scene.id for e in found] == ["a", "b"]
+    (entry,) = broken
+    assert entry.id == "later/scene.json"
+    assert entry.reason == (
+        "later/scene.json holds a scene named 'a', and so does a/scene.json; give each an id of "
+        "its own."
+    )
+
+
+def test_an_id_that_cannot_name_a_folder_is_told_of_and_kept(tmp_path):
+    (scene, _) = write_items(tmp_path, "a", "b")
+    write_scene(replace(scene, id="../a b"), tmp_path / "a" / "scene.json")
+
+    run = scan_command(tmp_path, "--out", tmp_path / "catalog.parquet")
+
+    assert run.exit_code == 0
+    assert "Scene '../a b' cannot name a folder of maps; give it an id of letters" in run.output
+    assert run.output.count("cannot name a folder") == 1
+    found = read_catalog(tmp_path / "catalog.parquet").entries
+    assert [e.scene.id for e in found] == ["../a b", "b"]
+
+
+def test_a_catalogue_is_not_written_over_a_folder(tmp_path):
+    write_items(tmp_path, "a")
+
+    run = scan_command(tmp_path, "--out", tmp_path)
+
+    assert isinstance(run.exception, OutputError)
+    assert str(run.exception) == f"{tmp_path} is a folder; name a file to write."
