@@ -8,7 +8,6 @@ import hashlib
 import json
 import math
 import os
-import re
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 __all__ = [
-    "can_name_folder",
     "checksums_beside",
     "has_room",
     "read_checksums",
@@ -40,7 +38,6 @@ __all__ = [
 
 _ASIDE = ".part"  # ends the name of a folder with a file that is being written
 # What every file system takes in a name, and nothing that leads out of a folder.
-_SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _FULL_WORDS = ("no space left", "disk is full", "quota exceeded")  # of GDAL and SQLite
 _UNDONE_WORDS = "failed to commit"  # of GDAL: SQLite took back what it wrote, and so freed the disk
@@ -76,11 +73,6 @@ def writing(path: Path) -> Iterator[Path]:
         raise OutputError(f"{path} could not be written: {reason}.") from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def can_name_folder(name: str) -> bool:
-    """Whether every file system takes a name: letters, digits, '_', '.' and '-', at most 200."""
-    return _SAFE.fullmatch(name) is not None
 
 
 def require_no_folder(path: Path) -> None:

@@ -29,7 +29,7 @@ def catalog_scan(
 
     Example: geoseg catalog scan out/run/landscape/scenes --out catalog.parquet
     """
-    from geoseg.files import can_name_folder, require_no_folder
+    from geoseg.files import require_no_folder
     from geoseg.scenes import scan_items, write_catalog
 
     require_no_folder(out)
@@ -40,12 +40,6 @@ def catalog_scan(
         note(f"{entry.id} is left out: {entry.reason}")
     if not found.entries:
         raise ConfigError(f"{folder} holds no STAC item that can be read.")
-    for scene in (entry.scene for entry in found.entries):
-        if not can_name_folder(scene.id):
-            note(
-                f"Scene {scene.id!r} cannot name a folder of maps; give it an id of letters, "
-                "digits, '_', '.' and '-' before it is mapped."
-            )
     write_catalog(found.entries, out)
     rows = [
         (e.scene.id, e.scene.sensor_id, f"{e.scene.start:%Y-%m-%d}", str(len(e.scene.bands)))

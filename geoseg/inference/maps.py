@@ -6,8 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import rasterio
+from rasterio.errors import RasterioError
 from rasterio.shutil import copy
+from rasterio.windows import Window
 
+from geoseg.errors import OutputError
 from geoseg.labels import IGNORE
 
 if TYPE_CHECKING:
@@ -18,7 +22,8 @@ if TYPE_CHECKING:
     from rasterio.io import DatasetWriter
 
     from geoseg.config import InferenceSettings
-    from geoseg.labels import ClassScheme
+    from geoseg.errors import OutputError
+from geoseg.labels import ClassScheme
 
 __all__ = [
     "PROBABILITY_STEPS",
@@ -82,7 +87,11 @@ def describe_uncertainty(raster: DatasetWriter, kind: str, tags: Mapping[str, st
 
 
 def write_cog(source: Path, target: Path, *, overviews: str) -> None:
-    """Copy a GeoTIFF as a cloud-optimised one, with overviews by `mode` or `average`."""
+    """Copy a raster as a cloud-optimised GeoTIFF, with overviews by `mode` or `average`.
+
+    Raises:
+        OutputError: the copy lacks blocks.
+    """
     copy(
         source,
         target,
@@ -92,6 +101,22 @@ def write_cog(source: Path, target: Path, *, overviews: str) -> None:
         bigtiff="if_safer",
         num_threads="all_cpus",
     )
+    _require_whole(target)
+
+
+def _require_whole(path: Path) -> None:
+    """Refuse a copy that lacks blocks: GDAL may end one on a full disk without an error."""
+    try:
+        with rasterio.open(path, driver="GTiff") as raster:
+            step = raster.block_shapes[0][0]
+            for top in range(0, raster.height, step):
+                rows = min(step, raster.height - top)
+                raster.read(window=Window(0, top, raster.width, rows))
+    except RasterioError as error:
+        raise OutputError(
+            f"{path.name} was cut short while it was written; see that the disk has space left, "
+            "and run again."
+        ) from error
 
 
 def _describe_shares(raster: DatasetWriter, names: Sequence[str], tags: Mapping[str, str]) -> None:

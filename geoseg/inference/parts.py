@@ -159,6 +159,14 @@ class Parts:
                 bigtiff="if_safer",
             ) as raster:
                 raster.write(layers)
+            # What fails when a file is closed on a full disk is logged, not raised.
+            with rasterio.open(path, driver="GTiff") as raster:
+                for band, wanted in enumerate(layers, start=1):
+                    if not np.array_equal(raster.read(band), wanted):
+                        raise OutputError(
+                            f"{path} was cut short while it was written; see that the disk has "
+                            "space left, and run again."
+                        )
         except RasterioError as error:
             raise OutputError(
                 f"{path} could not be written ({error.__cause__ or error}); free space there and "

@@ -438,19 +438,6 @@ def test_of_scenes_with_one_id_the_first_is_taken(tmp_path):
     )
 
 
-def test_an_id_that_cannot_name_a_folder_is_told_of_and_kept(tmp_path):
-    (scene, _) = write_items(tmp_path, "a", "b")
-    write_scene(replace(scene, id="../a b"), tmp_path / "a" / "scene.json")
-
-    run = scan_command(tmp_path, "--out", tmp_path / "catalog.parquet")
-
-    assert run.exit_code == 0
-    assert "Scene '../a b' cannot name a folder of maps; give it an id of letters" in run.output
-    assert run.output.count("cannot name a folder") == 1
-    found = read_catalog(tmp_path / "catalog.parquet").entries
-    assert [e.scene.id for e in found] == ["../a b", "b"]
-
-
 def test_a_catalogue_is_not_written_over_a_folder(tmp_path):
     write_items(tmp_path, "a")
 
