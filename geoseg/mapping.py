@@ -208,7 +208,6 @@ def _map(
             device=device,
             tags={
                 "geoseg": __version__,
-                "scene": scene.id,
                 "model": ",".join(checkpoint.sha256 for checkpoint in checkpoints),
                 "threads": str(torch.get_num_threads()),
             },

@@ -292,7 +292,7 @@ def _map(
         plan.recipe.inference,
         prediction=Prediction(classes=classes),
         device=device,
-        tags={"model": unit.name, "scene": source.scene.id},
+        tags={"model": unit.name},
         on_tile=lambda done, of: on_step(done, of, f"{unit.name}: mapping {source.scene.id}"),
     )
 

@@ -10,7 +10,7 @@ import torch
 from rasterio.errors import RasterioError
 
 from geoseg.errors import OutputError
-from geoseg.files import checksums_beside, write_checksums, writing
+from geoseg.files import checksums_beside, why_not_written, write_checksums, writing
 from geoseg.grids import gsd_m
 from geoseg.inference.maps import (
     PROBABILITY_STEPS,
@@ -131,6 +131,5 @@ def _write_map(
         try:
             write_cog(virtual, aside, overviews=overviews)
         except RasterioError as error:
-            raise OutputError(
-                f"{path} could not be written ({error}); free space there and run again."
-            ) from error
+            reason = why_not_written(error, path.parent)
+            raise OutputError(f"{path} could not be written: {reason}.") from error

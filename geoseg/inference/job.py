@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from geoseg.models import Segmenter
     from geoseg.scenes import Scene
 
-__all__ = ["JOB_TAG", "digest_of", "is_done", "job_of"]
+__all__ = ["JOB_TAG", "digest_of_job", "is_done"]
 
 JOB_TAG = "job"  # of all maps
 
 
-def job_of(
+def digest_of_job(
     networks: Sequence[Segmenter],
     scene: Scene,
     settings: InferenceSettings,
@@ -37,9 +37,9 @@ def job_of(
     tags: Mapping[str, str],
     grid: TileGrid,
     readers: int,
-) -> dict[str, Any]:
-    """All that decides the bytes of the maps."""
-    return {
+) -> str:
+    """SHA-256 of all that decides the bytes of the maps, which carry it."""
+    job = {
         "geoseg": __version__,
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
@@ -51,10 +51,6 @@ def job_of(
         "readers": readers,
         "tags": dict(tags),
     }
-
-
-def digest_of(job: Mapping[str, Any]) -> str:
-    """SHA-256 of a job, which its maps carry."""
     return hashlib.sha256(json.dumps(job, sort_keys=True).encode()).hexdigest()
 
 

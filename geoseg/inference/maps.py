@@ -12,7 +12,6 @@ from rasterio.shutil import copy
 from rasterio.windows import Window
 
 from geoseg.errors import OutputError
-from geoseg.labels import IGNORE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,8 +21,7 @@ if TYPE_CHECKING:
     from rasterio.io import DatasetWriter
 
     from geoseg.config import InferenceSettings
-    from geoseg.errors import OutputError
-from geoseg.labels import ClassScheme
+    from geoseg.labels import ClassScheme
 
 __all__ = [
     "PROBABILITY_STEPS",
@@ -62,9 +60,9 @@ class Prediction:
         )
 
 
-def as_stored(chance: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Probabilities (K, H, W) as they are stored, 255 where not valid (H, W)."""
-    return np.where(valid, np.rint(chance * PROBABILITY_STEPS), IGNORE).astype(np.uint8)
+def as_stored(chance: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Probabilities of any shape as they are stored."""
+    return np.rint(chance * PROBABILITY_STEPS).astype(np.uint8)
 
 
 def describe_classes(raster: DatasetWriter, scheme: ClassScheme, tags: Mapping[str, str]) -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import shutil
 import socket
 from contextlib import contextmanager
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 import numpy as np
@@ -18,12 +17,12 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from geoseg.errors import ModelError, OutputError
-from geoseg.files import write_json, writing
+from geoseg.files import why_not_written, write_text, writing
 from geoseg.grids import crs_of, part_of
 from geoseg.labels import IGNORE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
     from typing import TextIO
 
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Parts", "open_parts", "remove_parts"]
 
-_JOB = "job.json"
+_JOB = "job"
 _LOCK = "lock"
 _BLOCK_PX = 256
 _CHUNK_PX = 2**21  # read at once of what is finished
@@ -168,10 +167,8 @@ class Parts:
                             "space left, and run again."
                         )
         except RasterioError as error:
-            raise OutputError(
-                f"{path} could not be written ({error.__cause__ or error}); free space there and "
-                "run again."
-            ) from error
+            reason = why_not_written(error, self.folder)
+            raise OutputError(f"{path} could not be written: {reason}.") from error
 
     def _path(self, number: int) -> Path:
         return self.folder / f"strip_{number:06d}.tif"
@@ -181,7 +178,7 @@ class Parts:
 
 
 @contextmanager
-def open_parts(folder: Path, job: Mapping[str, Any]) -> Iterator[Path]:
+def open_parts(folder: Path, job: str) -> Iterator[Path]:
     """The working folder of a job, with what an earlier run of the same job left in it.
 
     It is emptied when it was left by another job. It is removed when the block ends, and kept with
@@ -189,7 +186,7 @@ def open_parts(folder: Path, job: Mapping[str, Any]) -> Iterator[Path]:
 
     Args:
         folder: of this job alone.
-        job: what decides the result: JSON.
+        job: digest of all that decides the result.
 
     Raises:
         OutputError: another run is at work in it, or it cannot be written.
@@ -197,7 +194,7 @@ def open_parts(folder: Path, job: Mapping[str, Any]) -> Iterator[Path]:
     with _locked(folder):
         if not _is_of(folder, job):
             _empty(folder)
-            write_json(folder / _JOB, job)
+            write_text(folder / _JOB, job)
         try:
             yield folder
         except BaseException as error:
@@ -260,12 +257,9 @@ def _hold(lock: TextIO, folder: Path) -> None:
         raise OutputError(f"{path} could not be written: {error.strerror}.") from error
 
 
-def _is_of(folder: Path, job: Mapping[str, Any]) -> bool:
+def _is_of(folder: Path, job: str) -> bool:
     path = folder / _JOB
-    # Compared as text: what went through JSON once compares equal.
-    return path.is_file() and json.loads(path.read_text(encoding="utf-8")) == json.loads(
-        json.dumps(job)
-    )
+    return path.is_file() and path.read_text(encoding="utf-8") == job
 
 
 def _empty(folder: Path) -> None:

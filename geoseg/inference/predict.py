@@ -13,7 +13,7 @@ from geoseg.files import checksums_beside, sweep, write_checksums
 from geoseg.grids import gsd_m
 from geoseg.inference.chance import Mapper
 from geoseg.inference.finish import corrected_parts, write_maps
-from geoseg.inference.job import JOB_TAG, digest_of, is_done, job_of
+from geoseg.inference.job import JOB_TAG, digest_of_job, is_done
 from geoseg.inference.layers import Layers
 from geoseg.inference.origin import origin_tags
 from geoseg.inference.parts import Parts, open_parts, remove_parts
@@ -87,9 +87,9 @@ def predict_scene(
         readers = [first]
         for _ in range(_reader_count(device, grid) - 1):
             readers.append(stack.enter_context(open_input(spec, scene, settings)))
-        job = job_of(networks, scene, settings, device, tags, grid, len(readers))
+        job = digest_of_job(networks, scene, settings, device, tags, grid, len(readers))
         working = prediction.classes.with_name(f".{prediction.classes.name}.unfinished")
-        if is_done(prediction, digest := digest_of(job)):
+        if is_done(prediction, job):
             remove_parts(working)
             if not checksums_beside(prediction.classes).is_file():
                 write_checksums(prediction.paths)
@@ -109,9 +109,8 @@ def predict_scene(
                     parts.add(strip.layers, strip.overlap)
             if settings.prevalence_reach_m > 0:
                 parts = corrected_parts(parts, first.grid, layers, spec, settings)
-            write_maps(
-                parts, prediction, layers, spec, {**tags, **origin_tags(scene), JOB_TAG: digest}
-            )
+            said = {**tags, **origin_tags(scene), JOB_TAG: job}
+            write_maps(parts, prediction, layers, spec, said)
     return prediction
 
 

@@ -94,7 +94,7 @@ def _vote(layers: Iterable[Layer], out: Merged) -> None:
     chosen = votes.argmax(axis=0)
     chance = (votes / np.maximum(votes.sum(axis=0), 1)).astype(np.float32)
     out.classes[several] = chosen
-    out.stored[:, several] = as_stored(chance, np.ones(chosen.shape, dtype=bool))
+    out.stored[:, several] = as_stored(chance)
     out.source[several] = np.take_along_axis(surest_by[:, several], chosen[None], axis=0)[0]
 
 

@@ -182,7 +182,7 @@ def test_what_a_kill_at_the_very_end_leaves_is_put_in_order(scene, tmp_path):
     run(scene, folder, stop_at=30)
     # Half of a working folder and half of a map.
     working = folder / ".classes.tif.unfinished"
-    (working / "job.json").unlink()
+    (working / "job").unlink()
     (working / "strip_000000.tif").unlink()
     (folder / ".classes.tif.abc.part").mkdir()
     run(scene, folder)
