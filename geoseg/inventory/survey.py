@@ -1,0 +1,85 @@
+"""The outlines that one survey found, and the ground that it saw."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from pyproj import CRS
+
+from geoseg.errors import GridError, LabelError
+from geoseg.grids import require_metres
+
+if TYPE_CHECKING:
+    import datetime as dt
+
+    import geopandas as gpd
+    from shapely.geometry.base import BaseGeometry
+
+__all__ = ["DEBRIS_CLASSES", "ICE_CLASSES", "LAKE_CLASSES", "Survey", "kind_of"]
+
+ICE_CLASSES = frozenset({"glacier", "clean_ice", "debris_ice"})
+DEBRIS_CLASSES = frozenset({"debris_ice"})
+LAKE_CLASSES = frozenset({"lake", "supraglacial_lake", "proglacial_lake", "other_lake"})
+
+
+def kind_of(class_name: str) -> str:
+    """What is tracked as one thing: glacier for any ice, lake for any lake, else the class."""
+    if class_name in ICE_CLASSES:
+        return "glacier"
+    return "lake" if class_name in LAKE_CLASSES else class_name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Survey:
+    """Outlines of one date; `kind` and `class_name` are columns of them, others may be.
+
+    Outlines of a kind do not overlap each other. Ground that was not seen, under a cloud or outside
+    the scene, is not in `seen`: that nothing was found there says nothing.
+    """
+
+    name: str  # unique within an inventory
+    start: datetime  # UTC
+    end: datetime  # half-open
+    outlines: gpd.GeoDataFrame  # in a projected CRS in metres, polygons or multipolygons
+    seen: BaseGeometry | None  # in the same CRS; None where all of the ground was seen
+    source: str  # the scene, or the name of the file
+    sensor: str | None = None
+    gsd_m: float | None = None  # of the image that outlines were drawn on
+    model: str | None = None  # SHA-256 of the network, or what else drew the outlines
+
+    def __post_init__(self) -> None:
+        if not self.start.tzinfo or not self.start < self.end:
+            raise LabelError(
+                f"Survey {self.name!r} runs from {self.start} to {self.end}; give times in UTC, "
+                "the first before the last."
+            )
+        if self.outlines.crs is None:
+            raise GridError(f"Survey {self.name!r} has no coordinate reference system.")
+        require_metres(CRS(self.outlines.crs), "Surveys")
+        if missing := {"kind", "class_name"} - set(self.outlines.columns):
+            raise LabelError(f"Survey {self.name!r} has no column {min(missing)!r}.")
+
+    @property
+    def middle(self) -> datetime:
+        """The middle of the acquisition."""
+        return self.start + (self.end - self.start) / 2
+
+    @property
+    def year(self) -> float:
+        """The middle of the acquisition as a year with a fraction."""
+        middle = self.middle.astimezone(UTC)
+        begin = datetime(middle.year, 1, 1, tzinfo=UTC)
+        length = datetime(middle.year + 1, 1, 1, tzinfo=UTC) - begin
+        return middle.year + (middle - begin) / length
+
+    @property
+    def first_day(self) -> dt.date:
+        """The day that it begins."""
+        return self.start.astimezone(UTC).date()
+
+    @property
+    def end_day(self) -> dt.date:
+        """The first day after it."""
+        return (self.end.astimezone(UTC) - timedelta(microseconds=1)).date() + timedelta(days=1)
