@@ -1,4 +1,4 @@
-"""Layers of outlines in one GeoPackage, with the styles that QGIS opens them in."""
+"""Layers of outlines, points and tables in one GeoPackage, and what QGIS opens them with."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import re
 import sqlite3
 from collections import Counter
 from contextlib import closing
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+import geopandas as gpd
 import numpy as np
 import pandas as pd
 import pyogrio
@@ -16,15 +19,15 @@ from pyogrio.errors import DataLayerError, DataSourceError
 
 from geoseg.errors import ConfigError, GridError, OutputError, nearest
 from geoseg.files import require_no_folder, why_not_written, writing
+from geoseg.inventory.qgis_tables import add_descriptions, add_projects, add_styles
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Hashable, Mapping
     from pathlib import Path
 
-    import geopandas as gpd
     from numpy.typing import NDArray
 
-__all__ = ["check_geopackage_path", "write_geopackage"]
+__all__ = ["LayerTraits", "check_geopackage_path", "write_geopackage"]
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _RESERVED_PREFIXES = ("gpkg", "rtree_", "sqlite_")  # GDAL refuses gpkg without a _ too
@@ -35,37 +38,37 @@ _GEOMETRY = "geom"
 # 1.4 makes QGIS 3.22 warn and the validator of GDAL 3.6 report errors that are none.
 _VERSION = "1.3"
 _POLYGONAL = (shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON)
+_PUNCTUAL = (shapely.GeometryType.POINT,)
 _UTC = 100  # GDAL's number for this time zone
 
-# The table that QGIS itself makes when a style is saved into a GeoPackage.
-_STYLES_TABLE = """
-CREATE TABLE layer_styles (
-    id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL,
-    f_table_catalog TEXT(256), f_table_schema TEXT(256), f_table_name TEXT(256),
-    f_geometry_column TEXT(256), styleName TEXT(30), styleQML TEXT, styleSLD TEXT,
-    useAsDefault BOOLEAN, description TEXT, owner TEXT(30), ui TEXT(30),
-    update_time DATETIME DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ','now'))
-)
-"""
-_REGISTER_TABLE = """
-INSERT INTO gpkg_contents (table_name, data_type, identifier, description, last_change)
-VALUES ('layer_styles', 'attributes', 'layer_styles', '', strftime('%Y-%m-%dT%H:%M:%fZ','now'))
-"""
-_ADD_STYLE = """
-INSERT INTO layer_styles (f_table_catalog, f_table_schema, f_table_name, f_geometry_column,
-    styleName, styleQML, styleSLD, useAsDefault, description, owner)
-VALUES ('', '', ?, ?, 'default', ?, '', 1, '', '')
-"""
+
+@dataclass(frozen=True, kw_only=True)
+class LayerTraits:
+    """What a layer is beside its rows."""
+
+    points: bool = False  # of points, and of polygons otherwise, whatever its rows are
+    gaps: bool = False  # rows may have no geometry
+    title: str = ""  # the three are shown by QGIS
+    abstract: str = ""
+    licence: str = ""
+
+
+_PLAIN = LayerTraits()
 
 
 def write_geopackage(
     path: Path,
-    layers: Mapping[str, gpd.GeoDataFrame],
+    layers: Mapping[str, pd.DataFrame],
     *,
     styles: Mapping[str, str],
     metadata: Mapping[str, str],
+    traits: Mapping[str, LayerTraits] = MappingProxyType({}),
+    projects: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
-    """Write layers as MultiPolygons, each with its default style, whole or not at all.
+    """Write layers, each with its default style, and QGIS projects, whole or not at all.
+
+    A GeoDataFrame becomes a layer of MultiPolygons, or of points where its traits say so; any other
+    table becomes one without geometry.
 
     Days (`datetime.date`, or datetime64 without zone and without a time of day) become DATE, times
     become DATETIME in UTC. A column that holds nothing is a column of days when its name ends in
@@ -77,25 +80,30 @@ def write_geopackage(
             of vertices are not written.
         styles: QML by layer name.
         metadata: kept with the data set.
+        traits: by layer name, where a layer is more than polygons without a title.
+        projects: the XML of a QGIS project (.qgs) by its name. Its data sources are
+            `./FILE.gpkg|layername=LAYER`: a file that is renamed afterwards loses them.
 
     Raises:
-        ConfigError: a name that a GeoPackage must not hold, or a style without its layer.
+        ConfigError: a name that a GeoPackage must not hold, or a style or traits without a layer.
         GridError: a layer without a coordinate reference system.
         OutputError: the file cannot be written, is open in another program, is not intact after
-            writing, or a layer holds something else than polygons.
+            writing, or a layer holds another geometry than its own.
     """
     check_geopackage_path(path)
-    _check_request(path, layers, styles, metadata)
+    _check_request(path, layers, metadata)
+    _check_names(layers, {"style": styles, "traits": traits})
     for name, table in layers.items():
-        _check_name(name)
         _check_columns(name, table)
-        _check_geometry(name, table)
+        if isinstance(table, gpd.GeoDataFrame):
+            _check_geometry(name, table, traits.get(name, _PLAIN))
     with writing(path) as aside:
         try:
             for name, table in layers.items():
-                _write_layer(aside, name, table, metadata)
+                _write_layer(aside, name, table, traits.get(name, _PLAIN), metadata)
             with closing(sqlite3.connect(aside)) as database:
-                _add_styles(database, styles)
+                _add_to(database, layers, styles, traits)
+                add_projects(database, projects)
                 _check(path, database, {name: len(t) for name, t in layers.items()})
         # NotImplementedError: a type of column that GDAL has no field for.
         except (DataSourceError, DataLayerError, NotImplementedError, sqlite3.Error) as error:
@@ -117,16 +125,10 @@ def check_geopackage_path(path: Path) -> None:
 
 
 def _check_request(
-    path: Path,
-    layers: Mapping[str, gpd.GeoDataFrame],
-    styles: Mapping[str, str],
-    metadata: Mapping[str, str],
+    path: Path, layers: Mapping[str, pd.DataFrame], metadata: Mapping[str, str]
 ) -> None:
     if not layers:
         raise ConfigError(f"{path} would hold no layer; give at least one, which may be empty.")
-    for name in styles:
-        if name not in layers:
-            raise ConfigError(f"no layer named {name!r} for its style. {nearest(name, layers)}")
     for key in metadata:
         if not _KEY.fullmatch(key):
             raise ConfigError(
@@ -135,37 +137,55 @@ def _check_request(
             )
 
 
-def _check_name(name: str) -> None:
-    reserved = name.startswith(_RESERVED_PREFIXES) or name in _RESERVED_NAMES
-    if reserved or not _NAME.fullmatch(name):
-        raise ConfigError(
-            f"{name!r} cannot name a layer; use a lower case letter, then up to 62 lower case "
-            f"letters, digits and _. Reserved: {', '.join(_RESERVED_NAMES)}, and what begins "
-            f"with {', '.join(_RESERVED_PREFIXES)}."
-        )
-
-
-def _check_columns(name: str, table: gpd.GeoDataFrame) -> None:
-    columns = [str(column) for column in table.columns.drop(table.geometry.name)]
-    seen = Counter(column.lower() for column in ("fid", _GEOMETRY, *columns))
-    for column in columns:
-        if not column or seen[column.lower()] > 1:
+def _check_names(
+    layers: Mapping[str, pd.DataFrame], given: Mapping[str, Mapping[str, object]]
+) -> None:
+    for what, by_name in given.items():
+        for name in by_name:
+            if name not in layers:
+                raise ConfigError(
+                    f"no layer named {name!r} for its {what}. {nearest(name, layers)}"
+                )
+    for name in layers:
+        reserved = name.startswith(_RESERVED_PREFIXES) or name in _RESERVED_NAMES
+        if reserved or not _NAME.fullmatch(name):
             raise ConfigError(
-                f"Layer {name!r} cannot hold a column named {column!r}; rename it. Names differ by "
-                f"more than case, and 'fid' and {_GEOMETRY!r} are taken."
+                f"{name!r} cannot name a layer; use a lower case letter, then up to 62 lower case "
+                f"letters, digits and _. Reserved: {', '.join(_RESERVED_NAMES)}, and what begins "
+                f"with {', '.join(_RESERVED_PREFIXES)}."
             )
 
 
-def _check_geometry(name: str, table: gpd.GeoDataFrame) -> None:
+def _check_columns(name: str, table: pd.DataFrame) -> None:
+    columns = [str(column) for column in _fields_of(table)]
+    seen = Counter(column.lower() for column in ("fid", _GEOMETRY, *columns))
+    for column in columns:
+        if not column.isprintable() or not column or seen[column.lower()] > 1:
+            raise ConfigError(
+                f"Layer {name!r} cannot hold a column named {column!r}; rename it. Names differ by "
+                f"more than case and can be printed, and 'fid' and {_GEOMETRY!r} are taken."
+            )
+
+
+def _fields_of(table: pd.DataFrame) -> list[Hashable]:
+    """The columns that become fields: all but the geometry."""
+    geometry = table.geometry.name if isinstance(table, gpd.GeoDataFrame) else None
+    return [column for column in table.columns if column != geometry]
+
+
+def _check_geometry(name: str, table: gpd.GeoDataFrame, traits: LayerTraits) -> None:
     if table.crs is None:
         raise GridError(f"Layer {name!r} has no coordinate reference system; set one first.")
     geometry = table.geometry.to_numpy()
-    polygons = np.isin(shapely.get_type_id(geometry), _POLYGONAL) & ~shapely.is_empty(geometry)
-    if not polygons.all():
-        row = int(np.argmin(polygons))
+    own, word = (_PUNCTUAL, "point") if traits.points else (_POLYGONAL, "polygon")
+    fits = np.isin(shapely.get_type_id(geometry), own) & ~shapely.is_empty(geometry)
+    if traits.gaps:
+        fits |= shapely.is_missing(geometry)
+    if not fits.all():
+        row = int(np.argmin(fits))
         raise OutputError(
-            f"Layer {name!r} has no polygon in row {row} of {len(table)} (it holds "
-            f"{geometry[row]!s:.40}); drop what is empty and what is not a polygon."
+            f"Layer {name!r} has no {word} in row {row} of {len(table)} (it holds "
+            f"{geometry[row]!s:.40}); drop what is empty and what is not a {word}."
         )
 
 
@@ -181,31 +201,41 @@ def _refuse_open(path: Path) -> None:
 
 
 def _write_layer(
-    path: Path, name: str, table: gpd.GeoDataFrame, metadata: Mapping[str, str]
+    path: Path, name: str, table: pd.DataFrame, traits: LayerTraits, metadata: Mapping[str, str]
 ) -> None:
-    columns = table.columns.drop(table.geometry.name)
+    columns = _fields_of(table)
     fields = [_field(table[column]) for column in columns]
     times = [c for c, (values, _) in zip(columns, fields, strict=True) if values.dtype == "M8[ms]"]
     first = not path.exists()
-    epsg = table.crs.to_epsg()
     # The lower of pyogrio's two ways in: the other has no type for a day, and writes days as text.
     pyogrio.raw.write(
         path,
-        shapely.to_wkb(shapely.force_2d(table.geometry.to_numpy())),
-        [values for values, _ in fields],
-        [str(column) for column in columns],
+        field_data=[values for values, _ in fields],
+        fields=[str(column) for column in columns],
         field_mask=[missing for _, missing in fields],
         layer=name,
         driver="GPKG",
-        geometry_type="MultiPolygon",
-        promote_to_multi=True,
-        crs=f"EPSG:{epsg}" if epsg else table.crs.to_wkt(),
         gdal_tz_offsets={str(column): np.full(len(table), _UTC) for column in times},
         append=not first,
         dataset_metadata=dict(metadata) if first and metadata else None,
+        layer_metadata={"title": traits.title} if traits.title else None,
         dataset_options={"VERSION": _VERSION} if first else None,
-        layer_options={"GEOMETRY_NAME": _GEOMETRY},
+        **_geometry_of(table, traits),
     )
+
+
+def _geometry_of(table: pd.DataFrame, traits: LayerTraits) -> dict[str, object]:
+    """What pyogrio is given of the geometry of a layer."""
+    if not isinstance(table, gpd.GeoDataFrame):
+        return {"geometry": None, "geometry_type": None, "promote_to_multi": False}
+    epsg = table.crs.to_epsg()
+    return {
+        "geometry": shapely.to_wkb(shapely.force_2d(table.geometry.to_numpy())),
+        "geometry_type": "Point" if traits.points else "MultiPolygon",
+        "promote_to_multi": not traits.points,
+        "crs": f"EPSG:{epsg}" if epsg else table.crs.to_wkt(),
+        "layer_options": {"GEOMETRY_NAME": _GEOMETRY},
+    }
 
 
 def _field(column: pd.Series) -> tuple[NDArray[np.generic], NDArray[np.bool_] | None]:
@@ -234,11 +264,20 @@ def _times(column: pd.Series) -> NDArray[np.datetime64]:
     return stored
 
 
-def _add_styles(database: sqlite3.Connection, styles: Mapping[str, str]) -> None:
-    with database:
-        database.execute(_STYLES_TABLE)
-        database.execute(_REGISTER_TABLE)
-        database.executemany(_ADD_STYLE, [(name, _GEOMETRY, qml) for name, qml in styles.items()])
+def _add_to(
+    database: sqlite3.Connection,
+    layers: Mapping[str, pd.DataFrame],
+    styles: Mapping[str, str],
+    traits: Mapping[str, LayerTraits],
+) -> None:
+    columns = {n: _GEOMETRY if isinstance(t, gpd.GeoDataFrame) else "" for n, t in layers.items()}
+    add_styles(database, styles, columns)
+    described = {
+        name: {"title": t.title, "abstract": t.abstract, "license": t.licence}
+        for name, t in traits.items()
+        if t.title
+    }
+    add_descriptions(database, described.items())
 
 
 def _check(path: Path, database: sqlite3.Connection, rows: Mapping[str, int]) -> None:

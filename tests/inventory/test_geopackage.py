@@ -1,12 +1,16 @@
 import datetime as dt
+import io
+import json
 import re
 import signal
 import sqlite3
 import subprocess
 import sys
 import tempfile
+import zipfile
 from contextlib import closing
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import geopandas as gpd
 import numpy as np
@@ -22,6 +26,7 @@ from pyproj import CRS
 
 from geoseg.errors import ConfigError, GridError, OutputError
 from geoseg.inventory import geopackage, write_geopackage
+from geoseg.inventory.geopackage import LayerTraits
 
 VALID = re.compile(r"[a-z][a-z0-9_]{0,62}")
 RESERVED = re.compile(
@@ -59,8 +64,8 @@ def two_glaciers(crs="EPSG:32645", **columns):
     return gpd.GeoDataFrame({"class_name": names, **columns}, geometry=[west, east], crs=crs)
 
 
-def write(path, layers, *, styles=None, metadata=None):
-    write_geopackage(path, layers, styles=styles or {}, metadata=metadata or {})
+def write(path, layers, *, styles=None, metadata=None, **extra):
+    write_geopackage(path, layers, styles=styles or {}, metadata=metadata or {}, **extra)
     return path
 
 
@@ -174,6 +179,77 @@ def test_the_table_that_was_given_is_not_changed(tmp_path):
     pd.testing.assert_frame_equal(pd.DataFrame(table), pd.DataFrame(before))
 
 
+# Points and tables
+
+
+def two_points(**columns):
+    places = gpd.points_from_xy([500_000, 501_000], [3_000_000, 3_000_500])
+    return gpd.GeoDataFrame({"event": ["split", "vanish"], **columns}, geometry=places, crs=32645)
+
+
+def test_points_come_back_as_points(tmp_path):
+    path = write(tmp_path / "a.gpkg", {"x": two_points()}, traits={"x": LayerTraits(points=True)})
+
+    back = read(path)
+    assert list(back["event"]) == ["split", "vanish"]
+    assert back.geometry.equals(two_points().geometry)
+    assert pyogrio.read_info(path, layer="x")["geometry_type"] == "Point"
+
+
+def test_a_layer_without_rows_is_of_the_geometry_that_its_traits_say(tmp_path):
+    layers = {"points": two_points().iloc[:0], "polygons": two_points().iloc[:0]}
+
+    path = write(tmp_path / "a.gpkg", layers, traits={"points": LayerTraits(points=True)})
+
+    types = {name: pyogrio.read_info(path, layer=name)["geometry_type"] for name in layers}
+    assert types == {"points": "Point", "polygons": "MultiPolygon"}
+
+
+@pytest.mark.parametrize("rows", [2, 0])
+def test_a_table_without_geometry_comes_back_without_one(tmp_path, rows):
+    table = pd.DataFrame(
+        {
+            "status": ["present", None],
+            "start_date": [dt.date(1964, 7, 1), None],
+            "outlines": pd.array([7, None], dtype="Int64"),
+        }
+    ).iloc[:rows]
+
+    path = write(tmp_path / "a.gpkg", {"first": table, "x": two_glaciers(), "last": table})
+
+    for name in ("first", "last"):
+        back = pyogrio.read_dataframe(path, layer=name)
+        assert not isinstance(back, gpd.GeoDataFrame)
+        assert (list(back.columns), len(back)) == (list(table.columns), rows)
+        assert (
+            query(path, f"SELECT status, start_date, outlines FROM {name}")
+            == ([("present", "1964-07-01", 7), (None, None, None)][:rows])
+        )
+    kinds = "SELECT table_name, data_type FROM gpkg_contents WHERE table_name <> 'layer_styles'"
+    assert dict(query(path, kinds)) == {
+        "first": "attributes",
+        "x": "features",
+        "last": "attributes",
+    }
+
+
+def test_rows_without_geometry_are_kept_where_traits_allow_them(tmp_path):
+    table = two_glaciers()
+    table.geometry = [None, table.geometry[1]]
+
+    path = write(tmp_path / "a.gpkg", {"x": table}, traits={"x": LayerTraits(gaps=True)})
+
+    assert query(path, "SELECT class_name, geom IS NULL FROM x") == [
+        ("clean_ice", 1),
+        ("debris_ice", 0),
+    ]
+
+
+def test_polygons_among_points_are_refused_with_their_row(tmp_path):
+    with pytest.raises(OutputError, match=r"Layer 'x' has no point in row 0 of 2 .*; drop what is"):
+        write(tmp_path / "a.gpkg", {"x": two_glaciers()}, traits={"x": LayerTraits(points=True)})
+
+
 # Dates
 
 
@@ -262,6 +338,43 @@ def test_metadata_comes_back(metadata):
     assert back == metadata
 
 
+def test_projects_are_kept_as_qgis_reads_them(tmp_path):
+    hostile = 'd\'Ice; "DROP" निगो'
+    projects = {"inventory": "<qgis a='é'/>", hostile: "<qgis/>"}
+
+    path = write(tmp_path / "a.gpkg", {"x": two_glaciers()}, projects=projects)
+
+    stored = query(path, "SELECT name, metadata, content, typeof(content) FROM qgis_projects")
+    assert [(name, kind) for name, *_, kind in stored] == [(n, "text") for n in projects]
+    for name, about, content, _ in stored:
+        assert set(json.loads(about)) == {"last_modified_time", "last_modified_user"}
+        with zipfile.ZipFile(io.BytesIO(bytes.fromhex(content))) as archive:
+            assert archive.namelist() == [f"{name}.qgs"]
+            assert archive.read(f"{name}.qgs").decode() == projects[name]
+
+
+def test_what_a_layer_is_about_is_kept_beside_the_metadata_of_all(tmp_path):
+    traits = {"x": LayerTraits(title='Ice <&> "x"', abstract="What is 'seen'", licence="CC0")}
+
+    path = write(
+        tmp_path / "a.gpkg",
+        {"x": two_glaciers(), "y": two_glaciers()},
+        traits=traits,
+        metadata={"geoseg": "1"},
+    )
+
+    ((layer, text),) = query(
+        path,
+        "SELECT r.table_name, m.metadata FROM gpkg_metadata m JOIN gpkg_metadata_reference r "
+        "ON m.id = r.md_file_id WHERE m.md_standard_uri = 'http://mrcc.com/qgis.dtd'",
+    )
+    root = ET.fromstring(text)
+    assert layer == root.findtext("identifier") == "x"
+    assert root.findtext("title") == traits["x"].title
+    assert (root.findtext("abstract"), root.findtext("license")) == ("What is 'seen'", "CC0")
+    assert pyogrio.read_info(path, layer="y")["dataset_metadata"] == {"geoseg": "1"}
+
+
 # Names
 
 
@@ -314,12 +427,23 @@ def test_what_cannot_be_asked_for_is_refused_with_the_way_out(tmp_path):
         write(path, {})
     with pytest.raises(ConfigError, match=r"no layer named 'outline' for its style\. Did you mean"):
         write(path, {"outlines": table}, styles={"outline": "<qgis/>"})
+    with pytest.raises(ConfigError, match=r"no layer named 'outline' for its traits\."):
+        write(path, {"outlines": table}, traits={"outline": LayerTraits()})
     with pytest.raises(ConfigError, match="'model:hash' cannot be a key of metadata; use a letter"):
         write(path, {"x": table}, metadata={"model:hash": "1"})
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("column", ["fid", "FID", "geom", "CLASS_NAME", ""])
+def test_quotes_in_values_and_names_of_columns_come_back(tmp_path):
+    column = 'the "name" of d\'Ice; DROP TABLE x --'
+    table = two_glaciers(**{column: ['d\'Ice "x"', "'; DROP TABLE x; --"]})
+
+    back = read(write(tmp_path / "a.gpkg", {"x": table}))
+
+    assert list(back[column]) == list(table[column])
+
+
+@pytest.mark.parametrize("column", ["fid", "FID", "geom", "CLASS_NAME", "", "a\nb", "a\0b"])
 def test_a_column_that_a_geopackage_cannot_tell_apart_is_refused(tmp_path, column):
     with pytest.raises(ConfigError, match=r"Layer 'x' cannot hold a column named .*; rename it"):
         write(tmp_path / "a.gpkg", {"x": two_glaciers(**{column: [1, 2]})})
@@ -419,16 +543,16 @@ def test_a_file_open_in_another_program_is_not_replaced(tmp_path):
     ids=["a row is lost", "the count is cut short"],
 )
 def test_a_file_that_is_not_intact_is_not_kept(tmp_path, monkeypatch, harm):
-    add_styles = geopackage._add_styles
+    add_projects = geopackage.add_projects
 
-    def add_styles_and_harm(database, styles):
-        add_styles(database, styles)
+    def add_and_harm(database, projects):
+        add_projects(database, projects)
         for trigger in ("trigger_delete_feature_count_x", "rtree_x_geom_delete"):
             database.execute(f"DROP TRIGGER {trigger}")
         database.execute(harm)
         database.commit()
 
-    monkeypatch.setattr(geopackage, "_add_styles", add_styles_and_harm)
+    monkeypatch.setattr(geopackage, "add_projects", add_and_harm)
     with pytest.raises(OutputError, match=r"layer 'x' is not intact .*\d rows, \d registered, 2 e"):
         write(tmp_path / "a.gpkg", {"x": two_glaciers()})
 
