@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 from odc.geo.geobox import GeoBox
 from pyproj import CRS, Geod
+from pyproj.crs import ProjectedCRS
+from pyproj.crs.coordinate_operation import LambertAzimuthalEqualAreaConversion
 
 from geoseg.errors import GridError
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from rasterio.io import DatasetReader
     from rasterio.windows import Window
 
 __all__ = [
+    "DEGREES",
     "crs_of",
     "describe_grid",
     "gsd_m",
+    "local_equal_area",
     "part_of",
     "raster_grid",
     "require_metres",
@@ -25,7 +31,10 @@ __all__ = [
     "same_grid",
 ]
 
+DEGREES = CRS.from_epsg(4326)
+
 _ALIGNED_PX = 0.01  # coordinates written by different programs differ by rounding
+_NO_CENTRE = 0.01  # of the Earth's radius
 
 
 def raster_grid(raster: DatasetReader) -> GeoBox:
@@ -70,6 +79,37 @@ def require_metres(crs: CRS, purpose: str) -> None:
             f"{purpose} need a scene in metres and {crs.name} is in {crs.axis_info[0].unit_name}s; "
             "warp the scene to a projected reference system in metres first."
         )
+
+
+def local_equal_area(points: NDArray[np.float64]) -> CRS:
+    """A Lambert azimuthal equal-area projection about the centre of points, taken on the sphere.
+
+    It has no edge at the antimeridian nor at a pole. A mean of longitudes would put places on
+    either side of the antimeridian on the far side of Earth.
+
+    Args:
+        points: longitude and latitude (N, 2) in degrees.
+
+    Raises:
+        GridError: they lie all around the Earth.
+    """
+    east, north = np.radians(points).T
+    x, y, z = np.mean(
+        [np.cos(north) * np.cos(east), np.cos(north) * np.sin(east), np.sin(north)], axis=1
+    )
+    if math.hypot(x, y, z) < _NO_CENTRE:
+        raise GridError(
+            "These places lie all around the Earth and have no centre; take one region, or give its "
+            "reference system."
+        )
+    # A hundredth of a degree: a name that can be read, and the same one when a map moves a little.
+    latitude = round(math.degrees(math.atan2(z, math.hypot(x, y))), 2)
+    longitude = round(math.degrees(math.atan2(y, x)), 2)
+    return ProjectedCRS(
+        LambertAzimuthalEqualAreaConversion(latitude, longitude),
+        name=f"WGS 84 / Lambert azimuthal equal area at {latitude:g}, {longitude:g}",
+        geodetic_crs=DEGREES,
+    )
 
 
 def same_crs(one: CRS, other: CRS) -> bool:

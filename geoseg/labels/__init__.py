@@ -3,7 +3,7 @@
 from geoseg.labels.areas import geodesic_areas_km2
 from geoseg.labels.outlines import BurntLabels, Labels, place_labels, read_outlines
 from geoseg.labels.scheme import GLACIER, GLACIER_SURFACE, IGNORE, ClassScheme, MapClass
-from geoseg.labels.surveys import Dating
+from geoseg.labels.surveys import Dating, survey_days
 
 __all__ = [
     "GLACIER",
@@ -17,4 +17,5 @@ __all__ = [
     "geodesic_areas_km2",
     "place_labels",
     "read_outlines",
+    "survey_days",
 ]

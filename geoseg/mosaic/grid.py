@@ -9,11 +9,9 @@ import numpy as np
 from affine import Affine
 from odc.geo.geobox import GeoBox
 from pyproj import CRS, Transformer
-from pyproj.crs import ProjectedCRS
-from pyproj.crs.coordinate_operation import LambertAzimuthalEqualAreaConversion
 
 from geoseg.errors import GridError
-from geoseg.grids import crs_of, describe_grid, require_metres, same_crs
+from geoseg.grids import DEGREES, crs_of, describe_grid, local_equal_area, require_metres, same_crs
 from geoseg.grids import gsd_m as gsd_m_of
 
 if TYPE_CHECKING:
@@ -25,7 +23,6 @@ __all__ = ["border_on", "mosaic_grid"]
 
 _SIDE_POINTS = 65  # a side of 185 km is divided into 3 km, whose bend is under a metre
 _ALIGNED_PX = 0.01  # coordinates written by different programs differ by rounding
-_DEGREES = CRS.from_epsg(4326)
 
 
 def mosaic_grid(
@@ -93,32 +90,7 @@ def _common_crs(grids: Sequence[GeoBox]) -> CRS:
     metric = first.is_projected and first.axis_info[0].unit_conversion_factor == 1
     if metric and all(same_crs(crs_of(grid), first) for grid in grids[1:]):
         return first
-    return _local_equal_area(grids)
-
-
-def _local_equal_area(grids: Sequence[GeoBox]) -> CRS:
-    """An equal-area projection about the centre of the grids, taken on the sphere.
-
-    A mean of longitudes would put maps on either side of the antimeridian on the far side of Earth.
-    """
-    degrees = np.concatenate([border_on(grid, _DEGREES) for grid in grids])
-    east, north = np.radians(degrees).T
-    x, y, z = np.mean(
-        [np.cos(north) * np.cos(east), np.cos(north) * np.sin(east), np.sin(north)], axis=1
-    )
-    if math.hypot(x, y, z) < _ALIGNED_PX:
-        raise GridError(
-            "The maps lie all around the Earth and have no centre; make a mosaic of one region, "
-            "or give its reference system."
-        )
-    # A hundredth of a degree: a name that can be read, and the same one when a map moves a little.
-    latitude = round(math.degrees(math.atan2(z, math.hypot(x, y))), 2)
-    longitude = round(math.degrees(math.atan2(y, x)), 2)
-    return ProjectedCRS(
-        LambertAzimuthalEqualAreaConversion(latitude, longitude),
-        name=f"WGS 84 / Lambert azimuthal equal area at {latitude:g}, {longitude:g}",
-        geodetic_crs=_DEGREES,
-    )
+    return local_equal_area(np.concatenate([border_on(grid, DEGREES) for grid in grids]))
 
 
 def _lattice(grids: Sequence[GeoBox], crs: CRS, gsd_m: float | None) -> Affine:

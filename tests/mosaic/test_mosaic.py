@@ -428,7 +428,7 @@ def test_maps_in_degrees_are_brought_to_metres():
         ([0], {"gsd_m": float("nan")}, "gsd_m = nan; give the side"),
         ([0], {"crs": pyproj.CRS.from_epsg(4326)}, "Mosaics need a scene in metres and WGS 84"),
         ([1], {}, "needs a grid with a coordinate reference system; it has none"),
-        ([2, 3], {}, "all around the Earth and have no centre; make a mosaic of one region"),
+        ([2, 3], {}, "all around the Earth and have no centre; take one region"),
         (
             [0],
             {"crs": pyproj.CRS.from_proj4("+proj=ortho +lat_0=-28 +lon_0=-93")},

@@ -1,0 +1,88 @@
+"""Dates as people write them for a survey."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, NamedTuple
+
+import pandas as pd
+
+from geoseg.errors import ConfigError
+
+if TYPE_CHECKING:
+    import datetime as dt
+
+__all__ = ["Interval", "parse_interval"]
+
+_WRITTEN = re.compile(r"(\d{4})(?:-(\d\d)(?:-(\d\d))?)?")
+
+
+class Interval(NamedTuple):
+    """When a survey was taken, half-open, UTC."""
+
+    start: datetime
+    end: datetime
+
+    @classmethod
+    def of_days(cls, first: dt.date, end: dt.date) -> Interval:
+        """From the beginning of a day to the beginning of another."""
+        return cls(_midnight(first), _midnight(end))
+
+    @property
+    def middle(self) -> datetime:
+        """Half way."""
+        return self.start + (self.end - self.start) / 2
+
+    def __str__(self) -> str:
+        """As short as it can be written: 1966, 1966-08, 1966-08-12 or 1966-08-12/1966-09-03."""
+        if self.start.month == self.start.day == 1 and self.end == _next(self.start, "year"):
+            return f"{self.start:%Y}"
+        if self.start.day == 1 and self.end == _next(self.start, "month"):
+            return f"{self.start:%Y-%m}"
+        last = self.end - timedelta(microseconds=1)
+        if last.date() == self.start.date():
+            return f"{self.start:%Y-%m-%d}"
+        return f"{self.start:%Y-%m-%d}/{last:%Y-%m-%d}"
+
+
+def parse_interval(text: str) -> Interval:
+    """A year, a month, a day, or from one to another: 1966, 1966-08, 1971-07/1973, 2015-09-12.
+
+    Raises:
+        ConfigError: it is none of these.
+    """
+    parts = text.strip().split("/")
+    if len(parts) > 2:
+        raise ConfigError(_refusal(text))
+    spans = [_span(part, text) for part in parts]
+    if not spans[0].start < spans[-1].end:
+        raise ConfigError(f"The date {text!r} ends before it begins; write the earlier one first.")
+    return Interval(spans[0].start, spans[-1].end)
+
+
+def _span(part: str, text: str) -> Interval:
+    found = _WRITTEN.fullmatch(part.strip())
+    if found is None:
+        raise ConfigError(_refusal(text))
+    year, month, day = found.groups()
+    unit = "year" if month is None else "month" if day is None else "day"
+    try:
+        start = datetime(int(year), int(month or 1), int(day or 1), tzinfo=UTC)
+    except ValueError as error:
+        raise ConfigError(f"{_refusal(text)} ({error})") from error
+    return Interval(start, _next(start, unit))
+
+
+def _next(start: datetime, unit: str) -> datetime:
+    step = pd.DateOffset(**{f"{unit}s": 1})
+    after: datetime = (pd.Timestamp(start) + step).to_pydatetime()
+    return after
+
+
+def _midnight(day: dt.date) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
+
+
+def _refusal(text: str) -> str:
+    return f"{text!r} is no date; write 1966, 1966-08, 1966-08-12 or 1971-07/1973-09."
