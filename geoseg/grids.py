@@ -99,7 +99,7 @@ def local_equal_area(points: NDArray[np.float64]) -> CRS:
     )
     if math.hypot(x, y, z) < _NO_CENTRE:
         raise GridError(
-            "These places lie all around the Earth and have no centre; take one region, or give its "
+            "These lie all around the Earth and have no centre; take one region, or give its "
             "reference system."
         )
     # A hundredth of a degree: a name that can be read, and the same one when a map moves a little.
