@@ -1,0 +1,149 @@
+"""Identities that are given once: those of an earlier inventory, of a reference, and new ones."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import shapely
+from pyproj import CRS, Transformer
+
+from geoseg.grids import DEGREES
+from geoseg.inventory.tracking import FREE, Links, best_matches, find_links
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import geopandas as gpd
+    from numpy.typing import NDArray
+
+    from geoseg.inventory.inventory import Inventory
+    from geoseg.inventory.survey import Survey
+
+__all__ = ["KnownTracks", "glims_style_ids", "known_tracks", "settled_tracks"]
+
+_PREFIXES = {"glacier": "G", "lake": "GL", "thaw_slump": "RTS"}
+
+
+class KnownTracks(NamedTuple):
+    """Tracks of one kind that have an id before anything is linked, by their number."""
+
+    ids: list[str]
+    ref_ids: list[str | None]
+    names: list[str | None]
+    reference: NDArray[
+        np.object_
+    ]  # (R,) outlines of the reference inventory, in the CRS of surveys
+    of_reference: NDArray[np.intp]  # (R,) the track of each
+
+
+def known_tracks(
+    kind: str, earlier: Inventory | None, reference: gpd.GeoDataFrame | None
+) -> KnownTracks:
+    """Tracks of an earlier inventory, and those of a reference that it did not know yet.
+
+    Args:
+        kind: of the tracks.
+        earlier: whose ids stay as they are.
+        reference: columns ref_id, kind and glac_name; a new track goes by its ref_id.
+    """
+    ids: list[str] = []
+    ref_ids: list[str | None] = []
+    names: list[str | None] = []
+    if earlier is not None:
+        mine = earlier.tracks[earlier.tracks["kind"] == kind]
+        ids += mine["track_id"].tolist()
+        ref_ids += [_or_none(value) for value in mine["ref_id"]]
+        names += [_or_none(value) for value in mine["glac_name"]]
+    polygons, of_reference = np.empty(0, dtype=object), []
+    if reference is not None:
+        mine = reference[reference["kind"] == kind]
+        polygons = mine.geometry.to_numpy()
+        numbers = {ref: number for number, ref in enumerate(ref_ids) if ref is not None}
+        for ref, name in zip(mine["ref_id"], mine["glac_name"], strict=True):
+            if ref not in numbers:
+                numbers[ref] = len(ids)
+                ids.append(ref)
+                ref_ids.append(ref)
+                names.append(_or_none(name))
+            of_reference.append(numbers[ref])
+    return KnownTracks(ids, ref_ids, names, polygons, np.array(of_reference, dtype=np.intp))
+
+
+def settled_tracks(
+    survey: Survey, kind: str, known: KnownTracks, earlier: Inventory | None
+) -> NDArray[np.intp]:
+    """The known track of each outline of a kind in a survey, FREE where it has none.
+
+    An outline keeps the track that it had in the same survey of the earlier inventory, even where
+    it was redrawn since. What the earlier one did not know goes by the reference outline that it
+    covers most of, each of which stands for one outline.
+    """
+    polygons = survey.outlines.geometry[(survey.outlines["kind"] == kind).to_numpy()].to_numpy()
+    tracks = np.full(len(polygons), FREE, dtype=np.intp)
+    if earlier is not None:
+        before, numbers = _of_same_survey(earlier, survey, kind, known)
+        _settle(tracks, find_links(before, polygons), numbers)
+    if len(known.reference):
+        _settle(tracks, find_links(known.reference, polygons), known.of_reference)
+    return tracks
+
+
+def glims_style_ids(
+    polygons: NDArray[np.object_], crs: CRS, kind: str, taken: Iterable[str]
+) -> list[str]:
+    """An id for each new track, by a point inside, as GLIMS writes it: G086850E27990N.
+
+    Lakes begin with GL and slumps with RTS. An id that is taken already is followed by -2, -3 ...
+
+    Args:
+        polygons: the first outlines (N,) of the tracks.
+        crs: of them.
+        kind: glacier, lake, thaw_slump, or another.
+        taken: ids that are given.
+    """
+    points = shapely.point_on_surface(polygons)
+    to_degrees = Transformer.from_crs(crs, DEGREES, always_xy=True)
+    east, north = to_degrees.transform(shapely.get_x(points), shapely.get_y(points))
+    thousandths = np.rint(np.asarray(east) % 360 * 1000).astype(int) % 360_000
+    latitude = np.rint(np.abs(north) * 1000).astype(int)
+    side = np.where(np.asarray(north) >= 0, "N", "S")
+    prefix = _PREFIXES.get(kind, kind.upper())
+    used = Counter(dict.fromkeys(taken, 1))
+    ids = []
+    for x, y, hemisphere in zip(thousandths.tolist(), latitude.tolist(), side, strict=True):
+        plain = name = f"{prefix}{x:06d}E{y:05d}{hemisphere}"
+        number = 1
+        while used[name]:
+            number += 1
+            name = f"{plain}-{number}"
+        used[name] += 1
+        ids.append(name)
+    return ids
+
+
+def _of_same_survey(
+    earlier: Inventory, survey: Survey, kind: str, known: KnownTracks
+) -> tuple[NDArray[np.object_], NDArray[np.intp]]:
+    """Outlines of the survey in an earlier inventory, and the numbers of their tracks."""
+    dates = earlier.surveys
+    same = (dates["start_date"] == survey.first_day) & (dates["end_date"] == survey.end_day)
+    rows = earlier.outlines["survey"].isin(dates["survey"][same])
+    found = earlier.outlines[rows & (earlier.outlines["kind"] == kind)]
+    number_of = {track: number for number, track in enumerate(known.ids)}
+    numbers = np.array([number_of[track] for track in found["track_id"]], dtype=np.intp)
+    return found.geometry.to_crs(survey.outlines.crs).to_numpy(), numbers
+
+
+def _settle(tracks: NDArray[np.intp], links: Links, numbers: NDArray[np.intp]) -> None:
+    """Give outlines that are free the tracks, not used here yet, that share most ground."""
+    used = tracks[tracks != FREE]
+    links = links.only((tracks[links.other] == FREE) & ~np.isin(numbers[links.one], used))
+    # Two outlines of the reference may be of one track.
+    chosen = best_matches(links._replace(one=numbers[links.one]))
+    tracks[links.other[chosen]] = numbers[links.one[chosen]]
+
+
+def _or_none(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None

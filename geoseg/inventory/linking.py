@@ -1,0 +1,144 @@
+"""The tracks of all kinds of outlines in some surveys, with their ids."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pyproj import CRS
+
+from geoseg.inventory.identity import glims_style_ids, known_tracks, settled_tracks
+from geoseg.inventory.tracking import Event, Linked, Sighting, link_sightings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import geopandas as gpd
+    from numpy.typing import NDArray
+
+    from geoseg.inventory.identity import KnownTracks
+    from geoseg.inventory.inventory import Inventory
+    from geoseg.inventory.survey import Survey
+
+__all__ = ["TrackedKind", "link_surveys"]
+
+_NONE = -1
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackedKind:
+    """The tracks of one kind. Arrays are over tracks (T,) unless they say otherwise."""
+
+    kind: str
+    ids: NDArray[np.object_]
+    ref_ids: NDArray[np.object_]  # None where the reference has none
+    names: NDArray[np.object_]  # None where no source names it
+    rows: list[NDArray[np.intp]]  # a survey, (N,) row of each outline in the survey
+    of_outline: list[NDArray[np.intp]]  # a survey, (N,) number of its track
+    states: NDArray[np.int8]  # (T, surveys)
+    parents: NDArray[np.intp]  # number of the track it broke off, -1 for none
+    merged_into: NDArray[np.intp]  # number of the track that took it up, -1 for none
+    events: list[Event]
+
+
+def link_surveys(
+    surveys: Sequence[Survey],
+    *,
+    earlier: Inventory | None,
+    reference: gpd.GeoDataFrame | None,
+    on_survey: Callable[[int, int], None] | None = None,
+) -> list[TrackedKind]:
+    """Tracks of each kind, in the order of their names.
+
+    Args:
+        surveys: oldest first, in one CRS.
+        earlier: an inventory whose ids stay as they are.
+        reference: columns ref_id, kind and glac_name, in the CRS of the surveys.
+        on_survey: is told how many surveys of all kinds are done.
+    """
+    kinds = sorted({kind for survey in surveys for kind in survey.outlines["kind"]})
+    taken: set[str] = set() if earlier is None else set(earlier.tracks["track_id"])
+    found = []
+    for number, kind in enumerate(kinds):
+
+        def advance(done: int, total: int, *, before: int = number) -> None:
+            if on_survey is not None:
+                on_survey(before * total + done, len(kinds) * total)
+
+        known = known_tracks(kind, earlier, reference)
+        taken.update(known.ids)
+        rows = [np.flatnonzero(survey.outlines["kind"] == kind) for survey in surveys]
+        sightings = [
+            Sighting(
+                survey.outlines.geometry.to_numpy()[chosen],
+                survey.seen,
+                settled_tracks(survey, kind, known, earlier),
+                _reach_m(surveys, index),
+            )
+            for index, (survey, chosen) in enumerate(zip(surveys, rows, strict=True))
+        ]
+        linked = link_sightings(sightings, tracks=len(known.ids), on_survey=advance)
+        tracked = _named(kind, linked, known, surveys, rows, taken)
+        taken.update(tracked.ids)
+        found.append(tracked)
+    return found
+
+
+def _reach_m(surveys: Sequence[Survey], index: int) -> float:
+    """How far an outline may lie from where it was: a pixel of the coarser of two surveys."""
+    if index == 0:
+        return 0.0
+    pixels = [survey.gsd_m or 0.0 for survey in (surveys[index - 1], surveys[index])]
+    return max(pixels)
+
+
+def _named(
+    kind: str,
+    linked: Linked,
+    known: KnownTracks,
+    surveys: Sequence[Survey],
+    rows: list[NDArray[np.intp]],
+    taken: set[str],
+) -> TrackedKind:
+    """Tracks that have an outline, numbered anew, with their ids and names."""
+    count = len(linked.states)
+    first = np.full(count, None, dtype=object)
+    names = np.full(count, None, dtype=object)
+    for survey, chosen, tracks in reversed(
+        list(zip(surveys, rows, linked.of_outline, strict=True))
+    ):
+        first[tracks] = survey.outlines.geometry.to_numpy()[chosen]
+    for survey, chosen, tracks in zip(surveys, rows, linked.of_outline, strict=True):
+        said = survey.outlines["glac_name"].to_numpy()[chosen]
+        names[tracks] = np.where([value is None for value in said], names[tracks], said)
+    names[: len(known.names)] = [
+        ours or theirs for ours, theirs in zip(known.names, names, strict=False)
+    ]
+    used = np.flatnonzero([polygon is not None for polygon in first])
+    number = np.full(count + 1, _NONE, dtype=np.intp)  # the last one stands for none
+    number[used] = np.arange(len(used))
+    new = used[used >= len(known.ids)]
+    ids = np.full(count, None, dtype=object)
+    ids[: len(known.ids)] = known.ids
+    crs = CRS(surveys[0].outlines.crs)
+    ids[new] = glims_style_ids(first[new], crs, kind, taken)
+    ref_ids = np.full(count, None, dtype=object)
+    ref_ids[: len(known.ref_ids)] = known.ref_ids
+    return TrackedKind(
+        kind=kind,
+        ids=ids[used],
+        ref_ids=ref_ids[used],
+        names=names[used],
+        rows=rows,
+        of_outline=[number[tracks] for tracks in linked.of_outline],
+        states=linked.states[used],
+        parents=number[linked.parents[used]],
+        merged_into=number[linked.merged_into[used]],
+        events=[
+            event._replace(
+                track=int(number[event.track]), others=tuple(number[list(event.others)].tolist())
+            )
+            for event in linked.events
+        ],
+    )
