@@ -5,7 +5,10 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING
 
+import geopandas as gpd
+import numpy as np
 import pandas as pd
+import shapely
 
 from geoseg.errors import LabelError
 
@@ -154,6 +157,7 @@ GEOMETRY_TYPES: Mapping[str, str] = {
     "events": "Point",
 }
 
+_GEOMETRY = "geometry"
 _TEXT_TYPE = pd.Series([""]).dtype  # object before pandas 3
 
 
@@ -162,7 +166,7 @@ def conform(layer: str, table: pd.DataFrame) -> pd.DataFrame:
 
     Columns that the inventory does not know follow, as they are; the geometry comes last. Text is
     of the type that pandas gives it, days are `datetime.date` or None, whole numbers are Int64,
-    yes and no are boolean.
+    yes and no are boolean, polygons are multipolygons.
 
     Raises:
         LabelError: a column is missing, or holds what is not of its type.
@@ -183,9 +187,26 @@ def conform(layer: str, table: pd.DataFrame) -> pd.DataFrame:
                 f"Column {name!r} of the layer {layer!r} is not all of {kind}s ({error}); give "
                 f"each row a {kind} or nothing."
             ) from error
-    last = [table.geometry.name] if layer in GEOMETRY_TYPES else []
-    others = [c for c in table.columns if c not in wanted and c not in last]
+    if layer in GEOMETRY_TYPES:
+        typed = _with_geometry(layer, typed)
+    others = [c for c in typed.columns if c not in wanted and c != _GEOMETRY]
+    last = [_GEOMETRY] if layer in GEOMETRY_TYPES else []
     return typed[[*wanted, *others, *last]].reset_index(drop=True)
+
+
+def _with_geometry(layer: str, table: pd.DataFrame) -> gpd.GeoDataFrame:
+    """The table with its geometry in the column `geometry`, of one type."""
+    if not isinstance(table, gpd.GeoDataFrame) or table.active_geometry_name is None:
+        raise LabelError(
+            f"The layer {layer!r} of an inventory has no geometry; give a GeoDataFrame."
+        )
+    named = table if table.geometry.name == _GEOMETRY else table.rename_geometry(_GEOMETRY)
+    if GEOMETRY_TYPES[layer] == "MultiPolygon":
+        shapes = np.array(named.geometry.to_numpy(), dtype=object)
+        (single,) = np.nonzero(shapely.get_type_id(shapes) == shapely.GeometryType.POLYGON)
+        shapes[single] = shapely.multipolygons(shapes[single], indices=np.arange(len(single)))
+        named = named.set_geometry(gpd.GeoSeries(shapes, index=named.index, crs=named.crs))
+    return named
 
 
 def _as_text(column: pd.Series) -> pd.Series:

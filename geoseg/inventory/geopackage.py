@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import chain
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -22,12 +24,12 @@ from geoseg.files import require_no_folder, why_not_written, writing
 from geoseg.inventory.qgis_tables import add_descriptions, add_projects, add_styles
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping
+    from collections.abc import Hashable, Iterable
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-__all__ = ["LayerTraits", "check_geopackage_path", "write_geopackage"]
+__all__ = ["LAYER_TITLE", "LayerTraits", "check_geopackage_path", "write_geopackage"]
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _RESERVED_PREFIXES = ("gpkg", "rtree_", "sqlite_")  # GDAL refuses gpkg without a _ too
@@ -39,6 +41,7 @@ _GEOMETRY = "geom"
 _VERSION = "1.3"
 _POLYGONAL = (shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON)
 _PUNCTUAL = (shapely.GeometryType.POINT,)
+LAYER_TITLE = "layer_title"  # a key of the metadata of a layer
 _UTC = 100  # GDAL's number for this time zone
 
 
@@ -51,6 +54,7 @@ class LayerTraits:
     title: str = ""  # the three are shown by QGIS
     abstract: str = ""
     licence: str = ""
+    metadata: Mapping[str, str] = field(default_factory=dict)  # kept with the layer
 
 
 _PLAIN = LayerTraits()
@@ -79,7 +83,8 @@ def write_geopackage(
         layers: by name: lower case letters, digits and underscores. May be empty of rows. Heights
             of vertices are not written.
         styles: QML by layer name.
-        metadata: kept with the data set.
+        metadata: kept with the data set. GDAL 3.12 leaves a copy of it beside the file, .aux.xml,
+            whenever it reads a layer; it does not with the metadata of layers.
         traits: by layer name, where a layer is more than polygons without a title.
         projects: the XML of a QGIS project (.qgs) by its name. Its data sources are
             `./FILE.gpkg|layername=LAYER`: a file that is renamed afterwards loses them.
@@ -91,7 +96,7 @@ def write_geopackage(
             writing, or a layer holds another geometry than its own.
     """
     check_geopackage_path(path)
-    _check_request(path, layers, metadata)
+    _check_request(path, layers, [metadata, *(t.metadata for t in traits.values())])
     _check_names(layers, {"style": styles, "traits": traits})
     for name, table in layers.items():
         _check_columns(name, table)
@@ -125,11 +130,11 @@ def check_geopackage_path(path: Path) -> None:
 
 
 def _check_request(
-    path: Path, layers: Mapping[str, pd.DataFrame], metadata: Mapping[str, str]
+    path: Path, layers: Mapping[str, pd.DataFrame], metadata: Iterable[Mapping[str, str]]
 ) -> None:
     if not layers:
         raise ConfigError(f"{path} would hold no layer; give at least one, which may be empty.")
-    for key in metadata:
+    for key in chain.from_iterable(metadata):
         if not _KEY.fullmatch(key):
             raise ConfigError(
                 f"{key!r} cannot be a key of metadata; use a letter, then letters, digits, '_', "
@@ -218,10 +223,16 @@ def _write_layer(
         gdal_tz_offsets={str(column): np.full(len(table), _UTC) for column in times},
         append=not first,
         dataset_metadata=dict(metadata) if first and metadata else None,
-        layer_metadata={"title": traits.title} if traits.title else None,
+        layer_metadata=_layer_metadata(traits),
         dataset_options={"VERSION": _VERSION} if first else None,
         **_geometry_of(table, traits),
     )
+
+
+def _layer_metadata(traits: LayerTraits) -> dict[str, str] | None:
+    """What GDAL keeps with a layer; it makes the tables, too, that a title is described in."""
+    titled = {LAYER_TITLE: traits.title} if traits.title else {}
+    return {**titled, **traits.metadata} or None
 
 
 def _geometry_of(table: pd.DataFrame, traits: LayerTraits) -> dict[str, object]:
