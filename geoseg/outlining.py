@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import geopandas as gpd
 from pyproj import CRS
 from pyproj.exceptions import CRSError
 
@@ -13,6 +14,7 @@ from geoseg.files import read_checksums, require_intact, write_checksums
 from geoseg.grids import crs_of, raster_grid, require_metres
 from geoseg.inference import Prediction, read_origin
 from geoseg.inventory import check_geopackage_path, write_geopackage
+from geoseg.labels import IGNORE
 from geoseg.mosaic import (
     MapOfScene,
     dates_of,
@@ -24,19 +26,17 @@ from geoseg.mosaic import (
 from geoseg.report import outline_style
 from geoseg.scenes import open_raster
 from geoseg.terminal import Outcome, Table, progress
-from geoseg.vectorize import outline_scene
+from geoseg.vectorize import outline_ground, outline_scene
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    import geopandas as gpd
-
     from geoseg.config import OutlineSettings
     from geoseg.inference import MapOrigin
     from geoseg.mosaic import Rule
 
-__all__ = ["as_outcome", "join_maps", "outline_map"]
+__all__ = ["as_outcome", "join_maps", "outline_map", "seen_layer"]
 
 
 def join_maps(folders: Sequence[Path], *, rule: Rule, crs: str | None, out: Path) -> Prediction:
@@ -80,7 +80,7 @@ def join_maps(folders: Sequence[Path], *, rule: Rule, crs: str | None, out: Path
 
 
 def outline_map(folder: Path, settings: OutlineSettings, out: Path) -> gpd.GeoDataFrame:
-    """Write the outlines of a map as a GeoPackage.
+    """Write the outlines of a map as a GeoPackage, and the ground that it covers as layer `seen`.
 
     Args:
         folder: of `geoseg predict` or `geoseg mosaic`.
@@ -120,11 +120,22 @@ def outline_map(folder: Path, settings: OutlineSettings, out: Path) -> gpd.GeoDa
     known = ("geoseg", "scene", "model", "recipe_hash", "data_hash")
     write_geopackage(
         out,
-        {"outlines": outlines},
+        {"outlines": outlines, "seen": seen_layer(prediction.classes)},
         styles={"outlines": outline_style(origin.scheme)},
         metadata={key: origin.tags[key] for key in known if key in origin.tags},
     )
     return outlines
+
+
+def seen_layer(raster: Path, *, missing: int = IGNORE) -> gpd.GeoDataFrame:
+    """The ground that a raster covers, as a layer: what is not in it was not seen.
+
+    Args:
+        raster: a class map, or another raster of bytes.
+        missing: the value where there is nothing.
+    """
+    ground = outline_ground(raster, missing=missing)
+    return gpd.GeoDataFrame({"source": [raster.name] * len(ground)}, geometry=ground)
 
 
 def as_outcome(outlines: gpd.GeoDataFrame, path: Path) -> Outcome:

@@ -14,7 +14,7 @@ from geoseg.scenes import open_raster, reading
 from geoseg.vectorize.runs import label_strips
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     import numpy as np
@@ -49,9 +49,16 @@ class MapReader:
         self._done = 0
         self._on_strip = on_strip
 
-    def strips(self) -> Iterator[Strip]:
-        """One pass over the map; labels are the same in each."""
-        return label_strips(self._parts(), self._raster.width)
+    def strips(
+        self, change: Callable[[NDArray[np.uint8]], NDArray[np.uint8]] | None = None
+    ) -> Iterator[Strip]:
+        """One pass over the map; labels are the same in each.
+
+        Args:
+            change: makes classes of the rows that were read; the rows themselves when None.
+        """
+        parts = self._parts() if change is None else map(change, self._parts())
+        return label_strips(parts, self._raster.width)
 
     def _parts(self) -> Iterator[NDArray[np.uint8]]:
         width, height = self._raster.width, self._raster.height
