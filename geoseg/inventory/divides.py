@@ -45,8 +45,8 @@ def split_by_divides(
             quite meet a margin. 0.01 km2 is the smallest glacier of RGI 7.
 
     Returns:
-        The columns as before, and ref_id and glac_name, empty where there is none. The pieces of one
-        mass on one reference glacier are one outline, whose `parts` may be several.
+        The columns as before, and ref_id and glac_name, empty where there is none. The pieces of
+        one mass on one reference glacier are one outline, whose `parts` may be several.
 
     Raises:
         GridError: the divides have no CRS.
