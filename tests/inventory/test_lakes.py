@@ -53,7 +53,7 @@ def test_a_lake_is_proglacial_up_to_a_kilometre_away():
     assert relation(box(3990, 0, 4100, 90), TONGUE)[0] == "proglacial"
     kind, distance, glacier = relation(box(4010, 0, 4100, 90), TONGUE)
     assert (kind, distance) == ("other", 1010)
-    assert glacier is pd.NA
+    assert pd.isna(glacier)
     assert relation(box(4010, 0, 4100, 90), TONGUE, near_m=2000)[0] == "proglacial"
 
 
