@@ -9,7 +9,6 @@ import numpy as np
 from scipy.linalg import expm
 
 from geoseg.errors import ConfigError
-from geoseg.labels import IGNORE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +28,7 @@ __all__ = [
 # Mean years until one class becomes another, were that the only change open to it. They are those
 # of ground near a margin: far from one all dates agree, and no rate matters there. A class map
 # speaks at most 34 to 1, so a change that the last date alone shows is believed when the gap before
-# it is longer than a 34th of these years. What follows a # is the mean dwell in the class.
+# it is longer than about a 34th of these years. What follows a # is the mean dwell in the class.
 _YEARS_UNTIL: dict[str, dict[str, float]] = {
     # 100 years. Scars and lakes are what surveys look for, so that one date may show them; ice
     # rarely comes back and must be seen twice.
@@ -143,7 +142,7 @@ def evidence_of_chances(
     """What probabilities (K, H, W) of one date say for each class (K, H, W), next to the best.
 
     A probability holds how common its class is, which would count once a date: it is divided out
-    here, and put in once by the filter.
+    here, and put in once by the filter. No date speaks more than 50 to 1 against a class.
 
     Args:
         chance: of the classes; any value where not known.
@@ -159,11 +158,11 @@ def evidence_of_classes(classes: NDArray[np.uint8], count: int) -> NDArray[np.fl
     """What class ids (H, W) of one date say for each of `count` classes (K, H, W).
 
     85 in 100 pixels are taken to be right, which is what networks reach on held-out ground, and the
-    others to be any other class alike.
+    others to be any other class alike. 255 is none of the classes, and so says nothing.
     """
     own = classes == np.arange(count, dtype=np.uint8)[:, None, None]
     wrong = (1 - _RIGHT) / (count - 1) / _RIGHT
-    return np.where(own | (classes == IGNORE), np.float32(1), np.float32(wrong))
+    return np.where(own, np.float32(1), np.float32(wrong))
 
 
 def smooth_classes(
