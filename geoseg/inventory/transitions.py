@@ -157,8 +157,8 @@ def evidence_of_chances(
 def evidence_of_classes(classes: NDArray[np.uint8], count: int) -> NDArray[np.float32]:
     """What class ids (H, W) of one date say for each of `count` classes (K, H, W).
 
-    85 in 100 pixels are taken to be right, which is what networks reach on held-out ground, and the
-    others to be any other class alike. 255 is none of the classes, and so says nothing.
+    85 in 100 pixels are taken to be right, which is an IoU of three quarters, and the others to be
+    any other class alike. 255 is none of the classes, and so says nothing.
     """
     own = classes == np.arange(count, dtype=np.uint8)[:, None, None]
     wrong = (1 - _RIGHT) / (count - 1) / _RIGHT
