@@ -207,8 +207,8 @@ def _labels(expression: str) -> ET.Element:
         settings,
         "rendering",
         scaleVisibility="1",
-        scaleMin=str(_NAME_SCALE),
-        scaleMax="0",
+        scaleMin="0",
+        scaleMax=str(_NAME_SCALE),
         drawLabels="1",
         obstacle="1",
     )

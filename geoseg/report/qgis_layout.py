@@ -104,9 +104,13 @@ def _add_words(
 ) -> None:
     places = {"labelText": text, "halign": "1", "valign": "32", "htmlState": "0"}
     item = _item(layout, _LABEL, box, places | {"marginX": "0", "marginY": "0", "zValue": "4"})
-    weight = 75 if bold else 50  # as Qt counts
-    ET.SubElement(item, "LabelFont", description=f"Sans Serif,{size_pt},-1,5,{weight},0,0,0,0,0")
+    ET.SubElement(item, "LabelFont", description=_font(size_pt, bold=bold))
     ET.SubElement(item, "FontColor", _BLACK)
+
+
+def _font(size_pt: int, *, bold: bool) -> str:
+    """A font as Qt writes it down."""
+    return f"Sans Serif,{size_pt},-1,5,{75 if bold else 50},0,0,0,0,0"
 
 
 def _add_map(
@@ -166,18 +170,17 @@ def _add_legend(
         },
     )
     styles = ET.SubElement(item, "styles")
-    for name, size, above in (
-        ("title", "10", "3"),
-        ("group", "9", "3"),
-        ("subgroup", "9", "3.5"),
-        ("symbol", "8", "1.8"),
-        ("symbolLabel", "8", "2"),
+    for name, size_pt, bold, side in (
+        ("title", 10, False, {}),
+        ("group", 10, True, {"marginTop": "3"}),
+        ("subgroup", 9, True, {"marginTop": "4"}),
+        ("symbol", 9, False, {"marginTop": "1.8"}),
+        ("symbolLabel", 9, False, {"marginTop": "2", "marginLeft": "2"}),
     ):
-        side = {"marginLeft": "2"} if name == "symbolLabel" else {"marginTop": above}
         style = ET.SubElement(
             styles, "style", {"name": name, "alignment": "1", "indent": "0", **side}
         )
-        ET.SubElement(style, "text-style", fontSize=size, fontSizeUnit="Point", textColor="0,0,0")
+        ET.SubElement(style, "styleFont", description=_font(size_pt, bold=bold))
     tree = ET.SubElement(item, "layer-tree-group")
     for layer_id, name in layers:
         ET.SubElement(tree, "layer-tree-layer", id=layer_id, name=name, checked="Qt::Checked")
@@ -189,8 +192,9 @@ def _add_scale_bar(
     map_id: str,
     box: tuple[float, float, float, float],
 ) -> None:
-    unit, label = ("kilometers", "km") if extent[2] - extent[0] > 4_000 else ("meters", "m")
+    unit, label = ("km", "km") if extent[2] - extent[0] > 4_000 else ("meters", "m")
     width = (extent[2] - extent[0]) / (1000 if label == "km" else 1)
+    step = _round_number(width / 10)
     item = _item(
         layout,
         _SCALE_BAR,
@@ -203,7 +207,8 @@ def _add_scale_bar(
             "unitType": unit,
             "unitLabel": label,
             "numMapUnitsPerScaleBarUnit": "1",
-            "numUnitsPerSegment": repr(_round_number(width / 10)),
+            "numUnitsPerSegment": repr(step),
+            "segmentMillimeters": repr(step / width * _MAP_MM[0]),
             "numSegments": "2",
             "numSegmentsLeft": "0",
             "segmentSizeMode": "0",

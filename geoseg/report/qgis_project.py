@@ -29,7 +29,7 @@ _GROUPS = {
 }
 _NAMES = {
     "events": "Events",
-    "changes": "Changes since the survey before",
+    "changes": "Ground gained and lost",
     "lakes": "Lakes by type",
     "outlines": "Outlines",
     "surveys": "Ground seen",
