@@ -1,6 +1,7 @@
 import datetime as dt
 import json
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -9,10 +10,16 @@ import pytest
 import shapely
 from hypothesis import given
 from hypothesis import strategies as st
+from inventory.small_inventory import no_inventory, small_inventory
 
+from geoseg.errors import ConfigError
 from geoseg.inventory import write_geopackage
+from geoseg.inventory.columns import COLUMNS, GEOMETRY_TYPES
 from geoseg.labels import GLACIER, GLACIER_SURFACE, ClassScheme
 from geoseg.report import outline_style
+from geoseg.report.qgis import inventory_styles
+from geoseg.report.qgis_layout import PrintedMap, add_layout
+from geoseg.report.qgis_project import inventory_project
 
 SYSTEM_PYTHON = "/usr/bin/python3"
 OPEN_IN_QGIS = Path(__file__).parent / "open_in_qgis.py"
@@ -67,6 +74,99 @@ def test_a_name_with_markup_adds_no_element():
 
     assert len(list(root.iter("symbol"))) == 1
     assert root.find("renderer-v2/categories/category").get("value") == hostile
+
+
+# Inventories
+
+
+def with_classes(classes):
+    inventory = small_inventory()
+    rows = inventory.outlines.iloc[: len(classes)].assign(class_name=list(classes))
+    return replace(inventory, outlines=rows)
+
+
+def colours_of(classes):
+    style = inventory_styles(with_classes(classes))["outlines"]
+    return {
+        c.get("value"): options_of(style, c.get("symbol"))["color"] for c in categories_of(style)
+    }
+
+
+any_words = st.text(st.characters(categories=["L", "N", "P", "S"]), min_size=1, max_size=8)
+
+
+@given(classes=st.sets(any_words, min_size=1, max_size=12))
+def test_each_class_of_an_inventory_has_a_colour_of_its_own(classes):
+    colours = colours_of(classes)
+
+    assert set(colours) == classes
+    assert len(set(colours.values())) == len(classes)
+
+
+def test_classes_of_ours_have_the_colours_of_maps_and_others_the_same_everywhere():
+    colours = colours_of(["glacier", "debris_ice", "rock_glacier"])
+
+    assert colours["glacier"] == "74,168,216,64"
+    assert colours["debris_ice"] == "140,109,70,64"
+    assert colours_of(["rock_glacier"])["rock_glacier"] == colours["rock_glacier"]
+
+
+def test_each_layer_with_geometry_has_a_style():
+    for inventory in (small_inventory(), no_inventory()):
+        styles = inventory_styles(inventory)
+
+        assert set(styles) == set(GEOMETRY_TYPES)
+        for style in styles.values():
+            assert ET.fromstring(style).find("renderer-v2") is not None
+
+
+def test_marks_of_events_differ_in_shape_and_colour():
+    style = inventory_styles(small_inventory())["events"]
+
+    marks = [options_of(style, c.get("symbol")) for c in categories_of(style)]
+    assert [c.get("value") for c in categories_of(style)] == [
+        "appear",
+        "reappear",
+        "split",
+        "merge",
+        "vanish",
+    ]
+    assert len({mark["name"] for mark in marks}) == len({mark["color"] for mark in marks}) == 5
+
+
+def test_a_project_finds_its_layers_beside_it_and_quotes_what_is_markup():
+    inventory = replace(small_inventory(), title='A "title" <of> & d\'Ice')
+
+    root = ET.fromstring(inventory_project(inventory, file_name="d'Ice & <b>.gpkg"))
+
+    assert root.findtext("title") == inventory.title
+    sources = {layer.findtext("datasource") for layer in root.iter("maplayer")}
+    assert sources == {f"./d'Ice & <b>.gpkg|layername={name}" for name in COLUMNS}
+    in_tree = {layer.get("id") for layer in root.find("layer-tree-group").iter("layer-tree-layer")}
+    assert in_tree == {layer.findtext("id") for layer in root.iter("maplayer")}
+
+
+@pytest.mark.parametrize("name", ["a|b.gpkg", "folder/a.gpkg"])
+def test_a_file_that_a_project_cannot_name_is_refused(name):
+    with pytest.raises(ConfigError, match=r"cannot name the file of a QGIS project; leave out"):
+        inventory_project(small_inventory(), file_name=name)
+
+
+@given(width_m=st.floats(1, 1e7))
+def test_a_scale_bar_is_of_a_round_length_that_fits_the_map(width_m):
+    root = ET.Element("qgis")
+    extent = (1e5, 0.0, 1e5 + width_m, width_m / 3)
+    shown = PrintedMap("a", "b", extent, "2000-01-01T00:00:00Z", "2001-01-01T00:00:00Z", [])
+
+    add_layout(root, shown)
+
+    bar = next(item for item in root.iter("LayoutItem") if item.get("type") == "65646")
+    step = float(bar.get("numUnitsPerSegment"))
+    assert f"{step:e}"[0] in "125"
+    assert 8 < float(bar.get("segmentMillimeters")) < 22
+    sides = next(root.iter("Extent")).attrib
+    width, height = (float(sides[f"{s}max"]) - float(sides[f"{s}min"]) for s in "xy")
+    assert width / height == pytest.approx(214 / 172, rel=1e-6)
 
 
 # In QGIS itself
