@@ -15,7 +15,7 @@ from geoseg.errors import LabelError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["COLUMNS", "GEOMETRY_TYPES", "conform"]
+__all__ = ["COLUMNS", "GEOMETRY_TYPES", "as_type", "conform"]
 
 # text, date, real, integer or bool.
 _OUTLINES = {
@@ -181,7 +181,7 @@ def conform(layer: str, table: pd.DataFrame) -> pd.DataFrame:
     typed = table.copy()
     for name, kind in wanted.items():
         try:
-            typed[name] = _AS[kind](table[name])
+            typed[name] = as_type(table[name], kind)
         except (TypeError, ValueError, AttributeError) as error:
             raise LabelError(
                 f"Column {name!r} of the layer {layer!r} is not all of {kind}s ({error}); give "
@@ -192,6 +192,17 @@ def conform(layer: str, table: pd.DataFrame) -> pd.DataFrame:
     others = [c for c in typed.columns if c not in wanted and c != _GEOMETRY]
     last = [_GEOMETRY] if layer in GEOMETRY_TYPES else []
     return typed[[*wanted, *others, *last]].reset_index(drop=True)
+
+
+def as_type(column: pd.Series, kind: str) -> pd.Series:
+    """A column as text, date, real, integer or bool, as `conform` says.
+
+    Raises:
+        TypeError: a value is not of this type.
+        ValueError: likewise.
+        AttributeError: likewise.
+    """
+    return _AS[kind](column)
 
 
 def _with_geometry(layer: str, table: pd.DataFrame) -> gpd.GeoDataFrame:

@@ -75,8 +75,8 @@ def write_geopackage(
     table becomes one without geometry.
 
     Days (`datetime.date`, or datetime64 without zone and without a time of day) become DATE, times
-    become DATETIME in UTC. A column that holds nothing is a column of days when its name ends in
-    `_date`. QGIS takes fields named `start_date` and `end_date` for the time of a layer.
+    become DATETIME in UTC. A column of objects that holds nothing is a column of days when its name
+    ends in `_date`. QGIS takes fields named `start_date` and `end_date` for the time of a layer.
 
     Args:
         path: the .gpkg; replaced when it exists.
@@ -253,7 +253,7 @@ def _field(column: pd.Series) -> tuple[NDArray[np.generic], NDArray[np.bool_] | 
     """What GDAL is given of a column: values, and where they are missing unless they say so."""
     kind = pd.api.types.infer_dtype(column, skipna=True)
     missing = column.isna().to_numpy()
-    if kind == "date" or (kind == "empty" and str(column.name).endswith("_date")):
+    if kind == "date" or (kind == "empty" and _may_be_days(column)):
         days = [None if gone else day for day, gone in zip(column, missing, strict=True)]
         return np.array(days, dtype="M8[D]"), None
     if kind in {"datetime", "datetime64"}:
@@ -262,6 +262,11 @@ def _field(column: pd.Series) -> tuple[NDArray[np.generic], NDArray[np.bool_] | 
     if isinstance(column.dtype, pd.api.extensions.ExtensionDtype) and column.dtype.kind in "biuf":
         values = column.to_numpy(dtype=column.dtype.type, na_value=False)
     return values, missing
+
+
+def _may_be_days(column: pd.Series) -> bool:
+    """Whether a column that holds nothing is one of days: by its name, unless it is typed."""
+    return column.dtype == object and str(column.name).endswith("_date")
 
 
 def _times(column: pd.Series) -> NDArray[np.datetime64]:
