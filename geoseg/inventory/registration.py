@@ -269,7 +269,4 @@ def _agreeing(offset: NDArray[np.float64], tolerance_m: float) -> NDArray[np.boo
         return np.zeros(0, dtype=bool)
     near = cKDTree(offset).query_ball_point(offset, tolerance_m, return_length=True)
     centre = offset[np.argmax(near)]
-    for _ in range(2):  # from the densest place to the middle of what lies around it
-        within = np.hypot(*(offset - centre).T) <= tolerance_m
-        centre = np.median(offset[within], axis=0)
     return np.asarray(np.hypot(*(offset - centre).T) <= tolerance_m)

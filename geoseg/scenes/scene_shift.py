@@ -65,7 +65,7 @@ def scene_shift_m(
         grid = _common_grid(first.grid, second.grid, pixel_m)
     if grid is None:
         return None
-    # What is finer is averaged when it is read: interpolated, it would be sampled with gaps.
+    # What is finer is averaged while it is read: memory does not grow with how fine it is.
     factors = [max(1, int(pixel_m / own + 1e-6)) for own in gsds]
     with (
         open_scene(reference, [one], coarser=factors[0]) as first,
