@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from typing import TYPE_CHECKING, NamedTuple
 from xml.etree import ElementTree as ET
@@ -16,12 +17,13 @@ if TYPE_CHECKING:
 
     _Draw = Callable[[ET.Element, str], object]  # adds a symbol of a name to an element
 
-__all__ = ["inventory_styles", "outline_style"]
+__all__ = ["inventory_styles", "outline_style", "qgis_document"]
 
 _FILL_ALPHA = 64  # of 255: the image stays visible below
 _LAKE_ALPHA = 150
 _LINE_MM = 0.4
 _DARKER = 0.7
+_ILLEGAL = re.compile("[^\\t\\n\\r -\\ud7ff\\ue000-\\ufffd\\U00010000-\\U0010ffff]")
 _NO_COLOUR = "0,0,0,0"
 
 _CLASSES = {
@@ -110,6 +112,12 @@ def inventory_styles(inventory: Inventory) -> dict[str, str]:
     }
 
 
+def qgis_document(root: ET.Element) -> str:
+    """A QML or a project as text, without control characters: XML has no way to hold them."""
+    text = _ILLEGAL.sub("", ET.tostring(root, encoding="unicode"))
+    return f"<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n{text}"
+
+
 def _colours(classes: Iterable[str]) -> dict[str, str]:
     """A colour a class; one that is not ours has the same in any inventory, if that is free."""
     chosen: dict[str, str] = {}
@@ -135,9 +143,7 @@ def _qml(*parts: ET.Element) -> str:
         attributes["labelsEnabled"] = "1"
     root = ET.Element("qgis", attributes)
     root.extend(parts)
-    return "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n" + ET.tostring(
-        root, encoding="unicode"
-    )
+    return qgis_document(root)
 
 
 def _by_class(colours: Mapping[str, str]) -> ET.Element:

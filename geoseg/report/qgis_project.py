@@ -11,7 +11,7 @@ import numpy as np
 from pyproj import CRS
 
 from geoseg.errors import ConfigError
-from geoseg.report.qgis import inventory_styles
+from geoseg.report.qgis import inventory_styles, qgis_document
 from geoseg.report.qgis_layout import PrintedMap, add_layout
 
 if TYPE_CHECKING:
@@ -79,9 +79,7 @@ def inventory_project(inventory: Inventory, *, file_name: str) -> str:
     add_layout(root, _printed(inventory, extent, end))
     root.append(_view(crs, extent))
     root.append(_times(begin, end))
-    return "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n" + ET.tostring(
-        root, encoding="unicode"
-    )
+    return qgis_document(root)
 
 
 def _extent(inventory: Inventory) -> tuple[float, float, float, float]:

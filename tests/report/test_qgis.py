@@ -2,6 +2,7 @@ import datetime as dt
 import json
 import subprocess
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -79,8 +80,13 @@ def test_a_name_with_markup_adds_no_element():
 # Inventories
 
 
+@cache
+def one_inventory():
+    return small_inventory()
+
+
 def with_classes(classes):
-    inventory = small_inventory()
+    inventory = one_inventory()
     rows = inventory.outlines.iloc[: len(classes)].assign(class_name=list(classes))
     return replace(inventory, outlines=rows)
 
@@ -144,6 +150,16 @@ def test_a_project_finds_its_layers_beside_it_and_quotes_what_is_markup():
     assert sources == {f"./d'Ice & <b>.gpkg|layername={name}" for name in COLUMNS}
     in_tree = {layer.get("id") for layer in root.find("layer-tree-group").iter("layer-tree-layer")}
     assert in_tree == {layer.findtext("id") for layer in root.iter("maplayer")}
+
+
+@given(text=st.text(min_size=1, max_size=20))
+def test_any_title_and_class_makes_a_project_that_can_be_parsed(text):
+    inventory = replace(with_classes([text]), title=text)
+
+    root = ET.fromstring(inventory_project(inventory, file_name="a.gpkg"))
+
+    kept = "".join(c for c in text if c.isprintable())
+    assert "".join(c for c in root.findtext("title") if c.isprintable()) == kept
 
 
 @pytest.mark.parametrize("name", ["a|b.gpkg", "folder/a.gpkg"])
