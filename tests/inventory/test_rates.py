@@ -2,7 +2,7 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geoseg.inventory.rates import changes_of, weighted_rates
@@ -89,6 +89,7 @@ def test_without_uncertainties_the_interval_comes_from_the_scatter():
     assert np.isnan(two[1:]).all()
 
 
+@settings(deadline=None)
 @given(
     seed=st.integers(0, 2**32 - 1),
     factor=st.floats(0.01, 100),
