@@ -14,6 +14,7 @@ from qgis.core import (
     QgsApplication,
     QgsDateTimeRange,
     QgsLayoutExporter,
+    QgsLayoutItemScaleBar,
     QgsMapRendererCustomPainterJob,
     QgsMapSettings,
     QgsProject,
@@ -185,6 +186,11 @@ def print_layout(project, path):
         "size": [image.width(), image.height()],
         "pages": layout.pageCollection().pageCount(),
         "items": sorted(type(item).__name__ for item in layout.items()),
+        "bars_mm": [
+            item.rect().width()
+            for item in layout.items()
+            if isinstance(item, QgsLayoutItemScaleBar)
+        ],
         "coloured": not_white(image),
     }
 

@@ -159,6 +159,9 @@ def test_the_printed_map_has_a_map_a_legend_a_scale_bar_and_words(seen):
         "QgsLayoutItemMap",
         "QgsLayoutItemScaleBar",
     }
+    # Twice 2 km on a map of 21.6 km, and the last number.
+    (bar_mm,) = layout["bars_mm"]
+    assert 40 < bar_mm < 55
     assert 40_000 < layout["coloured"] < 200_000
 
 
