@@ -76,7 +76,7 @@ SLUMP_BATCH, SLUMP_PX, SLUMP_GSD_M = 32, 64, 4.0  # as many pixels: chips at hal
 def series_recipe(*, film: bool, steps: int) -> Recipe:
     """The recipe of both networks, which differ in the film alone."""
     return Recipe(
-        data="simulated-series",
+        data="simulated",
         chips={"gsd_m": [10, 15], "band_dropout": 0.1},
         film={"share": 0.5 if film else 0.0},
         model={"stem": "any"},
@@ -270,7 +270,7 @@ def palette_of(slumps: list[Slump]) -> torch.Tensor:
 def geoseg_slumps(slumps: list[Slump], *, film: bool, steps: int, folder: Path) -> Segmenter:
     """A network trained by geoseg."""
     recipe = Recipe(
-        data="simulated",
+        data="simulated-scene",
         film={"share": 0.7 if film else 0.0, "cameras": [SLUMP_CAMERA]},
         model={"stem": "any"},
         training={

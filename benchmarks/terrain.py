@@ -77,7 +77,7 @@ def labelled(folder: Path, outlines: Path, *, terrain: bool) -> LabelledScene:
 def mapped(source: LabelledScene, folds: Folds, fold: int, steps: int, work: Path) -> np.ndarray:
     """Class ids (H, W) by a network that was not shown a fold."""
     recipe = Recipe(
-        data="simulated",
+        data="simulated-scene",
         chips={"size_px": 64, "margin_px": 0},
         model={"stem": "any"},
         training={"steps": steps, "batch": 8, "validate_every": steps, "averaging": 0.95},

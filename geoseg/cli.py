@@ -12,8 +12,10 @@ from geoseg import __version__
 from geoseg.commands.catalog import catalog_app
 from geoseg.commands.compare import compare
 from geoseg.commands.data import data_app
+from geoseg.commands.inventory import export, track
 from geoseg.commands.maps import mosaic, predict, vectorize
 from geoseg.commands.options import Json
+from geoseg.commands.report import report
 from geoseg.commands.sensors import sensors_app
 from geoseg.errors import GeosegError
 from geoseg.terminal import Outcome, Table, note, show
@@ -30,7 +32,7 @@ app = typer.Typer(
 app.add_typer(sensors_app, name="sensors")
 app.add_typer(data_app, name="data")
 app.add_typer(catalog_app, name="catalog")
-for verb in (predict, mosaic, vectorize, compare):
+for verb in (predict, mosaic, vectorize, track, report, export, compare):
     app.command()(verb)
 
 

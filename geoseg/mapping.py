@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from geoseg.models import Checkpoint
     from geoseg.scenes import Scene
 
-__all__ = ["Archive", "Mapped", "as_outcome", "find_scenes", "map_archive"]
+__all__ = ["Archive", "Mapped", "as_outcome", "find_scenes", "folder_names", "map_archive"]
 
 _UNSAFE = re.compile(r"[^\w.-]+")  # in the name of a folder
 _LONGEST_NAME = 200
@@ -126,7 +126,7 @@ def map_archive(archive: Archive, *, dry_run: bool) -> list[Mapped]:
     mapper = Mapper(networks, archive.settings, device)
     found = [Mapped(scene=name, error=why) for name, why in archive.unreadable]
     for number, (scene, name) in enumerate(
-        zip(archive.scenes, _folders(archive.scenes), strict=True), start=1
+        zip(archive.scenes, folder_names(archive.scenes), strict=True), start=1
     ):
         title = f"{scene.id} ({number} of {len(archive.scenes)})"
         begun = time.perf_counter()
@@ -224,7 +224,7 @@ def _require_new(name: str, seen: set[str]) -> None:
     seen.add(name.lower())
 
 
-def _folders(scenes: Sequence[Scene]) -> list[str]:
+def folder_names(scenes: Sequence[Scene]) -> list[str]:
     """A folder name for each scene: its id without what would lead elsewhere."""
     return [_UNSAFE.sub("_", scene.id).lstrip(".")[:_LONGEST_NAME] or "_" for scene in scenes]
 

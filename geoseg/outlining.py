@@ -13,8 +13,13 @@ from geoseg.errors import ConfigError, GridError, SceneError
 from geoseg.files import read_checksums, require_intact, write_checksums
 from geoseg.grids import crs_of, raster_grid, require_metres
 from geoseg.inference import Prediction, read_origin
-from geoseg.inventory import check_geopackage_path, write_geopackage
-from geoseg.labels import IGNORE
+from geoseg.inventory import (
+    GSD_TAG,
+    LayerTraits,
+    check_geopackage_path,
+    filled_path,
+    write_geopackage,
+)
 from geoseg.mosaic import (
     MapOfScene,
     dates_of,
@@ -36,7 +41,9 @@ if TYPE_CHECKING:
     from geoseg.inference import MapOrigin
     from geoseg.mosaic import Rule
 
-__all__ = ["as_outcome", "join_maps", "outline_map", "seen_layer"]
+__all__ = ["as_outcome", "join_maps", "outline_map"]
+
+_FILLED = 1  # in the map of what was filled
 
 
 def join_maps(folders: Sequence[Path], *, rule: Rule, crs: str | None, out: Path) -> Prediction:
@@ -117,25 +124,36 @@ def outline_map(folder: Path, settings: OutlineSettings, out: Path) -> gpd.GeoDa
             scene=seen["scenes"],
         )
     outlines["model"] = origin.tags.get("model", "")[:12]
-    known = ("geoseg", "scene", "model", "recipe_hash", "data_hash")
+    if GSD_TAG in origin.tags:  # of a map that was made consistent with others, on finer pixels
+        size = float(origin.tags[GSD_TAG])
+        outlines["area_unc_km2"] *= size / outlines["gsd_m"]
+        outlines["gsd_m"] = size
+    known = ("geoseg", "scene", "model", "recipe_hash", "data_hash", "filtered")
     write_geopackage(
         out,
-        {"outlines": outlines, "seen": seen_layer(prediction.classes)},
+        {"outlines": outlines, "seen": _seen(prediction)},
         styles={"outlines": outline_style(origin.scheme)},
-        metadata={key: origin.tags[key] for key in known if key in origin.tags},
+        metadata={},
+        traits={
+            "outlines": LayerTraits(
+                title=f"Outlines of {origin.id}",
+                metadata={key: origin.tags[key] for key in known if key in origin.tags},
+            ),
+            "seen": LayerTraits(title="Ground that was seen"),
+        },
     )
     return outlines
 
 
-def seen_layer(raster: Path, *, missing: int = IGNORE) -> gpd.GeoDataFrame:
-    """The ground that a raster covers, as a layer: what is not in it was not seen.
-
-    Args:
-        raster: a class map, or another raster of bytes.
-        missing: the value where there is nothing.
-    """
-    ground = outline_ground(raster, missing=missing)
-    return gpd.GeoDataFrame({"source": [raster.name] * len(ground)}, geometry=ground)
+def _seen(prediction: Prediction) -> gpd.GeoDataFrame:
+    """The ground that the scene showed: what other dates filled in a map was not seen."""
+    filled = filled_path(prediction)
+    if filled.is_file():
+        require_intact([filled])
+        ground = outline_ground(filled, missing=_FILLED)
+    else:
+        ground = outline_ground(prediction.classes)
+    return gpd.GeoDataFrame({"source": [prediction.classes.name] * len(ground)}, geometry=ground)
 
 
 def as_outcome(outlines: gpd.GeoDataFrame, path: Path) -> Outcome:

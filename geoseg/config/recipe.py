@@ -16,6 +16,7 @@ from geoseg.config.sections import (
     ChipSettings,
     FilmSettings,
     InferenceSettings,
+    InventorySettings,
     LabelSettings,
     ModelSettings,
     OutlineSettings,
@@ -37,16 +38,21 @@ if TYPE_CHECKING:
 
 __all__ = ["Recipe", "load_recipe", "recipe_hash", "training_hash", "with_absolute_paths"]
 
+_PATHS = frozenset({"path", "dem", "reference", "divides"})  # keys with a file in them
+
 
 class Recipe(Section):
     """A whole run. Give `data`, or `scene` and `labels`."""
 
     seed: int = Field(default=0, ge=0, lt=2**31)
     data: str | None = None
-    """A data set of `geoseg data list`, `simulated`, or `simulated-series` (several sensors)."""
+    """A data set of `geoseg data list`; `simulated`: five dates and three sensors of a landscape;
+    `simulated-scene`: the newest of them."""
     scene: SceneSettings | None = None
     """The image that is mapped and scored, and learned from when no sources are named."""
     labels: LabelSettings | None = None
+    series: tuple[SceneSettings, ...] = ()
+    """Images of the place of other dates, of any sensors, that are mapped for the inventory."""
     sources: tuple[SourceSettings, ...] = ()
     """Images to learn from, of any sensors and dates."""
     scheme: tuple[SchemeClass, ...] = ()
@@ -59,6 +65,7 @@ class Recipe(Section):
     training: TrainingSettings = TrainingSettings()
     inference: InferenceSettings = InferenceSettings()
     outlines: OutlineSettings = OutlineSettings()
+    inventory: InventorySettings = InventorySettings()
 
     @model_validator(mode="after")
     def _stem_fits(self) -> Recipe:
@@ -74,12 +81,18 @@ class Recipe(Section):
 
 
 def load_recipe(
-    path: Path | None, *, overlay: Path | None = None, changes: Sequence[str] = ()
+    path: Path | None,
+    *,
+    of_data: Mapping[str, Path] | None = None,
+    overlay: Path | None = None,
+    changes: Sequence[str] = (),
 ) -> Recipe:
     """A recipe: defaults of a file, a user's file over them, single keys over both.
 
     Args:
         path: the defaults; those of the schema when None.
+        of_data: by the name of a data set, a file of what suits it, over the defaults and under all
+            that the user names.
         overlay: a file that names only what differs.
         changes: `key=value` with dotted keys, for example `training.steps=100`.
 
@@ -95,6 +108,9 @@ def load_recipe(
     if "scene" in over and "data" not in over:
         # An image of one's own takes the place of the data set of the defaults.
         values.pop("data", None)
+    suited = (of_data or {}).get(str(over.get("data", values.get("data"))))
+    if suited is not None:
+        values = _merge(values, read_yaml(suited))
     return _validated(_merge(values, over), where)
 
 
@@ -118,7 +134,7 @@ def with_absolute_paths(recipe: Recipe, base: Path) -> Recipe:
             return {k: absolute(v, k) for k, v in value.items()}
         if isinstance(value, list):
             return [absolute(item, key) for item in value]
-        if key in {"path", "dem"} and value is not None:
+        if key in _PATHS and value is not None:
             return str((base / value).absolute())
         return value
 
@@ -136,7 +152,7 @@ def _validated(values: Mapping[str, Any], where: str) -> Recipe:
 
 def training_hash(recipe: Recipe) -> str:
     """Twelve hexadecimal digits that change with the keys that a network depends on."""
-    return _hash(recipe, without={"inference", "outlines"})
+    return _hash(recipe, without={"inference", "outlines", "inventory", "series"})
 
 
 def _hash(recipe: Recipe, without: set[str] | None = None) -> str:

@@ -12,6 +12,7 @@ __all__ = [
     "ChipSettings",
     "FilmSettings",
     "InferenceSettings",
+    "InventorySettings",
     "LabelSettings",
     "ModelSettings",
     "OutlineSettings",
@@ -242,3 +243,30 @@ class OutlineSettings(Section):
     smooth: int = Field(default=0, ge=0, le=3)
     """Rounds in which the corners of borders are cut after the simplification; each rounds them
     more and doubles the number of vertices."""
+
+
+class InventorySettings(Section):
+    """How the outlines of several dates become one inventory."""
+
+    consistent: bool = True
+    """Whether the maps of several dates are first made consistent with each other; the maps as they
+    were made are kept beside."""
+    align: bool = True
+    """Whether a survey that lies off the others by over half a pixel, beyond doubt, is moved."""
+    most_shift_m: Annotated[float, Field(gt=0)] | None = None
+    """How far a survey may lie off; ten pixels, at most 200 m, when not named."""
+    reference: str | None = None
+    """Outlines of RGI or GLIMS, relative to the recipe, whose ids are carried over."""
+    divides: str | None = None
+    """The same, which also split ice masses into glaciers."""
+    dem: str | None = None
+    """Elevation in metres for heights, slopes and aspects; that of the scene when not named."""
+    title: str = "Glacier inventory"
+    licence: str = ""
+    """Of the inventory, for those who are given it."""
+
+    @model_validator(mode="after")
+    def _one_reference(self) -> InventorySettings:
+        if self.reference is not None and self.divides is not None:
+            raise ValueError("divides carry ids over too; name them alone")
+        return self

@@ -27,22 +27,30 @@ if TYPE_CHECKING:
 
     from geoseg.config import LabelSettings, Recipe, SceneSettings
 
+    _Sets = dict[str, Callable[[Path], tuple[LabelledScene, ...]]]
+
 __all__ = ["Sources", "describe_scene", "find_sources"]
 
 _LEFT_OUT = "_"
-_SIMULATED = {
-    "simulated": lambda folder: (labelled_simulated(folder),),
-    "simulated-series": labelled_series,
+_LANDSCAPE = "landscape"  # folder of what is simulated
+_SIMULATED: _Sets = {
+    "simulated": labelled_series,
+    "simulated-scene": lambda folder: (labelled_simulated(folder),),
 }
-_KNOWN = {"everest": lambda folder: (labelled_everest(folder),)}
+_KNOWN: _Sets = {"everest": lambda folder: (labelled_everest(folder),)}
 
 
 class Sources(NamedTuple):
     """The scenes of a recipe."""
 
     mapped: LabelledScene  # that is mapped and scored
+    series: tuple[
+        Scene, ...
+    ]  # that are mapped for the inventory, that one among them, oldest first
     labelled: tuple[LabelledScene, ...]  # that are learned from, and some only scored
     unlabelled: tuple[Scene, ...]  # that the network is to be adapted to
+    dem: Path | None  # elevation of the place
+    divides: Path | None  # glaciers of a reference inventory that split ice masses
 
     def fingerprint(self) -> str:
         """Twelve hexadecimal digits that change with any byte of the images and the outlines."""
@@ -79,7 +87,41 @@ def find_sources(
     if mapped not in labelled and mapped.outlines is not None:
         labelled = (*labelled, replace(mapped, learned=False))
     _refuse_one_name_for_two([source.scene for source in labelled])
-    return Sources(mapped, labelled, unlabelled)
+    series = _series(recipe, base, mapped, known)
+    return Sources(
+        mapped=mapped,
+        series=series,
+        labelled=labelled,
+        unlabelled=unlabelled,
+        dem=_dem(recipe, base, work, mapped),
+        divides=_divides(recipe, base, work),
+    )
+
+
+def _series(
+    recipe: Recipe, base: Path, mapped: LabelledScene, known: Sequence[LabelledScene]
+) -> tuple[Scene, ...]:
+    """The scenes to map, oldest first."""
+    further = [describe_scene(settings, base) for settings in recipe.series]
+    scenes = [mapped.scene, *(source.scene for source in known), *further]
+    by_id = {scene.id: scene for scene in scenes}
+    _refuse_one_name_for_two([mapped.scene, *further])
+    return tuple(sorted(by_id.values(), key=lambda scene: (scene.start, scene.id)))
+
+
+def _dem(recipe: Recipe, base: Path, work: Path, mapped: LabelledScene) -> Path | None:
+    if recipe.inventory.dem is not None:
+        return base / recipe.inventory.dem
+    if mapped.scene.dem is None and recipe.data in _SIMULATED:
+        return work / _LANDSCAPE / "dem.tif"
+    return mapped.scene.dem
+
+
+def _divides(recipe: Recipe, base: Path, work: Path) -> Path | None:
+    settings = recipe.inventory
+    if settings.divides is None and settings.reference is None and recipe.data in _SIMULATED:
+        return work / _LANDSCAPE / "reference.gpkg"
+    return None if settings.divides is None else base / settings.divides
 
 
 def _refuse_one_name_for_two(scenes: Sequence[Scene]) -> None:
@@ -107,7 +149,7 @@ def _of_data(
             f"The recipe names both data = {recipe.data!r} and a scene; keep one of them."
         )
     if recipe.data in _SIMULATED:
-        folder = work / "landscape"
+        folder = work / _LANDSCAPE
         simulate(folder, seed=recipe.seed, on_step=on_step)
         return _SIMULATED[recipe.data](folder)
     if recipe.data not in _KNOWN:

@@ -1,7 +1,56 @@
 """Inventories: outlines linked through time, what is known of each, and their files."""
 
-from geoseg.inventory.geopackage import check_geopackage_path, write_geopackage
-from geoseg.inventory.inventory import Inventory
+from geoseg.inventory.build import align_surveys, build_inventory
+from geoseg.inventory.consistency import (
+    GSD_TAG,
+    MapOfSurvey,
+    filled_path,
+    moved_back_by,
+    write_consistent,
+)
+from geoseg.inventory.exchange import export_glims, export_rgi
+from geoseg.inventory.files import is_inventory, read_inventory, write_inventory
+from geoseg.inventory.geopackage import LayerTraits, check_geopackage_path, write_geopackage
+from geoseg.inventory.interval import Interval, decimal_year, parse_interval
+from geoseg.inventory.inventory import About, Inventory
+from geoseg.inventory.prepare import Prepared, common_crs, prepare_survey, require_apart
+from geoseg.inventory.registration import needs_correction
+from geoseg.inventory.relief import hypsometry
+from geoseg.inventory.sources import Drawn, drawn_of, read_drawn, read_ground, read_reference
 from geoseg.inventory.survey import Survey, kind_of
 
-__all__ = ["Inventory", "Survey", "check_geopackage_path", "kind_of", "write_geopackage"]
+__all__ = [
+    "GSD_TAG",
+    "About",
+    "Drawn",
+    "Interval",
+    "Inventory",
+    "LayerTraits",
+    "MapOfSurvey",
+    "Prepared",
+    "Survey",
+    "align_surveys",
+    "build_inventory",
+    "check_geopackage_path",
+    "common_crs",
+    "decimal_year",
+    "drawn_of",
+    "export_glims",
+    "export_rgi",
+    "filled_path",
+    "hypsometry",
+    "is_inventory",
+    "kind_of",
+    "moved_back_by",
+    "needs_correction",
+    "parse_interval",
+    "prepare_survey",
+    "read_drawn",
+    "read_ground",
+    "read_inventory",
+    "read_reference",
+    "require_apart",
+    "write_consistent",
+    "write_geopackage",
+    "write_inventory",
+]

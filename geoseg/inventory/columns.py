@@ -131,6 +131,7 @@ _SURVEYS = {
     "shift_x_m": "real",
     "shift_y_m": "real",
     "shift_unc_m": "real",
+    "corrected": "bool",
 }
 _STATES = {
     "track_id": "text",

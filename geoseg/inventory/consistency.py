@@ -33,7 +33,7 @@ from geoseg.inventory.transitions import (
     transitions_of,
 )
 from geoseg.labels import IGNORE
-from geoseg.scenes import open_raster, reading
+from geoseg.scenes import Shift, open_raster, reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -46,8 +46,10 @@ if TYPE_CHECKING:
     from geoseg.inventory.transitions import Transitions
     from geoseg.labels import ClassScheme
 
-__all__ = ["MapOfSurvey", "filled_path", "write_consistent"]
+__all__ = ["GSD_TAG", "MapOfSurvey", "filled_path", "moved_back_by", "write_consistent"]
 
+GSD_TAG = "gsd_m"  # pixel that a map was made at
+_SHIFT_TAGS = ("moved_back_x_m", "moved_back_y_m", "moved_back_unc_m")
 _VALUES = 2**22  # of evidence at once: 16 MB, and some times that while it is smoothed
 _CACHE_BYTES = 64 * 2**20
 _SAMPLE_PX = 512  # the side to which a map is thinned to see how common its classes are
@@ -111,7 +113,9 @@ def write_consistent(
     with rasterio.Env(GDAL_CACHEMAX=_CACHE_BYTES), ExitStack() as stack:
         # Entered first, and so the last to appear: where a class map is, all of its survey is.
         writers = [
-            stack.enter_context(open_consistent(out[i], grid, scheme, _tags(origins[i])))
+            stack.enter_context(
+                open_consistent(out[i], grid, scheme, _tags(maps[i], origins[i], grids[i]))
+            )
             for i in order
         ]
         readers = [stack.enter_context(open_survey(maps[i], grids[i], grid)) for i in order]
@@ -267,11 +271,26 @@ def _thinned(path: Path) -> NDArray[np.uint8]:
         return pixels
 
 
-def _tags(origin: MapOrigin) -> dict[str, str]:
-    """What a map says of its making, and that it was made consistent: it is of its job no more."""
+def moved_back_by(origin: MapOrigin) -> Shift | None:
+    """The shift that a consistent map was corrected by; None where it was not."""
+    known = [origin.tags.get(name) for name in _SHIFT_TAGS]
+    if None in known:
+        return None
+    x_m, y_m, unc_m = (float(value or 0) for value in known)
+    return Shift(x_m=x_m, y_m=y_m, unc_m=unc_m, samples=0)
+
+
+def _tags(one: MapOfSurvey, origin: MapOrigin, grid: GeoBox) -> dict[str, str]:
+    """What a map says of its making, and that it was made consistent: it is of its job no more.
+
+    It keeps the pixel that it was mapped at, which may be coarser than the one it is written at.
+    """
     left_out = {"AREA_OR_POINT", "CLASSES", JOB_TAG}
     kept = {key: value for key, value in origin.tags.items() if key not in left_out}
-    return {**kept, "filtered": "hmm"}
+    shift = one.moved_back
+    moved = () if shift is None else (shift.x_m, shift.y_m, shift.unc_m)
+    shifted = {name: f"{metres:.3f}" for name, metres in zip(_SHIFT_TAGS, moved, strict=False)}
+    return {GSD_TAG: f"{gsd_m(grid):.6g}", **kept, **shifted, "filtered": "hmm"}
 
 
 def _blocks(grid: GeoBox, top: int) -> Iterator[Window]:

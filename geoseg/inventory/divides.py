@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["split_by_divides"]
 
-_REF_IDS = ("rgi_id", "rgiid", "glims_id", "glimsid", "glac_id")
+_REF_IDS = ("ref_id", "rgi_id", "rgiid", "glims_id", "glimsid", "glac_id")
 _REF_NAMES = ("glac_name", "glacname", "name")
 
 

@@ -6,14 +6,12 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
-import pandas as pd
-
 from geoseg.errors import ConfigError
 
 if TYPE_CHECKING:
     import datetime as dt
 
-__all__ = ["Interval", "parse_interval"]
+__all__ = ["Interval", "decimal_year", "parse_interval"]
 
 _WRITTEN = re.compile(r"(\d{4})(?:-(\d\d)(?:-(\d\d))?)?")
 
@@ -61,6 +59,13 @@ def parse_interval(text: str) -> Interval:
     return Interval(spans[0].start, spans[-1].end)
 
 
+def decimal_year(moment: datetime) -> float:
+    """A moment as a year with a fraction, UTC."""
+    moment = moment.astimezone(UTC)
+    begin = datetime(moment.year, 1, 1, tzinfo=UTC)
+    return moment.year + (moment - begin) / (_next(begin, "year") - begin)
+
+
 def _span(part: str, text: str) -> Interval:
     found = _WRITTEN.fullmatch(part.strip())
     if found is None:
@@ -75,9 +80,12 @@ def _span(part: str, text: str) -> Interval:
 
 
 def _next(start: datetime, unit: str) -> datetime:
-    step = pd.DateOffset(**{f"{unit}s": 1})
-    after: datetime = (pd.Timestamp(start) + step).to_pydatetime()
-    return after
+    """The beginning of the year, month or day after."""
+    if unit == "day":
+        return start + timedelta(days=1)
+    month = start.month % 12 + 1 if unit == "month" else 1
+    later = unit == "year" or month == 1
+    return start.replace(year=start.year + later, month=month)
 
 
 def _midnight(day: dt.date) -> datetime:

@@ -11,7 +11,16 @@ if TYPE_CHECKING:
     import geopandas as gpd
     import pandas as pd
 
-__all__ = ["Inventory"]
+__all__ = ["About", "Inventory"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class About:
+    """What an inventory says of itself."""
+
+    title: str
+    licence: str
+    provenance: dict[str, str]  # geoseg, recipe_hash, ...: what it was made from
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,21 +21,20 @@ if TYPE_CHECKING:
     from geoseg.inventory.inventory import Inventory
     from geoseg.inventory.survey import Survey
 
-__all__ = ["TrackedKind", "link_surveys"]
+__all__ = ["Tracks", "link_surveys"]
 
 _NONE = -1
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrackedKind:
-    """The tracks of one kind. Arrays are over tracks (T,) unless they say otherwise."""
+class Tracks:
+    """Tracks of some surveys, numbered from 0. Arrays are over tracks (T,) unless they say else."""
 
-    kind: str
     ids: NDArray[np.object_]
+    kinds: NDArray[np.object_]
     ref_ids: NDArray[np.object_]  # None where the reference has none
     names: NDArray[np.object_]  # None where no source names it
-    rows: list[NDArray[np.intp]]  # a survey, (N,) row of each outline in the survey
-    of_outline: list[NDArray[np.intp]]  # a survey, (N,) number of its track
+    of_outline: list[NDArray[np.intp]]  # a survey, (N,) number of the track of each outline
     states: NDArray[np.int8]  # (T, surveys)
     parents: NDArray[np.intp]  # number of the track it broke off, -1 for none
     merged_into: NDArray[np.intp]  # number of the track that took it up, -1 for none
@@ -48,8 +47,8 @@ def link_surveys(
     earlier: Inventory | None,
     reference: gpd.GeoDataFrame | None,
     on_survey: Callable[[int, int], None] | None = None,
-) -> list[TrackedKind]:
-    """Tracks of each kind, in the order of their names.
+) -> Tracks:
+    """Tracks of all outlines, kind after kind.
 
     Args:
         surveys: oldest first, in one CRS.
@@ -58,8 +57,8 @@ def link_surveys(
         on_survey: is told how many surveys of all kinds are done.
     """
     kinds = sorted({kind for survey in surveys for kind in survey.outlines["kind"]})
+    tracks = _none(surveys)
     taken: set[str] = set() if earlier is None else set(earlier.tracks["track_id"])
-    found = []
     for number, kind in enumerate(kinds):
 
         def advance(done: int, total: int, *, before: int = number) -> None:
@@ -79,10 +78,47 @@ def link_surveys(
             for index, (survey, chosen) in enumerate(zip(surveys, rows, strict=True))
         ]
         linked = link_sightings(sightings, tracks=len(known.ids), on_survey=advance)
-        tracked = _named(kind, linked, known, surveys, rows, taken)
-        taken.update(tracked.ids)
-        found.append(tracked)
-    return found
+        named = _named(kind, linked, known, surveys, rows, taken)
+        taken.update(named.ids)
+        tracks = _joined(tracks, named, rows)
+    return tracks
+
+
+def _none(surveys: Sequence[Survey]) -> Tracks:
+    texts, numbers = np.empty(0, dtype=object), np.empty(0, dtype=np.intp)
+    return Tracks(
+        ids=texts,
+        kinds=texts,
+        ref_ids=texts,
+        names=texts,
+        of_outline=[np.full(len(survey.outlines), _NONE, dtype=np.intp) for survey in surveys],
+        states=np.empty((0, len(surveys)), dtype=np.int8),
+        parents=numbers,
+        merged_into=numbers,
+        events=[],
+    )
+
+
+def _joined(all_kinds: Tracks, one_kind: Tracks, rows: list[NDArray[np.intp]]) -> Tracks:
+    """Tracks of several kinds, with those of one more after them."""
+    first = len(all_kinds.ids)
+    for of_all, of_one, chosen in zip(all_kinds.of_outline, one_kind.of_outline, rows, strict=True):
+        of_all[chosen] = of_one + first
+    moved = {
+        name: np.where(values == _NONE, _NONE, values + first)
+        for name, values in (("parents", one_kind.parents), ("merged_into", one_kind.merged_into))
+    }
+    events = [
+        event._replace(track=event.track + first, others=tuple(o + first for o in event.others))
+        for event in one_kind.events
+    ]
+    names = ("ids", "kinds", "ref_ids", "names", "states")
+    return Tracks(
+        **{n: np.concatenate([getattr(all_kinds, n), getattr(one_kind, n)]) for n in names},
+        **{n: np.concatenate([getattr(all_kinds, n), values]) for n, values in moved.items()},
+        of_outline=all_kinds.of_outline,
+        events=[*all_kinds.events, *events],
+    )
 
 
 def _reach_m(surveys: Sequence[Survey], index: int) -> float:
@@ -100,8 +136,8 @@ def _named(
     surveys: Sequence[Survey],
     rows: list[NDArray[np.intp]],
     taken: set[str],
-) -> TrackedKind:
-    """Tracks that have an outline, numbered anew, with their ids and names."""
+) -> Tracks:
+    """Tracks of one kind that have an outline, numbered anew, with their ids and names."""
     count = len(linked.states)
     first = np.full(count, None, dtype=object)
     names = np.full(count, None, dtype=object)
@@ -125,12 +161,11 @@ def _named(
     ids[new] = glims_style_ids(first[new], crs, kind, taken)
     ref_ids = np.full(count, None, dtype=object)
     ref_ids[: len(known.ref_ids)] = known.ref_ids
-    return TrackedKind(
-        kind=kind,
+    return Tracks(
         ids=ids[used],
+        kinds=np.full(len(used), kind, dtype=object),
         ref_ids=ref_ids[used],
         names=names[used],
-        rows=rows,
         of_outline=[number[tracks] for tracks in linked.of_outline],
         states=linked.states[used],
         parents=number[linked.parents[used]],

@@ -7,6 +7,7 @@ subtract it to correct the survey.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
@@ -20,7 +21,7 @@ from geoseg.grids import same_crs
 from geoseg.scenes.coregister import Shift, median_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -31,6 +32,7 @@ __all__ = [
     "Verdict",
     "check_registration",
     "corrected",
+    "needs_correction",
     "outline_shift",
     "registered",
 ]
@@ -109,6 +111,7 @@ def check_registration(
     surveys: Sequence[Survey],
     *,
     reference: str | None = None,
+    measured: Mapping[str, Shift] = MappingProxyType({}),
     correct_above_m: float | None = None,
     refuse_above_m: float | None = None,
 ) -> list[Registration]:
@@ -117,6 +120,7 @@ def check_registration(
     Args:
         surveys: all in one CRS.
         reference: name of the survey that lies right; the newest of the finest pixel when None.
+        measured: shifts from it that are known already, as from images, by the name of the survey.
         correct_above_m: a significant shift (3 standard deviations) longer than this is to be
             corrected; half a pixel of the coarser survey when None.
         refuse_above_m: a survey with a longer shift is refused; ten pixels of the coarser
@@ -127,7 +131,8 @@ def check_registration(
         GridError: the surveys are in different reference systems.
     """
     base = _reference(surveys, reference)
-    return [_registration(base, survey, correct_above_m, refuse_above_m) for survey in surveys]
+    limits = correct_above_m, refuse_above_m
+    return [_registration(base, one, measured.get(one.name), *limits) for one in surveys]
 
 
 def registered(surveys: Sequence[Survey], registrations: Sequence[Registration]) -> list[Survey]:
@@ -165,7 +170,11 @@ def _registered(survey: Survey, registration: Registration) -> Survey:
 
 
 def _registration(
-    base: Survey, survey: Survey, correct_above_m: float | None, refuse_above_m: float | None
+    base: Survey,
+    survey: Survey,
+    known: Shift | None,
+    correct_above_m: float | None,
+    refuse_above_m: float | None,
 ) -> Registration:
     pixel_m = _coarser_gsd_m(base, survey)
     if refuse_above_m is None:
@@ -176,7 +185,8 @@ def _registration(
     verdict: Verdict = "reference"
     if survey is not base:
         # Further than is allowed: what is not found cannot be refused.
-        shift = outline_shift(base, survey, within_m=max(_SEARCH_M, 2 * refuse_above_m))
+        reach_m = max(_SEARCH_M, 2 * refuse_above_m)
+        shift = outline_shift(base, survey, within_m=reach_m) if known is None else known
         verdict = _verdict(shift, correct_above_m, refuse_above_m)
     return Registration(
         survey=survey.name,
@@ -185,6 +195,11 @@ def _registration(
         verdict=verdict,
         refuse_above_m=refuse_above_m,
     )
+
+
+def needs_correction(shift: Shift, *, pixel_m: float) -> bool:
+    """Whether a shift is longer than half a pixel of the coarser survey, beyond doubt."""
+    return _verdict(shift, _CORRECT_PX * pixel_m, np.inf) == "correct"
 
 
 def _verdict(shift: Shift | None, correct_above_m: float, refuse_above_m: float) -> Verdict:

@@ -22,7 +22,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["Drawn", "known_column", "read_drawn", "read_ground"]
+    from pyproj import CRS
+
+    from geoseg.inventory.inventory import Inventory
+
+__all__ = ["Drawn", "drawn_of", "read_drawn", "read_ground", "read_reference"]
 
 _SEEN = "seen"  # layer with the ground that a map covers
 _OUTLINES = "outlines"  # layer of geoseg's own files
@@ -32,6 +36,7 @@ _DEFAULT_CLASS = "glacier"
 _NAMES = ("glac_name", "name", "glacname", "glacier_name", "glaciername")
 _IDS = ("rgi_id", "rgiid", "glims_id", "glimsid", "glac_id", "uid")
 _CARRIED = ("probability", "probability_sd", "scene", "sensor", "gsd_m", "model")
+_CHANCE = "p_"  # begins the name of the mean probability of a class
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,11 +90,11 @@ def read_drawn(
         {
             "kind": [kind_of(c) for c in classes],
             "class_name": classes,
-            "glac_name": _texts(table, known_column(table, _NAMES)),
-            "source_id": _texts(table, known_column(table, _IDS)),
+            "glac_name": _texts(table, _known_column(table, _NAMES)),
+            "source_id": _texts(table, _known_column(table, _IDS)),
             "start_date": starts,
             "end_date": ends,
-            **{c: table[c].to_numpy() for c in _CARRIED if c in table.columns},
+            **{c: table[c].to_numpy() for c in table.columns if _is_carried(c)},
         },
         geometry=shapely.force_2d(table.geometry.to_numpy()),
         crs=table.crs,
@@ -111,7 +116,58 @@ def read_ground(path: Path, layer: str | None = None) -> gpd.GeoSeries:
     return gpd.GeoSeries(table.geometry, crs=table.crs)
 
 
-def known_column(table: pd.DataFrame, names: Sequence[str]) -> str | None:
+def read_reference(path: Path, crs: CRS) -> gpd.GeoDataFrame:
+    """Outlines of a reference inventory, RGI or GLIMS, with ref_id, glac_name and kind, mended.
+
+    Args:
+        path: any vector file with a column of ids.
+        crs: of the result.
+
+    Raises:
+        LabelError: it cannot be read, or has no column of ids.
+        GridError: it has no coordinate reference system.
+    """
+    table = _read(path, _layer_of(path, None))
+    if table.crs is None:
+        raise GridError(f"{path} has no coordinate reference system; set it first.")
+    ids = _known_column(table, _IDS)
+    if ids is None:
+        known = ", ".join(str(c) for c in table.columns if c != table.geometry.name)
+        raise LabelError(
+            f"{path} has no column of ids ({', '.join(_IDS)}), only {known or 'none'}; give "
+            "outlines of RGI or GLIMS."
+        )
+    placed = table.geometry.to_crs(crs).to_numpy()
+    reference = gpd.GeoDataFrame(
+        {
+            "ref_id": _texts(table, ids),
+            "glac_name": _texts(table, _known_column(table, _NAMES)),
+            "kind": [kind_of(name) for name in _classes(table, None, path.name)],
+        },
+        geometry=shapely.make_valid(placed, method="structure", keep_collapsed=False),
+        crs=crs,
+    )
+    return reference[reference["ref_id"].notna() & (reference.area > 0)].reset_index(drop=True)
+
+
+def drawn_of(inventory: Inventory, source: str) -> list[Drawn]:
+    """The surveys of an inventory, to be tracked again with others."""
+    found = []
+    for row in inventory.surveys.itertuples():
+        own = inventory.outlines[inventory.outlines["survey"] == row.survey]
+        found.append(
+            Drawn(
+                source=row.source if isinstance(row.source, str) else source,
+                when=Interval.of_days(row.start_date, row.end_date),
+                outlines=own.assign(source_id=own.get("source_id")).reset_index(drop=True),
+                seen=inventory.surveys.geometry[[row.Index]],
+                gsd_m=None if pd.isna(row.gsd_m) else float(row.gsd_m),
+            )
+        )
+    return found
+
+
+def _known_column(table: pd.DataFrame, names: Sequence[str]) -> str | None:
     """The column that goes by one of these names, in any case; the first of them that there is."""
     lower = {str(column).lower(): str(column) for column in table.columns}
     return next((lower[name] for name in names if name in lower), None)
@@ -200,6 +256,10 @@ def _days(
     earliest, latest = starts[known].min(), ends[known].max()
     starts, ends = starts.fillna(earliest), ends.fillna(latest)
     return list(starts.dt.date), list(ends.dt.date)
+
+
+def _is_carried(column: str) -> bool:
+    return column in _CARRIED or column.startswith(_CHANCE)
 
 
 def _texts(table: pd.DataFrame, column: str | None) -> list[str | None]:

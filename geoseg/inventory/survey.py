@@ -10,6 +10,7 @@ from pyproj import CRS
 
 from geoseg.errors import GridError, LabelError
 from geoseg.grids import require_metres
+from geoseg.inventory.interval import decimal_year
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -17,10 +18,10 @@ if TYPE_CHECKING:
     import geopandas as gpd
     from shapely.geometry.base import BaseGeometry
 
-__all__ = ["DEBRIS_CLASSES", "ICE_CLASSES", "LAKE_CLASSES", "Survey", "kind_of"]
+__all__ = ["GLACIER_PARTS", "ICE_CLASSES", "LAKE_CLASSES", "Survey", "kind_of"]
 
-ICE_CLASSES = frozenset({"glacier", "clean_ice", "debris_ice"})
-DEBRIS_CLASSES = frozenset({"debris_ice"})
+GLACIER_PARTS = frozenset({"clean_ice", "debris_ice"})  # that a glacier is made of
+ICE_CLASSES = GLACIER_PARTS | {"glacier"}
 LAKE_CLASSES = frozenset({"lake", "supraglacial_lake", "proglacial_lake", "other_lake"})
 
 
@@ -69,10 +70,7 @@ class Survey:
     @property
     def year(self) -> float:
         """The middle of the acquisition as a year with a fraction."""
-        middle = self.middle.astimezone(UTC)
-        begin = datetime(middle.year, 1, 1, tzinfo=UTC)
-        length = datetime(middle.year + 1, 1, 1, tzinfo=UTC) - begin
-        return middle.year + (middle - begin) / length
+        return decimal_year(self.middle)
 
     @property
     def first_day(self) -> dt.date:

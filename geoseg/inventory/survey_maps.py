@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import rasterio
+from affine import Affine
 from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
 from rasterio.vrt import WarpedVRT
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from geoseg.inference import Prediction
     from geoseg.labels import ClassScheme
+    from geoseg.scenes import Shift
 
 __all__ = [
     "BLOCK_PX",
@@ -54,6 +56,7 @@ class MapOfSurvey:
     prediction: Prediction
     year: float  # the middle of the acquisition, with its fraction
     name: str
+    moved_back: Shift | None = None  # from the other surveys, that its maps are corrected by
 
 
 def filled_path(prediction: Prediction) -> Path:
@@ -115,7 +118,7 @@ def open_survey(one: MapOfSurvey, own: GeoBox, grid: GeoBox) -> Iterator[MapRead
 
         def opened(path: Path, resampling: Resampling) -> WarpedVRT:
             raster = stack.enter_context(open_raster(path))
-            return stack.enter_context(_on_grid(raster, grid, resampling))
+            return stack.enter_context(_on_grid(raster, grid, resampling, one.moved_back))
 
         path = one.prediction.probability
         yield MapReader(
@@ -125,9 +128,14 @@ def open_survey(one: MapOfSurvey, own: GeoBox, grid: GeoBox) -> Iterator[MapRead
         )
 
 
-def _on_grid(raster: DatasetReader, grid: GeoBox, resampling: Resampling) -> WarpedVRT:
+def _on_grid(
+    raster: DatasetReader, grid: GeoBox, resampling: Resampling, shift: Shift | None
+) -> WarpedVRT:
+    back = Affine.identity() if shift is None else Affine.translation(-shift.x_m, -shift.y_m)
     return WarpedVRT(
         raster,
+        src_crs=raster.crs,
+        src_transform=back * raster.transform,
         crs=crs_of(grid).to_wkt(),
         transform=grid.affine,
         width=grid.shape.x,

@@ -10,11 +10,13 @@ from geoseg.scenes.catalog import (
     write_catalog,
 )
 from geoseg.scenes.checksums import require_unchanged, with_checksums
+from geoseg.scenes.coregister import Shift, measure_shift
 from geoseg.scenes.raster import open_raster, read_onto, reading
 from geoseg.scenes.reader import Pixels, SceneReader, band_names, bands_of, open_scene
 from geoseg.scenes.resample import area_average
 from geoseg.scenes.sample import scene_sample
 from geoseg.scenes.scene import Asset, Scene
+from geoseg.scenes.scene_shift import scene_shift_m
 from geoseg.scenes.stac import footprint, read_scene, write_scene
 from geoseg.scenes.stored import data_bands
 from geoseg.scenes.terrain import TERRAIN_BANDS
@@ -29,6 +31,7 @@ __all__ = [
     "Pixels",
     "Scene",
     "SceneReader",
+    "Shift",
     "Unit",
     "area_average",
     "band_names",
@@ -36,6 +39,7 @@ __all__ = [
     "data_bands",
     "describe_units",
     "footprint",
+    "measure_shift",
     "open_raster",
     "open_scene",
     "read_catalog",
@@ -46,6 +50,7 @@ __all__ = [
     "scan_items",
     "scan_scene",
     "scene_sample",
+    "scene_shift_m",
     "unit_of",
     "with_checksums",
     "write_catalog",

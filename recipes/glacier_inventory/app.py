@@ -69,8 +69,13 @@ def _open_run(
     if recipe is None and data is None and scene is None and (out / RECIPE).is_file():
         # A step that is told nothing goes on with what the folder was begun with.
         recipe = out / RECIPE
-    with as_file(files("geoseg_recipes.glacier_inventory") / "recipe.yaml") as defaults:
-        loaded = load_recipe(defaults, overlay=recipe, changes=[*named, *(changes or [])])
+    with as_file(files("geoseg_recipes.glacier_inventory")) as folder:
+        loaded = load_recipe(
+            folder / "recipe.yaml",
+            of_data={"simulated": folder / "simulated.yaml"},
+            overlay=recipe,
+            changes=[*named, *(changes or [])],
+        )
     # Absolute: the recipe that a run leaves behind is then the one it was begun with.
     loaded = with_absolute_paths(loaded, Path() if recipe is None else recipe.parent)
     return Run(recipe=loaded, base=Path(), out=out, device=device)
@@ -107,11 +112,10 @@ def _step(work: Callable[[Run], Outcome]) -> Callable[..., None]:
 @app.command()
 @_step
 def run(run: Run) -> Outcome:
-    """Do it all: train, predict, vectorize, evaluate, draw a map.
+    """Do it all: train, predict, smooth, vectorize, track, report, evaluate, draw a map.
 
     Example: geoseg glacier-inventory run --data everest --out out/everest
     """
-    from geoseg.outlining import as_outcome
     from geoseg_recipes.glacier_inventory import steps
 
     scored_too = run.source.outlines is not None
@@ -119,16 +123,18 @@ def run(run: Run) -> Outcome:
         _ = run.held_out, run.outlines  # what cannot be scored is not begun
     trained = _train(run)
     steps.predict(run)
-    outlines = steps.vectorize(run)
-    outlined = as_outcome(outlines, run.inventory)
+    if run.smoothed:
+        steps.smooth(run)
+    steps.vectorize(run)
+    tracked = _track(run)
     scored = _evaluate(run) if scored_too else Outcome({})
     if not scored_too:
         note(f"Scene {run.source.scene.id} has no outlines: nothing is scored")
-    picture = steps.draw(run, outlines)
-    note(f"The inventory lies in {run.inventory}, a picture of it in {picture}")
-    figures = {**trained.figures, **outlined.figures, **scored.figures}
+    picture = steps.draw(run)
+    note(f"The inventory lies in {run.inventory}, a page of it beside it, and {picture.name}")
+    figures = {**trained.figures, **tracked.figures, **scored.figures}
     return Outcome(
-        {**figures, "map": str(picture), **run.provenance}, (*outlined.tables, *scored.tables)
+        {**figures, "map": str(picture), **run.provenance}, (*tracked.tables, *scored.tables)
     )
 
 
@@ -145,28 +151,61 @@ def train(run: Run) -> Outcome:
 @app.command()
 @_step
 def predict(run: Run) -> Outcome:
-    """Map the whole scene with the trained network.
+    """Map the whole scene, and those of other dates, with the trained network.
 
     Example: geoseg glacier-inventory predict --data everest --out out/everest
     """
     from geoseg_recipes.glacier_inventory import steps
 
-    prediction = steps.predict(run)
-    note(f"The maps lie in {prediction.classes.parent}")
-    return Outcome({"classes": str(prediction.classes), "probability": str(prediction.probability)})
+    maps = steps.predict(run)
+    note(f"The maps of {len(maps)} scenes lie in {run.out}")
+    scene = run.prediction
+    return Outcome(
+        {
+            "classes": str(scene.classes),
+            "probability": str(scene.probability),
+            "maps": [str(one.classes) for one in maps],
+        }
+    )
+
+
+@app.command()
+@_step
+def smooth(run: Run) -> Outcome:
+    """Make the maps of several dates consistent with each other; the maps themselves stay.
+
+    Example: geoseg glacier-inventory smooth --out out/run
+    """
+    from geoseg_recipes.glacier_inventory import steps
+
+    maps = steps.smooth(run)
+    note(f"The consistent maps lie in {run.out / 'consistent'}")
+    return Outcome({"maps": [str(one.classes) for one in maps]})
 
 
 @app.command()
 @_step
 def vectorize(run: Run) -> Outcome:
-    """Draw outlines on the map and write the inventory.
+    """Draw the outlines of each date.
 
     Example: geoseg glacier-inventory vectorize --data everest --out out/everest
     """
-    from geoseg.outlining import as_outcome
     from geoseg_recipes.glacier_inventory import steps
 
-    return as_outcome(steps.vectorize(run), run.inventory)
+    found = steps.vectorize(run)
+    files = [str(run.outlines_of(scene)) for scene in run.series]
+    note(f"The outlines of {len(found)} dates lie in {run.out / 'outlines'}")
+    return Outcome({"outlines": sum(map(len, found)), "files": files})
+
+
+@app.command()
+@_step
+def track(run: Run) -> Outcome:
+    """Link the outlines of all dates, write the inventory and a page of it.
+
+    Example: geoseg glacier-inventory track --out out/run
+    """
+    return _track(run)
 
 
 @app.command()
@@ -192,6 +231,16 @@ def _train(run: Run) -> Outcome:
             "validation_iou": result.best_score,
         }
     )
+
+
+def _track(run: Run) -> Outcome:
+    from geoseg.tracking import as_outcome
+    from geoseg_recipes.glacier_inventory import steps
+
+    inventory = steps.track(run)
+    page = steps.report(run, inventory)
+    outcome = as_outcome(inventory, run.inventory)
+    return outcome._replace(figures={**outcome.figures, "report": str(page)})
 
 
 def _evaluate(run: Run) -> Outcome:

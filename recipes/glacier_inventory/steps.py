@@ -2,12 +2,15 @@
 
 A step takes what it needs from the folder of the run and leaves its result there:
 
-    recipe.json                     the whole recipe as it was used
-    model/model.safetensors         train
-    map/classes.tif, probability.tif predict
-    inventory.gpkg                  vectorize
-    scores.json                     evaluate
-    map.png                         draw
+    recipe.json                      the whole recipe as it was used
+    model/model.safetensors          train
+    map/, maps/SCENE/                predict: classes.tif, probability.tif, of the scene, others
+    consistent/SCENE/                smooth: the same, made consistent with each other
+    outlines/SCENE.gpkg              vectorize
+    inventory.gpkg                   track
+    report.html                      report
+    scores.json                      evaluate
+    map.png                          draw
 """
 
 from __future__ import annotations
@@ -20,21 +23,35 @@ import torch
 
 from geoseg import __version__
 from geoseg.chips import HeldOut, split_scene
-from geoseg.config import recipe_hash, training_hash, with_absolute_paths
+from geoseg.config import OutlineSettings, recipe_hash, training_hash, with_absolute_paths
 from geoseg.data import find_sources
 from geoseg.errors import ConfigError
 from geoseg.evaluation import score_map
 from geoseg.files import require_intact, write_json
 from geoseg.grids import gsd_m, raster_grid
-from geoseg.inference import Prediction, open_input, predict_scene
-from geoseg.inventory import write_geopackage
+from geoseg.inference import Prediction, open_input, predict_scene, read_origin
+from geoseg.inventory import (
+    Interval,
+    MapOfSurvey,
+    decimal_year,
+    hypsometry,
+    moved_back_by,
+    needs_correction,
+    read_drawn,
+    write_consistent,
+)
+from geoseg.mapping import folder_names
 from geoseg.models import Checkpoint, choose_device, extrapolation, load_checkpoint, warning_of
-from geoseg.report import draw_map, outline_style
-from geoseg.scenes import bands_of, open_raster, open_scene
+from geoseg.mosaic import mosaic_grid
+from geoseg.outlining import outline_map
+from geoseg.report import draw_map, write_report
+from geoseg.scenes import bands_of, open_raster, open_scene, scene_shift_m
+from geoseg.sensors import SensorKind, find_sensor
 from geoseg.terminal import note, progress
+from geoseg.tracking import Given, TrackOptions, track_files
 from geoseg.training import StepReport, TrainingResult, gather, new_segmenter
 from geoseg.training import train as train_network
-from geoseg.vectorize import outline_scene
+from geoseg.vectorize import outline_raster
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,10 +64,25 @@ if TYPE_CHECKING:
     from geoseg.config import Recipe
     from geoseg.data import LabelledScene, Sources
     from geoseg.evaluation import Scores
+    from geoseg.inventory import Inventory
+    from geoseg.scenes import Scene, Shift
 
-__all__ = ["RECIPE", "Run", "draw", "evaluate", "predict", "train", "vectorize"]
+__all__ = [
+    "RECIPE",
+    "Run",
+    "draw",
+    "evaluate",
+    "predict",
+    "report",
+    "smooth",
+    "track",
+    "train",
+    "vectorize",
+]
 
 RECIPE = "recipe.json"
+_ANYTHING = OutlineSettings()
+_OPTICAL = (SensorKind.MULTISPECTRAL, SensorKind.PANCHROMATIC, SensorKind.FILM)
 
 
 @dataclass(frozen=True)
@@ -69,13 +101,58 @@ class Run:
 
     @property
     def prediction(self) -> Prediction:
-        """The maps."""
-        return Prediction.within(self.out / "map", self.recipe.inference)
+        """The maps of the scene that is scored."""
+        return self.prediction_of(self.source.scene)
+
+    def prediction_of(self, scene: Scene) -> Prediction:
+        """The maps of a scene, as the network made them."""
+        if scene.id == self.source.scene.id:
+            return Prediction.within(self.out / "map", self.recipe.inference)
+        return Prediction.within(self.out / "maps" / self.names[scene.id], self.recipe.inference)
+
+    def consistent_of(self, scene: Scene) -> Prediction:
+        """The maps of a scene, made consistent with those of other dates."""
+        folder = self.out / "consistent" / self.names[scene.id]
+        chances = folder / "probability.tif" if self.recipe.inference.probability else None
+        return Prediction(classes=folder / "classes.tif", probability=chances)
+
+    def outlines_of(self, scene: Scene) -> Path:
+        """The outlines of a scene."""
+        return self.out / "outlines" / f"{self.names[scene.id]}.gpkg"
 
     @property
     def inventory(self) -> Path:
-        """The outlines."""
+        """The outlines of all dates, linked."""
         return self.out / "inventory.gpkg"
+
+    @cached_property
+    def names(self) -> dict[str, str]:
+        """The name in this folder of what is made of each scene, by its id."""
+        ids = [scene.id for scene in self.series]
+        return dict(zip(ids, folder_names(self.series), strict=True))
+
+    @property
+    def series(self) -> tuple[Scene, ...]:
+        """The scenes that are mapped, oldest first."""
+        return self.sources.series
+
+    @cached_property
+    def shifts(self) -> dict[str, Shift]:
+        """How each scene lies to the one that is scored, by its id, where it could be measured."""
+        base = self.source.scene
+        others = [s for s in self.series if s.id != base.id and _is_optical(s)]
+        if not others or not _is_optical(base):
+            return {}
+        unstable = outline_raster(
+            self.prediction.classes, read_origin(self.prediction.classes).scheme, _ANYTHING
+        )
+        found = {s.id: scene_shift_m(base, s, unstable=unstable) for s in others}
+        return {name: shift for name, shift in found.items() if shift is not None}
+
+    @property
+    def smoothed(self) -> bool:
+        """Whether maps of several dates are made consistent."""
+        return self.recipe.inventory.consistent and len(self.series) > 1
 
     @cached_property
     def sources(self) -> Sources:
@@ -176,71 +253,134 @@ def train(run: Run) -> TrainingResult:
         )
 
 
-def predict(run: Run) -> Prediction:
-    """Map the whole scene."""
-    checkpoint, scene = run.checkpoint, run.source.scene
+def predict(run: Run) -> list[Prediction]:
+    """Map all scenes, each as a whole."""
+    checkpoint = run.checkpoint
     spec = checkpoint.segmenter.spec
-    with open_input(spec, scene, run.recipe.inference) as reader:
-        bands, mapped_m = bands_of(scene, reader.bands), gsd_m(reader.grid)
-    if (sentence := extrapolation(spec, bands, mapped_m)) is not None:
-        note(sentence)
-    with progress("Mapping") as advance:
-        return predict_scene(
-            checkpoint.segmenter,
-            scene,
-            run.recipe.inference,
-            prediction=run.prediction,
-            device=choose_device(run.device),
-            tags={**run.provenance, "model": checkpoint.sha256},
-            on_tile=lambda done, total: advance(done, total, ""),
+    maps = []
+    for number, scene in enumerate(run.series, start=1):
+        with open_input(spec, scene, run.recipe.inference) as reader:
+            bands, mapped_m = bands_of(scene, reader.bands), gsd_m(reader.grid)
+        if (sentence := extrapolation(spec, bands, mapped_m)) is not None:
+            note(f"{scene.id}: {sentence}")
+        with progress(f"Mapping {scene.id} ({number} of {len(run.series)})") as advance:
+            mapped = predict_scene(
+                checkpoint.segmenter,
+                scene,
+                run.recipe.inference,
+                prediction=run.prediction_of(scene),
+                device=choose_device(run.device),
+                tags={**run.provenance, "model": checkpoint.sha256},
+                on_tile=lambda done, total, say=advance: say(done, total, ""),
+            )
+        maps.append(mapped)
+    return maps
+
+
+def smooth(run: Run) -> list[Prediction]:
+    """Make the maps of several dates consistent with each other, beside the maps as they are."""
+    note("Measuring how the scenes lie to each other")
+    maps = []
+    for scene in run.series:
+        _require_map_of(run, scene)
+        prediction = run.prediction_of(scene)
+        require_intact(prediction.paths)
+        year = decimal_year(scene.start + (scene.end - scene.start) / 2)
+        moved_back = _correction(run, scene) if run.recipe.inventory.align else None
+        maps.append(
+            MapOfSurvey(prediction=prediction, year=year, name=scene.id, moved_back=moved_back)
+        )
+    with progress("Making maps consistent") as advance:
+        return write_consistent(
+            maps,
+            [run.consistent_of(scene) for scene in run.series],
+            grid=mosaic_grid([_grid_of(one.prediction.classes) for one in maps]),
+            on_strip=lambda done, total: advance(done, total, ""),
         )
 
 
-def vectorize(run: Run) -> gpd.GeoDataFrame:
-    """Draw the outlines and write the inventory."""
-    _require_map_of(run)
-    require_intact(run.prediction.paths)
-    checkpoint = run.checkpoint
-    scheme = checkpoint.segmenter.spec.scheme
-    outlines = outline_scene(
-        run.prediction.classes,
-        run.prediction.probability,
-        scene=run.source.scene,
-        scheme=scheme,
-        settings=run.recipe.outlines,
+def vectorize(run: Run) -> list[gpd.GeoDataFrame]:
+    """Draw the outlines of each date."""
+    found = []
+    for scene in run.series:
+        _require_map_of(run, scene)
+        maps = run.consistent_of(scene) if run.smoothed else run.prediction_of(scene)
+        found.append(outline_map(maps.classes.parent, run.recipe.outlines, run.outlines_of(scene)))
+    return found
+
+
+def track(run: Run) -> Inventory:
+    """Link the outlines of all dates and write the inventory."""
+    settings, base = run.recipe.inventory, run.base
+    options = TrackOptions(
+        reference=None if settings.reference is None else base / settings.reference,
+        divides=run.sources.divides,
+        dem=run.sources.dem,
+        correct_shift=settings.align,
+        most_shift_m=settings.most_shift_m,
+        lies_right=str(_interval(run.source.scene)),
+        title=settings.title,
+        licence=settings.licence,
+        provenance={**run.provenance, "model": run.checkpoint.sha256},
     )
-    outlines["model"] = checkpoint.sha256[:12]
-    write_geopackage(
-        run.inventory,
-        {"outlines": outlines},
-        styles={"outlines": outline_style(scheme)},
-        metadata={**run.provenance, "model": checkpoint.sha256},
+    given = [_given(run, scene) for scene in run.series]
+    return track_files(given, options, run.inventory)
+
+
+def _given(run: Run, scene: Scene) -> Given:
+    """The outlines of a scene, and how they lie."""
+    path, moved = run.outlines_of(scene), None
+    if run.smoothed:
+        moved = moved_back_by(read_origin(run.consistent_of(scene).classes))
+    shift = run.shifts.get(scene.id) if moved is None else moved
+    return Given(path, when=_interval(scene), shift=shift, corrected=moved is not None)
+
+
+def _interval(scene: Scene) -> Interval:
+    return Interval(scene.start, scene.end)
+
+
+def _correction(run: Run, scene: Scene) -> Shift | None:
+    """What the maps of a scene are moved back by; None where it lies well, or nobody knows."""
+    shift = run.shifts.get(scene.id)
+    pixel_m = max(gsd_m(_grid_of(run.prediction_of(s).classes)) for s in (scene, run.source.scene))
+    if shift is None or not needs_correction(shift, pixel_m=pixel_m):
+        return None
+    note(
+        f"{scene.id} lies {shift.length_m:.0f} m off {run.source.scene.id} ({shift.x_m:+.1f} m in "
+        f"x, {shift.y_m:+.1f} m in y, each to {shift.unc_m:.1f} m): its maps are moved back"
     )
-    return outlines
+    return shift
+
+
+def _is_optical(scene: Scene) -> bool:
+    return find_sensor(scene.sensor_id).kind in _OPTICAL
+
+
+def report(run: Run, inventory: Inventory) -> Path:
+    """Write a page of the inventory."""
+    page = run.out / "report.html"
+    bands = None if run.sources.dem is None else hypsometry(inventory.outlines, run.sources.dem)
+    write_report(inventory, page, hypsometry=bands)
+    return page
 
 
 def evaluate(run: Run) -> Scores:
     """Score the map on the held-out part of the scene."""
-    _require_map_of(run)
+    _require_map_of(run, run.source.scene)
     checkpoint = run.checkpoint
     if checkpoint.record.get("split") != run.recipe.split.model_dump():
         raise ConfigError(
             f"{run.model} was trained on another part of the scene than `split` says; score it "
             "with the split it was trained with, or train again."
         )
-    scheme = checkpoint.segmenter.spec.scheme
-    scores = score_map(
-        run.prediction.classes,
-        run.outlines,
-        scheme,
-        _held_out_of_map(run),
-        dating=run.source.dating,
-    )
+    scores = _scores(run, run.source, run.prediction)
     figures = {
         "mean_iou": scores.mean_iou,
         "pixels": scores.pixels,
         "classes": {name: asdict(score) for name, score in scores.classes.items()},
         "confusion": scores.confusion.tolist(),
+        "dates": _scores_by_date(run),
         "model": checkpoint.sha256,
         **run.provenance,
     }
@@ -248,17 +388,52 @@ def evaluate(run: Run) -> Scores:
     return scores
 
 
-def draw(run: Run, outlines: gpd.GeoDataFrame) -> Path:
+def _scores_by_date(run: Run) -> dict[str, dict[str, float]]:
+    """Mean IoU of every date that has outlines, as it was mapped and as it was made consistent."""
+    found = {}
+    mapped = {scene.id for scene in run.series}
+    for labelled in run.sources.labelled:
+        if labelled.scene.id not in mapped or labelled.outlines is None:
+            continue
+        maps = {"mapped": run.prediction_of(labelled.scene)}
+        if run.smoothed:
+            maps["consistent"] = run.consistent_of(labelled.scene)
+        found[labelled.scene.id] = {
+            name: _scores(run, labelled, prediction).mean_iou
+            for name, prediction in maps.items()
+            if prediction.classes.is_file()
+        }
+    return found
+
+
+def _scores(run: Run, labelled: LabelledScene, prediction: Prediction) -> Scores:
+    """Of a map, over the ground that no training saw."""
+    return score_map(
+        prediction.classes,
+        labelled.read_outlines(),
+        run.checkpoint.segmenter.spec.scheme,
+        _held_out_of_map(run, prediction.classes),
+        dating=labelled.dating,
+    )
+
+
+def draw(run: Run) -> Path:
     """Draw the scene with its outlines as a picture."""
     picture = run.out / "map.png"
     draw_map(
         run.source.scene,
-        outlines,
+        read_drawn(run.outlines_of(run.source.scene)).outlines,
         run.checkpoint.segmenter.spec.scheme,
         path=picture,
         held_out=run.held_out,
     )
     return picture
+
+
+def _grid_of(classes: Path) -> GeoBox:
+    """The pixels of a map."""
+    with open_raster(classes) as raster:
+        return raster_grid(raster)
 
 
 def _write_recipe(run: Run) -> None:
@@ -267,21 +442,20 @@ def _write_recipe(run: Run) -> None:
     write_json(run.out / RECIPE, recipe.model_dump(mode="json", exclude_none=True))
 
 
-def _held_out_of_map(run: Run) -> Window:
-    """The held-out part in pixels of the map, which may be coarser than those of the scene."""
-    with open_raster(run.prediction.classes) as raster:
-        window = HeldOut.parts(run.grid, [run.held_out]).window(raster_grid(raster))
+def _held_out_of_map(run: Run, classes: Path) -> Window:
+    """The held-out part in pixels of a map, which may be coarser than those of the scene."""
+    window = HeldOut.parts(run.grid, [run.held_out]).window(_grid_of(classes))
     if window is None:
-        raise ConfigError(f"{run.prediction.classes} lies elsewhere than the part to score.")
+        raise ConfigError(f"{classes} lies elsewhere than the part to score.")
     return window
 
 
-def _require_map_of(run: Run) -> None:
+def _require_map_of(run: Run, scene: Scene) -> None:
     """Refuse a map of another scene: its outlines would be dated and placed by this one."""
-    with open_raster(run.prediction.classes) as raster:
-        mapped = raster.tags().get("scene")
-    if mapped != run.source.scene.id:
+    classes = run.prediction_of(scene).classes
+    mapped = read_origin(classes).id
+    if mapped != scene.id:
         raise ConfigError(
-            f"{run.prediction.classes} is a map of {mapped}, not of {run.source.scene.id}; "
-            "name the scene it was made from, or run predict."
+            f"{classes} is a map of {mapped}, not of {scene.id}; name the scene it was made from, "
+            "or run predict."
         )

@@ -158,6 +158,7 @@ def _surveys(crs, origin, outlines):
         "shift_x_m": [4.5, None, -1.25],
         "shift_y_m": [-3.0, None, 0.5],
         "shift_unc_m": [2.5, None, 0.75],
+        "corrected": [True, False, False],
     }
     return gpd.GeoDataFrame(_all_columns("surveys", known, 3), geometry=seen, crs=crs)
 

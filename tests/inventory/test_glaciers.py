@@ -271,7 +271,7 @@ def test_divides_must_say_where_and_what_they_are():
 
     with pytest.raises(GridError, match="The divides have no coordinate reference system"):
         split_by_divides(mass, nowhere, surface=None)
-    with pytest.raises(LabelError, match=r"no column of ids \(rgi_id, .*\), only Area; give"):
+    with pytest.raises(LabelError, match=r"no column of ids \(ref_id, rgi_id, .*\), only Area; give"):
         split_by_divides(mass, nameless, surface=None)
 
 

@@ -39,7 +39,7 @@ def sources(example, tmp_path):
 
 
 def recipe(**changes):
-    return Recipe(data="simulated", **{"chips": {"size_px": 32}, **changes})
+    return Recipe(data="simulated-scene", **{"chips": {"size_px": 32}, **changes})
 
 
 def test_a_fixed_stem_takes_one_set_of_bands(sources):

@@ -58,7 +58,7 @@ def run(chips, folder, on_step=lambda _: None, segmenter=None, **settings):
     return train(
         segmenter or fresh(chips),
         chips,
-        Recipe(data="simulated", training={**defaults, **settings}),
+        Recipe(data="simulated-scene", training={**defaults, **settings}),
         folder=folder,
         device=torch.device("cpu"),
         record=RECORD,
@@ -111,7 +111,7 @@ def test_so_does_one_on_several_sensors_with_film_and_adaptation(example, tmp_pa
         for scene in (example.scene, modern)
     ]
     recipe = Recipe(
-        data="simulated",
+        data="simulated-scene",
         chips={"size_px": 32, "gsd_m": [30, 60], "band_dropout": 0.3},
         film={"share": 0.5, "cameras": ["corona-kh4b"]},
         adaptation={

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["simulate"]
 
-_EDITION = 2  # of what is simulated
+_EDITION = 3  # of what is simulated
 _FIRST_YEAR = 1965
 _S2_BANDS = ("blue", "green", "red", "nir", "swir16", "swir22")
 _TM_BANDS = ("blue", "green", "red", "nir08", "swir16", "swir22")
@@ -98,7 +98,10 @@ def simulate(
     size_m: float = 9600.0,
     on_step: Callable[[str], None] | None = None,
 ) -> None:
-    """Write the landscape of a seed: dem.tif, scenes/, outlines.gpkg, and landscape.json last.
+    """Write the landscape of a seed: dem.tif, scenes/, outlines, and landscape.json last.
+
+    outlines.gpkg holds the truth of each date, reference.gpkg the glaciers of 1965 as an inventory
+    of that time would, with ids and names, and divides where ice of two glaciers meets.
 
     The same seed and size give the same pixels. A landscape that is there already is left alone.
 
@@ -124,6 +127,7 @@ def simulate(
         say(f"Rendering {plan.sensor} of {plan.day:%Y}")
         _write_scene(out, landscape, plan, np.random.default_rng([seed, number]))
     _write_outlines(out / "outlines.gpkg", landscape)
+    _write_reference(out / "reference.gpkg", landscape)
     write_text(ready, json.dumps(facts) + "\n")
 
 
@@ -220,6 +224,32 @@ def _write_outlines(path: Path, landscape: Landscape) -> None:
                 append=aside.exists(),
                 dataset_options={"VERSION": "1.3"},
             )
+
+
+def _write_reference(path: Path, landscape: Landscape) -> None:
+    outlines = _outlines(landscape, surface(landscape, _FIRST_YEAR))
+    ice = outlines[outlines["class_name"].isin(["clean_ice", "debris_ice", "supraglacial_lake"])]
+    glaciers = ice[ice["track_id"].str.startswith(_PREFIX[1])].dissolve("track_id")
+    numbers = [int(name.rsplit("-", 1)[1]) + 1 for name in glaciers.index]
+    reference = gpd.GeoDataFrame(
+        {
+            "rgi_id": [f"SIM{_FIRST_YEAR}-G-{number:05d}" for number in numbers],
+            "glac_name": [f"Valley {number}" for number in numbers],
+            "src_date": f"{_FIRST_YEAR}-08-15",
+        },
+        geometry=glaciers.geometry.to_numpy(),
+        crs=outlines.crs,
+    )
+    with writing(path) as aside:
+        pyogrio.write_dataframe(
+            reference,
+            aside,
+            layer="glaciers",
+            driver="GPKG",
+            geometry_type="MultiPolygon",
+            promote_to_multi=True,
+            dataset_options={"VERSION": "1.3"},
+        )
 
 
 def _outlines(landscape: Landscape, ground: Surface) -> gpd.GeoDataFrame:

@@ -1,0 +1,33 @@
+"""`geoseg report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from geoseg.commands.options import Json
+from geoseg.terminal import Outcome, note, show
+
+__all__ = ["report"]
+
+
+def report(
+    inventory: Annotated[Path, typer.Argument(help="The GeoPackage of an inventory.")],
+    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("report.html"),
+    json: Json = False,
+) -> None:
+    """Write one page of an inventory that works offline: map, area curves, tables.
+
+    Its figures lie beside it as PNG and SVG.
+
+    Example: geoseg report inventory.gpkg --out report.html
+    """
+    from geoseg.inventory.files import read_inventory
+    from geoseg.report.inventory_page import check_report_path, write_report
+
+    check_report_path(out)
+    page, *figures = write_report(read_inventory(inventory), out)
+    note(f"The page is {page}; {len(figures)} figures lie beside it")
+    show(Outcome({"report": str(page), "figures": [str(f) for f in figures]}), as_json=json)

@@ -1,0 +1,257 @@
+"""An inventory as one page that needs nothing but a browser."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2.utils import htmlsafe_json_dumps
+
+from geoseg.errors import ConfigError
+from geoseg.files import require_no_folder, write_text, writing
+from geoseg.report.history import history_of, kind_words
+from geoseg.report.inventory_figures import (
+    draw_glaciers,
+    draw_hypsometry,
+    draw_totals,
+    png_and_svg,
+)
+from geoseg.report.inventory_map import map_data
+from geoseg.report.quantities import interval, known, measured, quantity, shown
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pandas as pd
+    from geoseg.inventory import Inventory
+    from geoseg.report.history import History, Total
+    from matplotlib.figure import Figure
+
+__all__ = ["check_report_path", "write_report"]
+
+_MOST_ROWS = 3000  # of a table of the page
+_FIGURES = ("totals", "glaciers", "hypsometry")
+
+
+def write_report(
+    inventory: Inventory, path: Path, *, hypsometry: pd.DataFrame | None = None
+) -> tuple[Path, ...]:
+    """Write a page that holds all it shows, and its figures as PNG and SVG beside it.
+
+    The figures lie in a folder named like the page with `_figures` at its end. The page makes no
+    request, and runs no script but its own.
+
+    Args:
+        inventory: may be empty.
+        path: the .html; replaced when it exists.
+        hypsometry: area by elevation: survey, kind, z_from_m, z_to_m, area_km2. No figure without.
+
+    Returns:
+        What was written, the page first.
+
+    Raises:
+        ConfigError: the path does not end in .html.
+        OutputError: a file cannot be written.
+    """
+    check_report_path(path)
+    history = history_of(inventory)
+    totals = [history.total(kind) for kind in history.kinds]
+    figures = {
+        "totals": draw_totals(history, totals),
+        "glaciers": draw_glaciers(history),
+        "hypsometry": None if hypsometry is None else draw_hypsometry(hypsometry, history.surveys),
+    }
+    written, pictures = _write_figures(path, figures)
+    write_text(path, _page(inventory, history, totals, pictures))
+    return (path, *written)
+
+
+def check_report_path(path: Path) -> None:
+    """Refuse a path that no page can be written to, before work is done for one.
+
+    Raises:
+        ConfigError: it does not end in .html.
+        OutputError: it is a folder.
+    """
+    if path.suffix != ".html":
+        raise ConfigError(f"{path} is no name of a page; let it end in '.html'.")
+    require_no_folder(path)
+
+
+def _write_figures(
+    path: Path, figures: dict[str, Figure | None]
+) -> tuple[list[Path], dict[str, str]]:
+    """Write figures, remove those of an earlier page, and return paths and what the page holds."""
+    folder = path.with_name(f"{path.stem}_figures")
+    written, pictures = [], {}
+    for name, figure in figures.items():
+        files = [folder / f"{name}.{form}" for form in ("png", "svg")]
+        if figure is None:
+            for file in files:
+                file.unlink(missing_ok=True)
+            continue
+        png, svg = png_and_svg(figure)
+        for file, content in zip(files, (png, svg), strict=True):
+            with writing(file) as aside:
+                aside.write_bytes(content)
+        written += files
+        pictures[name] = f"data:image/svg+xml;base64,{base64.b64encode(svg).decode('ascii')}"
+    return written, pictures
+
+
+def _page(
+    inventory: Inventory, history: History, totals: list[Total], pictures: dict[str, str]
+) -> str:
+    environment = Environment(
+        loader=PackageLoader("geoseg.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "known": known,
+        "measured": measured,
+        "quantity": quantity,
+        "shown": shown,
+    }
+    script = environment.get_template("inventory_script.html").render()
+    digest = hashlib.sha256(script.encode()).digest()
+    drawn = map_data(inventory, history)
+    return environment.get_template("inventory_page.html").render(
+        inventory=inventory,
+        history=history,
+        kinds=[_kind(history, total) for total in totals],
+        events=_events(inventory),
+        rows=_rows(history)[:_MOST_ROWS],
+        event_rows=inventory.events.head(_MOST_ROWS).to_dict("records"),
+        names=dict(zip(history.tracks["track_id"], history.tracks["glac_name"].map(shown))),
+        surveys=_surveys(inventory, history),
+        pictures=pictures,
+        drawn=drawn,
+        data=htmlsafe_json_dumps(
+            drawn, dumps=json.dumps, allow_nan=False, ensure_ascii=False, separators=(",", ":")
+        ),
+        script=script,
+        script_digest=base64.b64encode(digest).decode("ascii"),
+    )
+
+
+def _kind(history: History, total: Total) -> dict[str, Any]:
+    """What the page says of a kind: its total, and a row a survey."""
+    own = history.of(total.kind)
+    tracks = history.tracks[own]
+    verdicts, changes = tracks["significant"].map(known), tracks["change_km2"].map(known)
+    rows = []
+    for i, survey in enumerate(history.surveys):
+        status = history.status[own, i]
+        present = status == "present"
+        rows.append(
+            {
+                "survey": survey,
+                "present": int(present.sum()),
+                "absent": int((status == "absent").sum()),
+                "unknown": int((status == "unknown").sum()),
+                "mapped": _sum(history.area_km2[own, i][present]),
+                "mapped_unc": _sum(history.unc_km2[own, i][present]),
+                "total": float(total.area_km2[i]),
+                "total_unc": float(total.unc_km2[i]),
+            }
+        )
+    return {
+        "kind": total.kind,
+        "words": kind_words(total.kind),
+        "total": total,
+        "rows": rows,
+        "unknown": sum(row["unknown"] for row in rows),
+        "judged": int(verdicts.notna().sum()),
+        "grown": int(((verdicts == 1) & (changes > 0)).sum()),
+        "shrunk": int(((verdicts == 1) & (changes < 0)).sum()),
+    }
+
+
+def _sum(values: np.ndarray[Any, np.dtype[np.float64]]) -> float:
+    """The sum of what is known, NaN where nothing is."""
+    return float(np.nansum(values)) if np.isfinite(values).any() else float("nan")
+
+
+def _events(inventory: Inventory) -> dict[tuple[str, str], int]:
+    """How often what happened to which kind."""
+    counts = inventory.events.groupby(["kind", "event"]).size()
+    return {(str(kind), str(event)): int(count) for (kind, event), count in counts.items()}
+
+
+def _rows(history: History) -> list[dict[str, Any]]:
+    """The rows of the table of tracks, the largest first."""
+    latest, latest_unc = _latest(history)
+    rows = []
+    for number in np.argsort(-np.nan_to_num(latest, nan=-1), kind="stable"):
+        track = history.tracks.iloc[number]
+        change, change_unc = known(track["change_km2"]), known(track["change_unc_km2"])
+        rate, percent = known(track["rate_km2_a"]), known(track["rate_pct_a"])
+        rows.append(
+            {
+                "id": str(track["track_id"]),
+                "name": shown(track["glac_name"]),
+                "kind": str(track["kind"]).replace("_", " "),
+                "area": (_key(latest[number]), measured(latest[number], latest_unc[number])),
+                "change": (_key(change), measured(change, change_unc, sign=True)),
+                "change_pct": (
+                    _key(known(track["change_pct"])),
+                    quantity(known(track["change_pct"]), 2, sign=True),
+                ),
+                "significant": known(track["significant"]),
+                "rate": (_key(rate), quantity(rate, 2, sign=True)),
+                "rate_interval": interval(
+                    known(track["rate_lo_km2_a"]), known(track["rate_hi_km2_a"])
+                ),
+                "rate_pct": (_key(percent), quantity(percent, 2, sign=True)),
+                "status": list(history.status[number]),
+            }
+        )
+    return rows
+
+
+def _latest(history: History) -> tuple[Any, Any]:
+    """The newest known area of each track that was not 0, and its deviation; NaN without one."""
+    there = np.where(history.area_km2 > 0, np.arange(len(history.surveys)), -1)
+    newest = there.max(axis=1, initial=-1)
+    each = np.arange(len(newest))
+    if not history.surveys:
+        return np.full(len(newest), np.nan), np.full(len(newest), np.nan)
+    return tuple(
+        np.where(newest >= 0, values[each, newest], np.nan)
+        for values in (history.area_km2, history.unc_km2)
+    )  # type: ignore[return-value]  # two
+
+
+def _key(value: float) -> str:
+    """What a column is sorted by; empty sorts last."""
+    return f"{value:.9g}" if np.isfinite(value) else ""
+
+
+def _surveys(inventory: Inventory, history: History) -> list[dict[str, Any]]:
+    """What the page says of each survey, in the order of time."""
+    table = inventory.surveys.drop_duplicates("survey").set_index("survey")
+    rows = []
+    for name, days in zip(history.surveys, history.days, strict=True):
+        row = table.loc[name]
+        shift = [known(row[f"shift_{axis}_m"]) for axis in "xy"]
+        rows.append(
+            {
+                "name": name,
+                "days": days,
+                "source": shown(row["source"]),
+                "sensor": shown(row["sensor"]),
+                "gsd": quantity(known(row["gsd_m"])),
+                "outlines": quantity(known(row["outlines"])),
+                "mended": [quantity(known(row[c])) for c in ("repaired", "duplicates", "overlaps")],
+                "shift": quantity(float(np.hypot(*shift)), 2),
+                "shift_unc": quantity(known(row["shift_unc_m"]), 2),
+            }
+        )
+    return rows

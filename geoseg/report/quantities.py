@@ -1,0 +1,66 @@
+"""Quantities in words: as many digits as their uncertainty allows."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pandas as pd
+
+__all__ = ["UNKNOWN", "Z90", "interval", "known", "measured", "quantity", "shown"]
+
+Z90 = 1.645  # standard deviations to either side that hold 90 % of a normal distribution
+UNKNOWN = "–"
+_MOST_PLACES = 6  # of a km2: a square metre
+
+
+def quantity(value: float, digits: int = 3, *, sign: bool = False) -> str:
+    """A number with so many significant digits, all digits before the point, and no exponent."""
+    if not math.isfinite(value):
+        return UNKNOWN
+    return _written(value, _places(value, digits), sign=sign)
+
+
+def measured(value: float, deviation: float, *, sign: bool = False) -> str:
+    """A value and the half width of its 90 % interval, to two digits of the latter.
+
+    Args:
+        value: in any unit.
+        deviation: standard deviation, in the same; NaN where not known.
+        sign: write a plus before what is positive.
+    """
+    if not (math.isfinite(value) and math.isfinite(deviation)):
+        return quantity(value, sign=sign)
+    half = Z90 * deviation
+    places = _places(half or value, 2)
+    return f"{_written(value, places, sign=sign)} ± {_written(half, places)}"
+
+
+def interval(low: float, high: float) -> str:
+    """Two ends, to two digits of the distance between them."""
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return UNKNOWN
+    places = _places(high - low, 2)
+    return f"{_written(low, places, sign=True)} to {_written(high, places, sign=True)}"
+
+
+def known(value: Any) -> float:  # noqa: ANN401  a cell of any table
+    """The number of a cell, NaN where it is empty."""
+    return math.nan if value is None or pd.isna(value) else float(value)
+
+
+def shown(value: object) -> str:
+    """Text of a cell of a table, empty where the cell is."""
+    return "" if value is None or pd.isna(value) is True else str(value)
+
+
+def _places(value: float, digits: int) -> int:
+    """Digits behind the point that give a value so many significant ones."""
+    if value == 0:
+        return digits - 1
+    return min(max(digits - 1 - math.floor(math.log10(abs(value))), 0), _MOST_PLACES)
+
+
+def _written(value: float, places: int, *, sign: bool = False) -> str:
+    value = round(value, places) + 0.0  # no negative zero
+    return f"{value:{'+' if sign and value else ''},.{places}f}".replace("-", "\N{MINUS SIGN}")
