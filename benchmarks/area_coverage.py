@@ -236,7 +236,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--full", action="store_true")
     options = parser.parse_args()
-    seeds = range(24 if options.full else 6)
+    seeds = range(24 if options.full else 3)
     figures = {}
     print("noise (px)  alike (px)  cause         areas  in 90 % interval  mean, sd of error by unc")
     for noise_px, alike_px in ((0.25, 32), (0.5, 32), (1, 32), (0.5, 8), (0.5, 128)):
