@@ -8,6 +8,7 @@ import geopandas as gpd
 import numpy as np
 import pytest
 import rasterio
+import rasterio.features
 from conftest import HEIGHT, WIDTH, true_outlines, write_raster
 
 GEOSEG = str(Path(sys.executable).with_name("geoseg"))
@@ -71,6 +72,50 @@ def test_a_run_on_ones_own_files_ends_in_a_styled_inventory_and_scores(example, 
         "glacier-inventory", "vectorize", *own_files(example), "--scene", renamed, "--out", out
     )
     assert (wrong.returncode, "is a map of scene, not of other" in wrong.stderr) == (2, True)
+
+
+@pytest.mark.slow
+def test_a_series_of_scenes_ends_in_one_inventory_through_time(example, tmp_path):
+    # In 2010 the glacier in the east is gone, and a cloud hides a part of the one in the west.
+    west = true_outlines().geometry.iloc[[0]]
+    ice = rasterio.features.rasterize(
+        west, out_shape=(HEIGHT, WIDTH), transform=rasterio.open(example.raster).transform
+    )
+    noise = np.random.default_rng(1).normal(0, 8, (2, HEIGHT, WIDTH))
+    image = (60 + 120 * ice + noise).astype(np.float32)
+    image[:, 20:45, 10:30] = np.nan
+    later = write_raster(tmp_path / "later.tif", image)
+    series = [{"path": str(later), "sensor": "landsat-7", "date": "2010-09-01"}]
+    series[0]["bands"] = ["red", "nir08"]
+    out = tmp_path / "out"
+
+    done = geoseg(
+        *("glacier-inventory", "run", *own_files(example), *QUICK, "--out", out, "--json"),
+        *("--set", f"series={json.dumps(series)}"),
+    )
+
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(done.stdout)
+    assert figures["surveys"] == ["2000-10-30", "2010-09-01"]
+    states = gpd.read_file(out / "inventory.gpkg", layer="states")
+    by_date = states[states.kind == "glacier"].groupby(["survey", "status"]).size()
+    assert by_date["2000-10-30", "present"] >= 2
+    assert by_date["2010-09-01", "absent"] >= 1
+    west_now = states[(states.survey == "2010-09-01") & (states.status == "present")]
+    assert west_now.area_km2.isna().any()  # a part of it was not seen
+    seen = gpd.read_file(out / "outlines" / "later.gpkg", layer="seen")
+    assert seen.area.sum() == pytest.approx((HEIGHT * WIDTH - 25 * 20) * 900)
+    for path in ("map", "maps/later", "consistent/scene", "consistent/later"):
+        assert (out / path / "classes.tif").is_file()
+    assert set(json.loads((out / "scores.json").read_text())["dates"]) == {"scene"}
+    assert "<html" in (out / "report.html").read_text()
+
+    # The same ids, when the outlines are drawn and tracked anew.
+    assert geoseg("glacier-inventory", "vectorize", "--out", out).returncode == 0
+    again = geoseg("glacier-inventory", "track", "--out", out, "--json")
+    assert again.returncode == 0, again.stderr
+    after = gpd.read_file(out / "inventory.gpkg", layer="states")
+    assert set(after.track_id) == set(states.track_id)
 
 
 @pytest.mark.slow
