@@ -12,7 +12,30 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-__all__ = ["Asset", "Scene"]
+__all__ = ["Asset", "Scene", "SunPosition"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SunPosition:
+    """Where the sun stood at the middle of a scene, in degrees.
+
+    **Convention:** azimuth 90, elevation 30: in the east, a third of the way up to the zenith.
+    """
+
+    azimuth: float  # clockwise from true north, 0 to 360
+    elevation: float  # above the horizon, -90 to 90
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.azimuth <= 360:
+            raise SceneError(
+                f"A sun at azimuth {self.azimuth} is nowhere; give 0 to 360 degrees clockwise from "
+                "north."
+            )
+        if not -90 <= self.elevation <= 90:
+            raise SceneError(
+                f"A sun at elevation {self.elevation} is nowhere; give -90 to 90 degrees above the "
+                "horizon."
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +63,7 @@ class Scene:
     bands: Mapping[str, Asset]  # common name of the band -> where it lies
     mask: Asset | None = None  # 0 where the scene must not be used (cloud, film border)
     dem: Path | None = None  # elevation in metres on any grid; adds the terrain bands
+    sun: SunPosition | None = None  # where it is known
 
     def __post_init__(self) -> None:
         if not self.bands:

@@ -13,13 +13,14 @@ import pystac
 import shapely
 from odc.geo.geom import Geometry
 from pyproj import CRS, Transformer
+from pystac.extensions.view import SCHEMA_URI, SUN_AZIMUTH_PROP, SUN_ELEVATION_PROP
 from shapely.geometry import mapping
 
 from geoseg.errors import SceneError, SensorError
 from geoseg.files import write_text
 from geoseg.grids import crs_of
 from geoseg.scenes.reader import open_scene
-from geoseg.scenes.scene import Asset, Scene
+from geoseg.scenes.scene import Asset, Scene, SunPosition
 from geoseg.sensors import find_sensor
 
 if TYPE_CHECKING:
@@ -113,7 +114,9 @@ def item_of(scene: Scene, folder: Path, outline: Geometry) -> dict[str, Any]:
             SENSOR: sensor.id,
             "platform": sensor.platform.lower(),
             "instruments": [sensor.instrument.lower()],
+            **_angles(scene.sun),
         },
+        stac_extensions=None if scene.sun is None else [SCHEMA_URI],
     )
     for key, asset in _assets(scene, folder).items():
         item.add_asset(key, asset)
@@ -128,15 +131,17 @@ def scene_of(content: dict[str, Any], path: Path) -> Scene:
         path: the file that it was read from, for relative paths and messages.
 
     Raises:
-        SceneError: not a STAC item, no sensor or band named in it, or a band that is not local.
+        SceneError: not a STAC item, no sensor or band named in it, a band that is not local, or a
+            sun that is nowhere.
     """
     try:
         # What is written today needs no translation, which costs as much as all else.
-        plain = not content.get("stac_extensions")
+        plain = set(content.get("stac_extensions") or ()) <= {SCHEMA_URI}
         today = plain and content.get("stac_version") == pystac.get_stac_version()
         item = pystac.Item.from_dict(content, migrate=not today, preserve_dict=False)
         start, end = _interval(item)
         bands, mask, dem = _places(item, path)
+        sun = _sun(item, path)
     except SceneError:
         raise
     except (*_BROKEN, pystac.STACError, pystac.STACTypeError) as error:
@@ -152,6 +157,7 @@ def scene_of(content: dict[str, Any], path: Path) -> Scene:
         bands=bands,
         mask=mask,
         dem=dem,
+        sun=sun,
     )
 
 
@@ -227,6 +233,26 @@ def _interval(item: pystac.Item) -> tuple[datetime, datetime]:
         raise SceneError(f"STAC item {item.id!r} has no acquisition time; add 'datetime'.")
     # Half-open: the shortest interval that holds the instant.
     return item.datetime, item.datetime + timedelta(microseconds=1)
+
+
+def _angles(sun: SunPosition | None) -> dict[str, float]:
+    """The properties of the view extension."""
+    if sun is None:
+        return {}
+    return {SUN_AZIMUTH_PROP: sun.azimuth, SUN_ELEVATION_PROP: sun.elevation}
+
+
+def _sun(item: pystac.Item, path: Path) -> SunPosition | None:
+    """Where the sun stood, if both of its angles are given."""
+    azimuth, elevation = (item.properties.get(p) for p in (SUN_AZIMUTH_PROP, SUN_ELEVATION_PROP))
+    if azimuth is None or elevation is None:
+        return None
+    # The metadata of Landsat counts azimuths west of north below zero.
+    azimuth = azimuth + 360 if -180 <= azimuth < 0 else azimuth
+    try:
+        return SunPosition(azimuth=float(azimuth), elevation=float(elevation))
+    except SceneError as error:
+        raise SceneError(f"{path}: {error}") from error
 
 
 def _assets(scene: Scene, folder: Path) -> dict[str, pystac.Asset]:

@@ -22,6 +22,7 @@ from geoseg.files import write_text, writing
 from geoseg.grids import crs_of
 from geoseg.labels import GLACIER_SURFACE, geodesic_areas_km2
 from geoseg.scenes import Asset, Scene, write_scene
+from geoseg.scenes.scene import SunPosition
 from geoseg.sensors import SensorKind, find_sensor
 
 if TYPE_CHECKING:
@@ -149,8 +150,16 @@ def _write_scene(
         start=plan.day,
         end=plan.day + timedelta(days=1),
         bands=assets,
+        sun=_sun_of(sensor, plan.sun),
     )
     write_scene(scene, out / "scenes" / f"{scene_id}.json")
+
+
+def _sun_of(sensor: Sensor, sun: Sun) -> SunPosition | None:
+    """Where the sun stood; radar does without one."""
+    if sensor.kind is SensorKind.SAR:
+        return None
+    return SunPosition(azimuth=sun.azimuth, elevation=sun.elevation)
 
 
 def _measure(
