@@ -16,6 +16,9 @@ __all__ = ["report"]
 def report(
     inventory: Annotated[Path, typer.Argument(help="The GeoPackage of an inventory.")],
     out: Annotated[Path, typer.Option(help="The page to write.")] = Path("report.html"),
+    dem: Annotated[
+        Path | None, typer.Option(help="Elevation in metres, for area by elevation.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Write one page of an inventory that works offline: map, area curves, tables.
@@ -24,10 +27,12 @@ def report(
 
     Example: geoseg report inventory.gpkg --out report.html
     """
-    from geoseg.inventory.files import read_inventory
-    from geoseg.report.inventory_page import check_report_path, write_report
+    from geoseg.inventory import hypsometry, read_inventory
+    from geoseg.report import check_report_path, write_report
 
     check_report_path(out)
-    page, *figures = write_report(read_inventory(inventory), out)
+    tables = read_inventory(inventory)
+    bands = None if dem is None else hypsometry(tables.outlines, dem)
+    page, *figures = write_report(tables, out, hypsometry=bands)
     note(f"The page is {page}; {len(figures)} figures lie beside it")
     show(Outcome({"report": str(page), "figures": [str(f) for f in figures]}), as_json=json)

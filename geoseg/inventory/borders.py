@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
+    from shapely.geometry.base import BaseGeometry
 
 __all__ = ["Borders", "Sides", "borders_of", "components", "shared_sides", "unions"]
 
@@ -83,15 +85,20 @@ def unions(polygons: NDArray[np.object_], group: NDArray[np.intp]) -> NDArray[np
     """The union (G,) of the polygons of each group, which are numbered from 0."""
     found = np.empty(int(group.max(initial=-1)) + 1, dtype=object)
     found[group] = polygons
-    areas = shapely.area(polygons)
     for number, members in _groups_of_several(group):
-        union = shapely.coverage_union_all(polygons[members])
-        # That of a coverage is fast and exact, and wrong without a word for anything else.
-        whole = areas[members].sum()
-        if abs(union.area - whole) > _SAME_AREA * whole or not union.is_valid:
-            union = shapely.union_all(polygons[members])
-        found[number] = union
+        found[number] = _union(polygons[members])
     return found
+
+
+def _union(polygons: NDArray[np.object_]) -> BaseGeometry:
+    """That of a coverage is fast and exact; of anything else it is refused, or wrong."""
+    whole = shapely.area(polygons).sum()
+    with suppress(shapely.GEOSException):
+        union: BaseGeometry = shapely.coverage_union_all(polygons)
+        if abs(union.area - whole) <= _SAME_AREA * whole and union.is_valid:
+            return union
+    slow: BaseGeometry = shapely.union_all(polygons)
+    return slow
 
 
 def _crossed(
