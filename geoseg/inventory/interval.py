@@ -74,9 +74,10 @@ def _span(part: str, text: str) -> Interval:
     unit = "year" if month is None else "month" if day is None else "day"
     try:
         start = datetime(int(year), int(month or 1), int(day or 1), tzinfo=UTC)
-    except ValueError as error:
+        return Interval(start, _next(start, unit))
+    # OverflowError: the day after the last one that a computer knows.
+    except (ValueError, OverflowError) as error:
         raise ConfigError(f"{_refusal(text)} ({error})") from error
-    return Interval(start, _next(start, unit))
 
 
 def _next(start: datetime, unit: str) -> datetime:
