@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["Cleaned", "clean_outlines"]
 
 _SAME = 0.98  # of both outlines
-_SLIVER_M = 0.1  # width of an overlap below which it is rounding
+_SLIVER_M = 0.1  # width of an overlap, or of what it leaves, below which it is rounding
 _POLYGONAL = (3, 6)
 
 
@@ -32,8 +32,8 @@ def clean_outlines(table: gpd.GeoDataFrame) -> Cleaned:
     """Valid polygons, none twice, and none of a kind on the ground of another.
 
     Ground that two outlines of a kind claim stays with the smaller one, which was drawn to tell it
-    apart, and is cut out of the larger. Nothing is lost: what is dropped is there once more, or has
-    no area.
+    apart, and is cut out of the larger; of one that smaller ones cover, nothing is left. No ground
+    is lost: what is dropped is there once more, or has no area.
 
     Args:
         table: polygons in a CRS in metres, with a column `kind`; its index is replaced.
@@ -50,6 +50,8 @@ def clean_outlines(table: gpd.GeoDataFrame) -> Cleaned:
         overlaps += cut
     kept = has_area
     kept[list(duplicates)] = False
+    covered = np.array([large for large, _ in overlaps], dtype=np.intp)
+    kept[covered] &= _is_wide(polygons[covered])
     outlines = table.set_geometry(gpd.GeoSeries(polygons, index=table.index, crs=table.crs))
     return Cleaned(outlines[kept].reset_index(drop=True), wrong, duplicates, overlaps, empty)
 
@@ -70,21 +72,22 @@ def _apart(
     one, other = shapely.STRtree(polygons[rows]).query(polygons[rows], predicate="intersects")
     one, other = rows[one[one < other]], rows[other[one < other]]
     common = shapely.intersection(polygons[one], polygons[other])
-    shared = shapely.area(common)
-    # An overlap is wide where it has much area for its border.
-    wide = 2 * shared > _SLIVER_M * shapely.length(common)
+    wide = _is_wide(common)
     smaller, larger = np.where(areas[one] <= areas[other], (one, other), (other, one))
-    same = wide & (shared >= _SAME * areas[larger])
+    same = wide & (shapely.area(common) >= _SAME * areas[larger])
     twice: dict[int, int] = {}
-    for row, gone in zip(one[same].tolist(), other[same].tolist(), strict=True):
-        if row not in twice:
-            twice.setdefault(gone, row)
+    for row, gone in sorted(zip(one[same].tolist(), other[same].tolist(), strict=True)):
+        twice.setdefault(gone, twice.get(row, row))
     cut = []
     for small, large in zip(smaller[wide & ~same].tolist(), larger[wide & ~same].tolist(),
                             strict=True):  # fmt: skip
         if small not in twice and large not in twice:
-            left = shapely.difference(polygons[large], polygons[small])
-            if shapely.area(left) > 0:
-                polygons[large] = left
-                cut.append((large, small))
+            polygons[large] = shapely.difference(polygons[large], polygons[small])
+            cut.append((large, small))
     return twice, cut
+
+
+def _is_wide(polygons: NDArray[np.object_]) -> NDArray[np.bool_]:
+    """Whether there is more to each (N,) than what rounding leaves along a border."""
+    wide: NDArray[np.bool_] = 2 * shapely.area(polygons) > _SLIVER_M * shapely.length(polygons)
+    return wide
