@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 from pyproj import CRS
 
 from geoseg.inventory.identity import glims_style_ids, known_tracks, settled_tracks
@@ -147,7 +148,7 @@ def _named(
         first[tracks] = survey.outlines.geometry.to_numpy()[chosen]
     for survey, chosen, tracks in zip(surveys, rows, linked.of_outline, strict=True):
         said = survey.outlines["glac_name"].to_numpy()[chosen]
-        names[tracks] = np.where([value is None for value in said], names[tracks], said)
+        names[tracks] = np.where(pd.isna(said), names[tracks], said)
     names[: len(known.names)] = [
         ours or theirs for ours, theirs in zip(known.names, names, strict=False)
     ]
