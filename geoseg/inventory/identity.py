@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["KnownTracks", "glims_style_ids", "known_tracks", "settled_tracks"]
 
+_NO_NUMBERS = np.empty(0, dtype=np.intp)
 _PREFIXES = {"glacier": "G", "lake": "GL", "thaw_slump": "RTS"}
 
 
@@ -46,7 +47,8 @@ def known_tracks(
     Args:
         kind: of the tracks.
         earlier: whose ids stay as they are.
-        reference: columns ref_id, kind and glac_name; a new track goes by its ref_id.
+        reference: columns ref_id, kind and glac_name; a new track goes by its ref_id. Where a
+            track has an id already, it keeps that one beside it.
     """
     ids: list[str] = []
     ref_ids: list[str | None] = []
@@ -56,18 +58,25 @@ def known_tracks(
         ids += mine["track_id"].tolist()
         ref_ids += [_or_none(value) for value in mine["ref_id"]]
         names += [_or_none(value) for value in mine["glac_name"]]
-    polygons, of_reference = np.empty(0, dtype=object), []
-    if reference is not None:
-        mine = reference[reference["kind"] == kind]
-        polygons = mine.geometry.to_numpy()
-        numbers = {ref: number for number, ref in enumerate(ref_ids) if ref is not None}
-        for ref, name in zip(mine["ref_id"], mine["glac_name"], strict=True):
-            if ref not in numbers:
-                numbers[ref] = len(ids)
-                ids.append(ref)
-                ref_ids.append(ref)
-                names.append(_or_none(name))
-            of_reference.append(numbers[ref])
+    if reference is None:
+        return KnownTracks(ids, ref_ids, names, np.empty(0, dtype=object), _NO_NUMBERS)
+    of_kind = reference[reference["kind"] == kind]
+    polygons = of_kind.geometry.to_numpy()
+    numbers = {ref: number for number, ref in enumerate(ref_ids) if ref is not None}
+    if earlier is not None:
+        without = np.flatnonzero([ref is None for ref in ref_ids])
+        outlines = mine.geometry.to_crs(reference.crs).to_numpy()[without]
+        numbers |= _of_same_ground(without, outlines, of_kind[~of_kind["ref_id"].isin(numbers)])
+    of_reference = []
+    for ref, name in zip(of_kind["ref_id"], of_kind["glac_name"], strict=True):
+        if ref not in numbers:
+            numbers[ref] = len(ids)
+            ids.append(ref)
+            ref_ids.append(ref)
+            names.append(None)
+        number = numbers[ref]
+        ref_ids[number], names[number] = ref, names[number] or _or_none(name)
+        of_reference.append(number)
     return KnownTracks(ids, ref_ids, names, polygons, np.array(of_reference, dtype=np.intp))
 
 
@@ -121,6 +130,24 @@ def glims_style_ids(
         used[name] += 1
         ids.append(name)
     return ids
+
+
+def _of_same_ground(
+    tracks: NDArray[np.intp], outlines: NDArray[np.object_], reference: gpd.GeoDataFrame
+) -> dict[str, int]:
+    """The track of each id of a reference, where one shares most ground with it.
+
+    Args:
+        tracks: numbers (N,) of tracks that have no id of the reference yet.
+        outlines: of them, (N,).
+        reference: column ref_id; several outlines may be of one id.
+    """
+    ref_ids, which = np.unique(reference["ref_id"].to_numpy(dtype=str), return_inverse=True)
+    links = find_links(outlines, reference.geometry.to_numpy())
+    links = links._replace(other=which[links.other])
+    chosen = best_matches(links)
+    found = zip(ref_ids[links.other[chosen]], tracks[links.one[chosen]], strict=True)
+    return {str(ref): int(track) for ref, track in found}
 
 
 def _of_same_survey(
