@@ -10,6 +10,7 @@ import pandas as pd
 import shapely
 
 from geoseg.inventory.columns import conform
+from geoseg.inventory.ground import seen_parts
 from geoseg.inventory.tables import BEND_M, empty_table
 from geoseg.labels import geodesic_areas_km2
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from geoseg.inventory.linking import Tracks
     from geoseg.inventory.survey import Survey
+    from geoseg.inventory.tracking import Event
 
 __all__ = ["Change", "changes_table", "ground_changes"]
 
@@ -53,7 +55,8 @@ def changes_table(
     """Ground that tracks gained and lost between surveys that follow each other in them.
 
     What broke off is not lost and what was taken up is not gained: it is of another track. What
-    vanished is lost, and what appeared is gained.
+    vanished is lost, and what appeared, or came back, is gained. Gains less losses of all tracks
+    are the change of their areas, where all of the ground was seen.
 
     Args:
         outlines: of `linked_outlines`.
@@ -109,8 +112,10 @@ def ground_changes(
         seen_after: likewise of the second.
         least_m2: smaller pieces are borders that were drawn differently, and left out.
     """
-    gain = _pieces(_without(after, before), seen_before, least_m2)
-    loss = _pieces(_without(before, after), seen_after, least_m2)
+    gain, loss = _without(after, before), _without(before, after)
+    for seen in (seen_before, seen_after):
+        gain, loss = seen_parts(gain, seen), seen_parts(loss, seen)
+    gain, loss = _pieces(gain, least_m2), _pieces(loss, least_m2)
     rows = [np.flatnonzero(shapely.area(pieces) > 0) for pieces in (gain, loss)]
     return Change(
         row=np.concatenate(rows),
@@ -127,15 +132,8 @@ def _without(one: NDArray[np.object_], other: NDArray[np.object_]) -> NDArray[np
     return left
 
 
-def _pieces(
-    ground: NDArray[np.object_], seen: BaseGeometry | None, least_m2: float
-) -> NDArray[np.object_]:
-    """The polygons (P,) of each ground that were seen and are not too small; None where none is."""
-    if seen is not None:
-        shapely.prepare(seen)
-        partly = ~shapely.covers(seen, ground) & ~shapely.is_missing(ground)
-        ground = ground.copy()
-        ground[partly] = shapely.intersection(ground[partly], seen)
+def _pieces(ground: NDArray[np.object_], least_m2: float) -> NDArray[np.object_]:
+    """The polygons (P,) of each ground that are not too small; None where none is."""
     parts, row = shapely.get_parts(ground, return_index=True)
     large = np.isin(shapely.get_type_id(parts), _POLYGONAL) & (shapely.area(parts) >= least_m2)
     out = np.full(len(ground), None, dtype=object)
@@ -147,32 +145,87 @@ def _pieces(
 
 
 def _all_pairs(outlines: gpd.GeoDataFrame, tracks: Tracks) -> _Pairs:
-    """Outlines that follow each other in a track, and what appeared and vanished."""
-    track, number = outlines["track"].to_numpy(), outlines["number"].to_numpy()
-    polygons = outlines.geometry.to_numpy()
-    followed = np.flatnonzero(track[1:] == track[:-1])
-    one, other = polygons[followed].copy(), polygons[followed + 1].copy()
-    row_of = {key: row for row, key in enumerate(
-        zip(track[followed].tolist(), number[followed + 1].tolist(), strict=True))}  # fmt: skip
-    lone = []
+    """Outlines that follow each other in a track, and what began, ended, broke off and merged."""
+    rows = _Rows(outlines, surveys=tracks.states.shape[1])
     for event in tracks.events:
-        if event.name in {"appear", "vanish"}:
-            pair = (None, event.polygon) if event.name == "appear" else (event.polygon, None)
-            lone.append((event.track, event.before, event.after, *pair))
-        row = row_of.get((event.track, event.after))
-        if row is not None and event.name == "split":
-            one[row] = shapely.difference(one[row], event.polygon)
-        if row is not None and event.name == "merge":
-            other[row] = shapely.difference(other[row], event.polygon)
-    columns = [np.array([pair[i] for pair in lone], dtype=np.intp) for i in range(3)]
-    shapes = [np.array([pair[i] for pair in lone], dtype=object) for i in (3, 4)]
-    return _Pairs(
-        np.concatenate([track[followed], columns[0]]),
-        np.concatenate([number[followed], columns[1]]),
-        np.concatenate([number[followed + 1], columns[2]]),
-        np.concatenate([one, shapes[0]]),
-        np.concatenate([other, shapes[1]]),
-    )
+        if event.name == "vanish":
+            rows.add(event, event.track, event.polygon, None)
+        elif event.name == "split":
+            _part(rows, event)
+        elif event.name == "merge":
+            _join(rows, event)
+        else:
+            rows.add(event, event.track, None, event.polygon)
+            rows.end_before(event.track, event.after)
+    return rows.pairs()
+
+
+def _part(rows: _Rows, event: Event) -> None:
+    """What broke off is no loss; what it grew by, beyond the outline that it broke off, is gain."""
+    whole = rows.polygons[rows.at(event.track, event.after) - 1]
+    rows.one[event.track, event.after] = shapely.difference(whole, event.polygon)
+    for part in event.others:
+        rows.end_before(part, event.after)
+        grown = shapely.difference(rows.polygons[rows.at(part, event.after)], whole)
+        rows.add(event, part, None, grown)
+
+
+def _join(rows: _Rows, event: Event) -> None:
+    """What was taken up is no gain; what of it is not in the whole is loss."""
+    whole = rows.polygons[rows.at(event.track, event.after)]
+    rows.other[event.track, event.after] = shapely.difference(whole, event.polygon)
+    for part in event.others:
+        last = rows.at(part, event.after) - 1
+        before = event._replace(before=int(rows.number[last]))
+        rows.add(before, part, shapely.difference(rows.polygons[last], whole), None)
+
+
+class _Rows:
+    """Pairs of outlines in the making."""
+
+    def __init__(self, outlines: gpd.GeoDataFrame, *, surveys: int) -> None:
+        self.polygons = outlines.geometry.to_numpy()
+        # Another shape than that of the outline, by track and later survey of a pair.
+        self.one: dict[tuple[int, int], BaseGeometry] = {}
+        self.other: dict[tuple[int, int], BaseGeometry] = {}
+        self.number = outlines["number"].to_numpy(np.intp)  # of the survey
+        self._track, self._surveys = outlines["track"].to_numpy(np.intp), surveys
+        self._key = self._track * surveys + self.number
+        self._follows = np.append(False, self._track[1:] == self._track[:-1])
+        self._lone: list[tuple[int, int, int, BaseGeometry | None, BaseGeometry | None]] = []
+
+    def at(self, track: int, survey: int) -> int:
+        """Row of the first outline of a track in a survey or after it."""
+        return int(np.searchsorted(self._key, track * self._surveys + survey))
+
+    def add(
+        self, event: Event, track: int, one: BaseGeometry | None, other: BaseGeometry | None
+    ) -> None:
+        """What began or ended in an event."""
+        self._lone.append((track, event.before, event.after, one, other))
+
+    def end_before(self, track: int, survey: int) -> None:
+        """What comes back does not follow on what was there before it had ended."""
+        self._follows[self.at(track, survey)] = False
+
+    def pairs(self) -> _Pairs:
+        """All of them."""
+        later = np.flatnonzero(self._follows)
+        track, after = self._track[later], self.number[later]
+        one, other = self.polygons[later - 1], self.polygons[later]
+        for shapes, changed in ((one, self.one), (other, self.other)):
+            for row, key in enumerate(zip(track.tolist(), after.tolist(), strict=True)):
+                shapes[row] = changed.get(key, shapes[row])
+        lone = list(zip(*self._lone, strict=True)) or [()] * 5
+        numbers = [np.array(values, dtype=np.intp) for values in lone[:3]]
+        shapes = [np.array(values, dtype=object) for values in lone[3:]]
+        return _Pairs(
+            np.concatenate([track, numbers[0]]),
+            np.concatenate([self.number[later - 1], numbers[1]]),
+            np.concatenate([after, numbers[2]]),
+            np.concatenate([one, shapes[0]]),
+            np.concatenate([other, shapes[1]]),
+        )
 
 
 def _by_surveys(pairs: _Pairs) -> Iterator[_Pairs]:

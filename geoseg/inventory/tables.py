@@ -12,8 +12,9 @@ from pyproj import CRS, Transformer
 
 from geoseg.grids import DEGREES
 from geoseg.inventory.columns import COLUMNS, conform
+from geoseg.inventory.ground import seen_shares
 from geoseg.inventory.stack import stacked
-from geoseg.inventory.tracking import ABSENT, PRESENT, UNKNOWN, shared_areas_m2
+from geoseg.inventory.tracking import ABSENT, PRESENT, UNKNOWN
 from geoseg.labels import geodesic_areas_km2
 
 if TYPE_CHECKING:
@@ -205,28 +206,17 @@ def _unseen_shares(table: gpd.GeoDataFrame, surveys: Sequence[Survey]) -> NDArra
         same = track[near] == track
         for index, survey in enumerate(surveys):
             rows = np.flatnonzero(same & (number == index))
-            unseen[rows] = np.maximum(unseen[rows], _unseen(geometry[near[rows]], survey.seen))
+            share = 1 - seen_shares(geometry[near[rows]], survey.seen)
+            unseen[rows] = np.maximum(unseen[rows], share)
     return unseen
 
 
-def _unseen(polygons: NDArray[np.object_], seen: BaseGeometry | None) -> NDArray[np.float64]:
-    share = np.zeros(len(polygons))
-    if seen is None:
-        return share
-    shapely.prepare(seen)
-    partly = np.flatnonzero(~shapely.covers(seen, polygons))
-    shared = shared_areas_m2(polygons[partly], np.full(len(partly), seen, dtype=object))
-    share[partly] = 1 - shared / shapely.area(polygons[partly])
-    return np.clip(share, 0, 1)
-
-
-def _ground(survey: Survey, surveys: Sequence[Survey]) -> BaseGeometry:
+def _ground(survey: Survey, surveys: Sequence[Survey]) -> BaseGeometry | None:
     """What a survey saw; where that was all, a box around the outlines of all surveys."""
-    if survey.seen is not None and not survey.seen.is_empty:
-        ground: BaseGeometry = survey.seen
-        return ground
     bounds = np.array([s.outlines.total_bounds for s in surveys if len(s.outlines)])
     if not len(bounds):
         bounds = np.array([[0.0, 0.0, 1.0, 1.0]])  # a place is needed where nothing was ever found
+    elif survey.seen is not None:
+        return None if survey.seen.is_empty else survey.seen
     box: BaseGeometry = shapely.box(*bounds[:, :2].min(axis=0), *bounds[:, 2:].max(axis=0))
     return box
