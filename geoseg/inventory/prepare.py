@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import geopandas as gpd
 import numpy as np
+import pandas as pd
 import shapely
-from pyproj import CRS, Transformer
+from pyproj import CRS, Proj, Transformer
 
-from geoseg.errors import ConfigError
+from geoseg.errors import ConfigError, GridError
 from geoseg.grids import DEGREES, local_equal_area, same_crs
 from geoseg.inventory.cleaning import clean_outlines
 from geoseg.inventory.divides import split_by_divides
@@ -32,6 +33,8 @@ __all__ = ["Prepared", "common_crs", "prepare_survey", "presumed_ground", "requi
 
 _UTM_REACH = 4.0  # degrees to either side of a central meridian: a zone, and a little of the next
 _UTM_LATITUDE = 80.0
+_TRUE_SCALE = 0.1  # by which a metre of a projection may be off; Web Mercator is, beyond 25 degrees
+_POLE = 90.0  # degrees north
 _LISTED = 5  # of what was mended, by name
 _SIDE_POINTS = 64  # of the border of a scene, which bends when it is taken to another projection
 
@@ -53,15 +56,16 @@ def common_crs(drawn: Sequence[Drawn]) -> CRS:
     """One reference system in metres for all: theirs, UTM where a zone holds them, or a local one.
 
     Raises:
-        GridError: they lie all around the Earth.
+        GridError: they lie all around the Earth, or nowhere on it.
     """
     first = CRS(drawn[0].outlines.crs)
     metric = first.is_projected and first.axis_info[0].unit_conversion_factor == 1
-    if metric and all(same_crs(CRS(d.outlines.crs), first) for d in drawn[1:]):
-        return first
-    points = np.concatenate([_places(d.outlines) for d in drawn])
+    points = np.concatenate([_places(d) for d in drawn])
     if not len(points):
         return first if metric else CRS.from_epsg(6933)
+    theirs = metric and all(same_crs(CRS(d.outlines.crs), first) for d in drawn[1:])
+    if theirs and _is_true_to_scale(first, points):
+        return first
     local = local_equal_area(points)
     centre = Transformer.from_crs(local, DEGREES, always_xy=True).transform(0, 0)
     zone = int((centre[0] + 180) // 6) % 60 + 1
@@ -84,12 +88,15 @@ def prepare_survey(
         crs: in metres.
         gsd_m: of the image that outlines were drawn on, where the file does not say.
         divides: glaciers of a reference inventory (ref_id, glac_name) that ice masses are split by.
+
+    Raises:
+        GridError: an outline lies nowhere on Earth.
     """
     name = str(drawn.when)
-    cleaned = clean_outlines(drawn.outlines.to_crs(crs))
-    outlines = _as_glaciers(cleaned.outlines)
+    cleaned = clean_outlines(_placed(drawn, crs))
+    outlines = cleaned.outlines if drawn.whole else _as_glaciers(cleaned.outlines)
     if divides is not None:
-        outlines = _divided(outlines, divides, cleaned.outlines)
+        outlines = _divided(outlines, divides, None if drawn.whole else cleaned.outlines)
     outlines = _with_columns(outlines, cleaned.outlines)
     seen = _one(drawn, crs)
     if seen is None:
@@ -107,10 +114,12 @@ def prepare_survey(
     )
     return Prepared(
         survey=survey,
-        repaired=len(cleaned.repaired),
-        duplicates=len(cleaned.duplicates),
-        overlaps=len(cleaned.overlaps),
+        repaired=drawn.repaired + len(cleaned.repaired),
+        duplicates=drawn.duplicates + len(cleaned.duplicates),
+        overlaps=drawn.overlaps + len(cleaned.overlaps),
         remarks=tuple(_remarks(drawn, cleaned)),
+        shift=drawn.shift,
+        corrected=drawn.corrected,
     )
 
 
@@ -139,21 +148,56 @@ def presumed_ground(polygons: NDArray[np.object_]) -> BaseGeometry:
     """
     if not len(polygons):
         return shapely.Polygon()
-    hull = shapely.convex_hull(shapely.union_all(shapely.envelope(polygons)))
+    west, south, east, north = shapely.bounds(polygons).T
+    corners = np.stack([[west, west, east, east], [south, north, south, north]], axis=-1)
+    hull = shapely.MultiPoint(corners.reshape(-1, 2)).convex_hull
     if len(polygons) == 1:
         return hull
     points = shapely.centroid(polygons)
     _, away = shapely.STRtree(points).query_nearest(points, exclusive=True, return_distance=True)
-    return shapely.buffer(hull, float(np.median(away)))
+    return hull.buffer(float(np.median(away)))
 
 
-def _places(outlines: gpd.GeoDataFrame) -> NDArray[np.float64]:
-    """Longitude and latitude (N, 2) of the middle of each outline."""
-    bounds = outlines.geometry.bounds.to_numpy()
-    bounds = bounds[np.isfinite(bounds).all(axis=1)]
-    x, y = (bounds[:, :2] + bounds[:, 2:]).T / 2
-    to_degrees = Transformer.from_crs(CRS(outlines.crs), DEGREES, always_xy=True)
-    return np.column_stack(to_degrees.transform(x, y))
+def _placed(drawn: Drawn, crs: CRS) -> gpd.GeoDataFrame:
+    """The outlines in a reference system, in which all of them have a place."""
+    _places(drawn)
+    placed = drawn.outlines.to_crs(crs)
+    corners, row = shapely.get_coordinates(placed.geometry.to_numpy(), return_index=True)
+    lost = ~np.isfinite(corners).all(axis=1)
+    if lost.any():
+        raise GridError(
+            f"Row {row[np.argmax(lost)] + 1} of {drawn.source} has no place in {crs.name}, which "
+            "the others lie in; leave out what is far from all others."
+        )
+    return placed
+
+
+def _places(drawn: Drawn) -> NDArray[np.float64]:
+    """Longitude and latitude (N, 2) of a corner of each polygon.
+
+    Not its middle: an outline that the antimeridian cuts lies on both sides of it.
+    """
+    outlines = drawn.outlines
+    rings = shapely.get_exterior_ring(shapely.get_parts(outlines.geometry.to_numpy()))
+    corners = shapely.get_coordinates(shapely.get_point(rings, 0))
+    crs = CRS(outlines.crs)
+    to_degrees = Transformer.from_crs(crs, DEGREES, always_xy=True)
+    points = np.column_stack(to_degrees.transform(*corners.T))
+    nowhere = ~(np.isfinite(points).all(axis=1) & (np.abs(points[:, 1]) <= _POLE))
+    if nowhere.any():
+        x, y = corners[np.argmax(nowhere)]
+        raise GridError(
+            f"{drawn.source} has an outline at {x:.10g}, {y:.10g}, which is nowhere in {crs.name}; "
+            "set its true reference system with `ogr2ogr -a_srs EPSG:...`."
+        )
+    return points
+
+
+def _is_true_to_scale(crs: CRS, points: NDArray[np.float64]) -> bool:
+    """Whether a metre of a projection is one on the ground, nearly, in all directions."""
+    scale = Proj(crs).get_factors(*points.T)
+    least, most = np.min(scale.tissot_semiminor), np.max(scale.tissot_semimajor)
+    return bool(least >= 1 - _TRUE_SCALE and most <= 1 + _TRUE_SCALE)
 
 
 def _as_glaciers(outlines: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
@@ -166,7 +210,7 @@ def _as_glaciers(outlines: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
 
 
 def _divided(
-    outlines: gpd.GeoDataFrame, divides: gpd.GeoDataFrame, surface: gpd.GeoDataFrame
+    outlines: gpd.GeoDataFrame, divides: gpd.GeoDataFrame, surface: gpd.GeoDataFrame | None
 ) -> gpd.GeoDataFrame:
     is_ice = (outlines["kind"] == "glacier").to_numpy()
     pieces = split_by_divides(outlines[is_ice], divides, surface=surface)
@@ -175,9 +219,8 @@ def _divided(
 
 def _with_columns(outlines: gpd.GeoDataFrame, surface: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
     """With the columns that all outlines have; glaciers say of their images what their ice did."""
-    for column in ("glac_name", "source_id"):
-        if column not in outlines.columns:
-            outlines[column] = None
+    if "glac_name" not in outlines.columns:
+        outlines["glac_name"] = None
     for column in ("scene", "sensor", "model"):
         if column in outlines.columns:
             outlines[column] = outlines[column].fillna(_only(surface, column))
@@ -188,9 +231,12 @@ def _one(drawn: Drawn, crs: CRS) -> BaseGeometry | None:
     """The ground that a file says was seen, in one piece of geometry."""
     if drawn.seen is None:
         return None
+    if drawn.seen.is_empty.all() or drawn.seen.isna().all():
+        return shapely.Polygon()
     west, south, east, north = drawn.seen.total_bounds
     bent = drawn.seen.segmentize(max(east - west, north - south, 1e-9) / _SIDE_POINTS)
-    placed = shapely.make_valid(bent.to_crs(crs).to_numpy(), method="structure")
+    placed = bent.to_crs(crs).to_numpy()
+    placed = shapely.make_valid(placed, method="structure", keep_collapsed=False)
     return shapely.union_all(placed)
 
 
@@ -207,7 +253,7 @@ def _remarks(drawn: Drawn, cleaned: Cleaned) -> list[str]:
     names = drawn.outlines["glac_name"].tolist()
 
     def who(row: int) -> str:
-        return f"row {row + 1}" + (f" ({names[row]})" if names[row] else "")
+        return f"row {row + 1}" + ("" if pd.isna(names[row]) else f" ({names[row]})")
 
     def listed(what: str, parts: list[str]) -> str:
         more = f", and {len(parts) - _LISTED} more" if len(parts) > _LISTED else ""

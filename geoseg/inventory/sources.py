@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 import geopandas as gpd
@@ -10,18 +11,27 @@ import numpy as np
 import pandas as pd
 import pyogrio
 import shapely
-from pyogrio.errors import DataLayerError, DataSourceError
+from pyogrio.errors import (
+    CRSError,
+    DataLayerError,
+    DataSourceError,
+    FeatureError,
+    FieldError,
+    GeometryError,
+)
 
 from geoseg.errors import ConfigError, GridError, LabelError, nearest
 from geoseg.inventory.interval import Interval
-from geoseg.inventory.survey import kind_of
+from geoseg.inventory.survey import ICE_CLASSES, LAKE_CLASSES, kind_of
 from geoseg.labels import survey_days
+from geoseg.scenes import Shift
 
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from numpy.typing import NDArray
     from pyproj import CRS
 
     from geoseg.inventory.inventory import Inventory
@@ -31,11 +41,17 @@ __all__ = ["Drawn", "drawn_of", "read_drawn", "read_ground", "read_reference"]
 _SEEN = "seen"  # layer with the ground that a map covers
 _OUTLINES = "outlines"  # layer of geoseg's own files
 _DEFAULT_CLASS = "glacier"
+_CLASSES = ICE_CLASSES | LAKE_CLASSES | {"thaw_slump"}
+_TYPING_ERROR = 0.8  # likeness of a word to a column, from which it was meant to be that
+_OWN_DAYS = ("start_date", "end_date")
+_UNREADABLE = (CRSError, DataLayerError, DataSourceError, FeatureError, FieldError, GeometryError)
+_POLYGONAL = (3, 6)
 
 # What inventories call the same thing, in any case: RGI 7, RGI 6, GLIMS, national ones.
 _NAMES = ("glac_name", "name", "glacname", "glacier_name", "glaciername")
 _IDS = ("rgi_id", "rgiid", "glims_id", "glimsid", "glac_id", "uid")
-_CARRIED = ("probability", "probability_sd", "scene", "sensor", "gsd_m", "model")
+_CARRIED_TEXTS = ("scene", "sensor", "model")
+_CARRIED_NUMBERS = ("probability", "probability_sd", "gsd_m")
 _CHANCE = "p_"  # begins the name of the mean probability of a class
 
 
@@ -45,9 +61,15 @@ class Drawn:
 
     source: str  # name of the file, and of the layer where it matters
     when: Interval
-    outlines: gpd.GeoDataFrame  # with kind, class_name, glac_name, source_id, start_date, end_date
+    outlines: gpd.GeoDataFrame  # with kind, class_name, glac_name, start_date, end_date
     seen: gpd.GeoSeries | None  # None where the file does not say what ground it covers
     gsd_m: float | None = None
+    whole: bool = False  # whether glaciers are whole, though a class of ice be their name
+    repaired: int = 0  # what was mended before the file was written
+    duplicates: int = 0
+    overlaps: int = 0
+    shift: Shift | None = None  # that the outlines were moved back by
+    corrected: bool = False
 
 
 def read_drawn(
@@ -69,17 +91,13 @@ def read_drawn(
             `class_name` when None and there is one, else glacier.
 
     Raises:
-        LabelError: no such file or layer, no polygon column in it, or no dates.
+        LabelError: no such file or layer, no polygon in what it holds, or no dates.
         ConfigError: no such column, or no date known.
         GridError: no coordinate reference system.
     """
     name = _layer_of(path, layer)
     where = path.name if layer is None else f"{path.name}::{name}"
     table = _read(path, name)
-    if table.crs is None:
-        raise GridError(
-            f"{where} has no coordinate reference system; set it with `ogr2ogr -a_srs EPSG:...`."
-        )
     starts, ends = _days(table, when, date_of, where)
     if when is None:
         when = Interval.of_days(min(starts), max(ends)) if len(table) else None
@@ -91,28 +109,25 @@ def read_drawn(
             "kind": [kind_of(c) for c in classes],
             "class_name": classes,
             "glac_name": _texts(table, _known_column(table, _NAMES)),
-            "source_id": _texts(table, _known_column(table, _IDS)),
             "start_date": starts,
             "end_date": ends,
-            **{c: table[c].to_numpy() for c in table.columns if _is_carried(c)},
+            **_carried(table),
         },
         geometry=shapely.force_2d(table.geometry.to_numpy()),
         crs=table.crs,
     )
     ground = read_ground(path, _SEEN) if _SEEN in _layers(path) else None
-    return Drawn(source=where, when=when, outlines=outlines, seen=ground, gsd_m=_gsd_m(table))
+    return Drawn(source=where, when=when, outlines=outlines, seen=ground, gsd_m=_gsd_m(outlines))
 
 
 def read_ground(path: Path, layer: str | None = None) -> gpd.GeoSeries:
     """The ground that a survey saw: all polygons of a layer, in its CRS.
 
     Raises:
-        LabelError: no such file or layer.
+        LabelError: no such file or layer, or no polygon in what it holds.
         GridError: no coordinate reference system.
     """
     table = _read(path, _layer_of(path, layer))
-    if table.crs is None:
-        raise GridError(f"{path} has no coordinate reference system; set it first.")
     return gpd.GeoSeries(table.geometry, crs=table.crs)
 
 
@@ -128,8 +143,6 @@ def read_reference(path: Path, crs: CRS) -> gpd.GeoDataFrame:
         GridError: it has no coordinate reference system.
     """
     table = _read(path, _layer_of(path, None))
-    if table.crs is None:
-        raise GridError(f"{path} has no coordinate reference system; set it first.")
     ids = _known_column(table, _IDS)
     if ids is None:
         known = ", ".join(str(c) for c in table.columns if c != table.geometry.name)
@@ -155,13 +168,22 @@ def drawn_of(inventory: Inventory, source: str) -> list[Drawn]:
     found = []
     for row in inventory.surveys.itertuples():
         own = inventory.outlines[inventory.outlines["survey"] == row.survey]
+        corrected = bool(row.corrected)
         found.append(
             Drawn(
                 source=row.source if isinstance(row.source, str) else source,
                 when=Interval.of_days(row.start_date, row.end_date),
-                outlines=own.assign(source_id=own.get("source_id")).reset_index(drop=True),
+                outlines=own.reset_index(drop=True),
                 seen=inventory.surveys.geometry[[row.Index]],
                 gsd_m=None if pd.isna(row.gsd_m) else float(row.gsd_m),
+                whole=True,
+                repaired=int(row.repaired),
+                duplicates=int(row.duplicates),
+                overlaps=int(row.overlaps),
+                # Where a survey was not moved, its shift is measured again: it is that from another
+                # one, where the survey that lies best is new.
+                shift=_shift(inventory.surveys, row.Index) if corrected else None,
+                corrected=corrected,
             )
         )
     return found
@@ -179,8 +201,8 @@ def _layers(path: Path) -> Mapping[str, str | None]:
         raise LabelError(f"{path} does not exist; check the path of the outlines.")
     try:
         return {str(name): kind for name, kind in pyogrio.list_layers(path)}
-    except (DataSourceError, DataLayerError) as error:
-        raise LabelError(f"{path} cannot be read as a vector file ({error}).") from error
+    except _UNREADABLE as error:
+        raise _unreadable(path, error) from error
 
 
 def _layer_of(path: Path, layer: str | None) -> str:
@@ -193,7 +215,7 @@ def _layer_of(path: Path, layer: str | None) -> str:
         return _OUTLINES
     polygonal = [n for n, kind in layers.items() if kind and "Polygon" in kind and n != _SEEN]
     if not polygonal:
-        # A GeoJSON or an empty layer may not say its type.
+        # A GeoJSON or an empty layer may not say its type; what else there is, is refused by name.
         polygonal = [n for n, kind in layers.items() if kind is not None]
     if not polygonal:
         raise LabelError(f"{path} holds no layer of polygons; give a file of outlines.")
@@ -208,58 +230,93 @@ def _layer_of(path: Path, layer: str | None) -> str:
 def _read(path: Path, layer: str) -> gpd.GeoDataFrame:
     try:
         table = pyogrio.read_dataframe(path, layer=layer)
-    except (DataSourceError, DataLayerError) as error:
-        raise LabelError(f"{path} cannot be read as a vector file ({error}).") from error
+    except _UNREADABLE as error:
+        raise _unreadable(path, error) from error
     if not isinstance(table, gpd.GeoDataFrame):
         raise LabelError(f"Layer {layer!r} of {path} holds no geometry; name a layer of outlines.")
+    if table.crs is None:
+        raise GridError(
+            f"{path} has no coordinate reference system; set it with `ogr2ogr -a_srs EPSG:...`."
+        )
+    types = shapely.get_type_id(table.geometry.to_numpy())
+    if len(table) and not np.isin(types, _POLYGONAL).any():
+        found = {str(kind) for kind in table.geometry.geom_type.dropna()}
+        raise LabelError(
+            f"Layer {layer!r} of {path} holds no polygon, only "
+            f"{', '.join(sorted(found)) or 'rows without geometry'}; give outlines."
+        )
     return table
+
+
+def _unreadable(path: Path, error: Exception) -> LabelError:
+    # GDAL goes on with advice about drivers.
+    reason = str(error).partition("; It might help")[0].strip(" .")
+    return LabelError(
+        f"{path} cannot be read as a vector file ({reason}); give a GeoPackage, shapefile or "
+        "GeoJSON of outlines."
+    )
 
 
 def _classes(table: gpd.GeoDataFrame, class_of: str | None, where: str) -> list[str]:
     if class_of is None:
         class_of = "class_name" if "class_name" in table.columns else _DEFAULT_CLASS
-    if class_of not in table.columns:
-        if not class_of.replace("_", "").isalnum() or class_of != class_of.lower():
-            columns = [str(c) for c in table.columns if c != table.geometry.name]
-            raise ConfigError(
-                f"{class_of!r} is no column of {where} and cannot be a class (lower case letters, "
-                f"digits and _). {nearest(class_of, columns)}"
-            )
-        return [class_of] * len(table)
-    return [_DEFAULT_CLASS if pd.isna(value) else str(value) for value in table[class_of]]
+    if class_of in table.columns:
+        return [_DEFAULT_CLASS if pd.isna(value) else str(value) for value in table[class_of]]
+    columns = [str(c) for c in table.columns if c != table.geometry.name]
+    if not class_of.replace("_", "").isalnum() or class_of != class_of.lower():
+        raise ConfigError(
+            f"{class_of!r} is no column of {where} and cannot be a class (lower case letters, "
+            f"digits and _). {nearest(class_of, columns)}"
+        )
+    if class_of not in _CLASSES and get_close_matches(class_of, columns, cutoff=_TYPING_ERROR):
+        raise ConfigError(
+            f"{class_of!r} is no column of {where}, and too like one to be the class of all "
+            f"outlines. {nearest(class_of, columns)}"
+        )
+    return [class_of] * len(table)
 
 
 def _days(
     table: gpd.GeoDataFrame, when: Interval | None, date_of: str | None, where: str
 ) -> tuple[list[dt.date], list[dt.date]]:
     """First day of each outline, and the day after its last."""
-    own = {"start_date", "end_date"} <= set(table.columns)
     if date_of is not None and date_of not in table.columns:
-        columns = [str(c) for c in table.columns if c != table.geometry.name]
-        raise ConfigError(f"{where} has no column {date_of!r}. {nearest(date_of, columns)}")
-    if date_of is not None:
-        found = survey_days(table[date_of], where=f"Column {date_of!r} of {where}")
-        starts, ends = pd.Series(found), pd.Series(found + np.timedelta64(1, "D"))
-    elif own and when is None:
-        starts, ends = (pd.to_datetime(table[c]) for c in ("start_date", "end_date"))
-    elif when is not None:
+        known = [str(c) for c in table.columns if c != table.geometry.name]
+        raise ConfigError(f"{where} has no column {date_of!r}. {nearest(date_of, known)}")
+    if date_of is None and when is not None:
         first, end = when.start.date(), when.end.date()
         return [first] * len(table), [end] * len(table)
-    else:
+    columns = _OWN_DAYS if date_of is None else (date_of, date_of)
+    if not set(columns) <= set(table.columns):
         raise ConfigError(
             f"{where} does not say when its outlines were seen; give --dates, one for each file, "
             "or the column with --date-of."
         )
-    known = ~starts.isna() & ~ends.isna()
-    if not known.any() and when is None and len(table):
-        raise ConfigError(f"{where} holds no date; give --dates, one for each file.")
-    earliest, latest = starts[known].min(), ends[known].max()
-    starts, ends = starts.fillna(earliest), ends.fillna(latest)
-    return list(starts.dt.date), list(ends.dt.date)
+    if not len(table):
+        return [], []
+    starts, ends = (survey_days(table[c], where=f"Column {c!r} of {where}") for c in columns)
+    # Other people's end_date may be the last day itself.
+    ends = np.where(ends == starts, ends + np.timedelta64(1, "D"), ends)
+    starts = np.where(np.isnat(starts), np.nanmin(starts), starts)
+    ends = np.where(np.isnat(ends), np.nanmax(ends), ends)
+    return starts.tolist(), ends.tolist()
 
 
-def _is_carried(column: str) -> bool:
-    return column in _CARRIED or column.startswith(_CHANCE)
+def _carried(table: pd.DataFrame) -> dict[str, NDArray[np.generic]]:
+    """Columns that outlines of a map have; what is not of their type is nothing to us."""
+    columns = [str(c) for c in table.columns]
+    numbers = [c for c in columns if c in _CARRIED_NUMBERS or c.startswith(_CHANCE)]
+    texts = [c for c in columns if c in _CARRIED_TEXTS]
+    return {
+        **{c: np.asarray(pd.to_numeric(table[c], errors="coerce"), dtype=float) for c in numbers},
+        **{c: np.array(_texts(table, c), dtype=object) for c in texts},
+    }
+
+
+def _shift(surveys: gpd.GeoDataFrame, row: int) -> Shift:
+    """As the surveys of an inventory say it."""
+    x_m, y_m, unc_m = (float(surveys.at[row, c]) for c in ("shift_x_m", "shift_y_m", "shift_unc_m"))
+    return Shift(x_m=x_m, y_m=y_m, unc_m=unc_m, samples=0)
 
 
 def _texts(table: pd.DataFrame, column: str | None) -> list[str | None]:
