@@ -25,7 +25,7 @@ import numpy as np
 import shapely
 from odc.geo.geobox import GeoBox
 from rasterio import Affine
-from scipy.ndimage import distance_transform_edt, find_objects, gaussian_filter, label, shift
+from scipy.ndimage import distance_transform_edt, find_objects, gaussian_filter, label, shift, zoom
 from scipy.special import ndtr
 
 from geoseg.config import OutlineSettings
@@ -80,6 +80,19 @@ def into_m(inside: np.ndarray) -> np.ndarray:
     return FINE_M * (within - np.where(inside, 0, distance_transform_edt(~inside) - 0.5))
 
 
+def alike(shape: tuple[int, ...], length: float, rng: np.random.Generator) -> np.ndarray:
+    """Standard normal noise, the correlation of which along a line has an integral of `length`."""
+    # Noise smoothed by a Gaussian of width s has a correlation whose integral is 2 sqrt(pi) s.
+    width = length / (2 * np.sqrt(np.pi))
+    # Drawn coarsely, and further than the filter reaches: at an edge the noise would be another.
+    step = max(1, int(width / 4))
+    room = int(np.ceil(4 * width / step)) + 1
+    coarse = rng.standard_normal([-(-side // step) + 1 + 2 * room for side in shape])
+    smooth = gaussian_filter(coarse, width / step)[room:-room, room:-room]
+    fine = zoom(smooth, step, order=1) if step > 1 else smooth
+    return fine[: shape[0], : shape[1]] * 2 * np.sqrt(np.pi) * width / step
+
+
 def seen_by(
     truth: np.ndarray, mapper: Mapper, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -88,11 +101,7 @@ def seen_by(
     block = round(gsd / FINE_M)
     # What the instrument blurs is not there to be displaced.
     seen = gaussian_filter(truth.astype(float), PSF_PX * block) > 0.5
-    # Noise smoothed by a Gaussian of width s has a correlation whose integral is 2 sqrt(pi) s.
-    width = mapper.alike_px * block / (2 * np.sqrt(np.pi))
-    noise = gaussian_filter(rng.standard_normal(truth.shape), width, mode="wrap")
-    # As much as the filter leaves on a large field: on a small one its own deviation is less.
-    noise *= 2 * np.sqrt(np.pi) * width * mapper.noise_px * gsd
+    noise = alike(truth.shape, mapper.alike_px * block, rng) * mapper.noise_px * gsd
     offset = rng.uniform(-1, 1) * mapper.offset_px * gsd
     moved = rng.standard_normal(2) * mapper.shift_px * block
     drawn = shift(into_m(seen) + offset + noise, moved, order=1, mode="nearest")
