@@ -20,6 +20,7 @@ from geoseg.inventory import (
     filled_path,
     write_geopackage,
 )
+from geoseg.inventory.conditions import conditions_of
 from geoseg.mosaic import (
     MapOfScene,
     dates_of,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from geoseg.config import OutlineSettings
     from geoseg.inference import MapOrigin
     from geoseg.mosaic import Rule
+    from geoseg.scenes import Scene
 
 __all__ = ["as_outcome", "join_maps", "outline_map"]
 
@@ -86,18 +88,28 @@ def join_maps(folders: Sequence[Path], *, rule: Rule, crs: str | None, out: Path
     return written
 
 
-def outline_map(folder: Path, settings: OutlineSettings, out: Path) -> gpd.GeoDataFrame:
+def outline_map(
+    folder: Path,
+    settings: OutlineSettings,
+    out: Path,
+    *,
+    scene: Scene | None = None,
+    dem: Path | None = None,
+) -> gpd.GeoDataFrame:
     """Write the outlines of a map as a GeoPackage, and the ground that it covers as layer `seen`.
 
     Args:
         folder: of `geoseg predict` or `geoseg mosaic`.
         settings: minimum sizes, simplification and smoothing.
         out: the GeoPackage.
+        scene: what was mapped; where it is given, outlines say how much of them lay under snow and
+            in shadow, as snow_share and shadow_share.
+        dem: elevation for these, in metres; that of the scene when None.
 
     Raises:
         ConfigError: no name of a GeoPackage.
         OutputError: it cannot be written.
-        SceneError: the map cannot be read.
+        SceneError: the map, or the scene, cannot be read.
         DataError: it has changed since it was written.
         GridError: the map is not in metres.
     """
@@ -128,6 +140,8 @@ def outline_map(folder: Path, settings: OutlineSettings, out: Path) -> gpd.GeoDa
         size = float(origin.tags[GSD_TAG])
         outlines["area_unc_km2"] *= size / outlines["gsd_m"]
         outlines["gsd_m"] = size
+    if scene is not None:
+        outlines = outlines.join(conditions_of(outlines, scene, dem=dem))
     known = ("geoseg", "scene", "model", "recipe_hash", "data_hash", "filtered")
     write_geopackage(
         out,

@@ -11,7 +11,7 @@ import shapely
 
 from geoseg.errors import GridError, LabelError
 from geoseg.inventory.borders import Borders, borders_of, components, unions
-from geoseg.inventory.glaciers import GLACIER_SURFACES, shares
+from geoseg.inventory.glaciers import GLACIER_SURFACES, IMAGE_SHARES, shares
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -96,7 +96,8 @@ def _split(
         values = np.append(references[column].to_numpy(dtype=object), np.array([None]))
         split[column] = values[owner]
     cut = np.flatnonzero(np.bincount(row, minlength=len(glaciers))[row] > 1)
-    for column, values in _shares_of(pieces[cut], surface).items():
+    unknown = {c: np.full(len(cut), np.nan) for c in IMAGE_SHARES if c in glaciers.columns}
+    for column, values in (unknown | _shares_of(pieces[cut], surface)).items():
         split.loc[cut, column] = values
     return split
 

@@ -14,12 +14,13 @@ from geoseg.inventory.survey import ICE_CLASSES
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["GLACIER_SURFACES", "glaciers_of", "shares"]
+__all__ = ["GLACIER_SURFACES", "IMAGE_SHARES", "glaciers_of", "shares"]
 
 _DEBRIS = "debris_ice"
 # A lake of unnamed kind is judged by its shore; one that the map calls proglacial is not on ice.
 _PONDS = frozenset({"supraglacial_lake", "lake"})
 GLACIER_SURFACES = ICE_CLASSES | _PONDS  # what a glacier may be made of
+IMAGE_SHARES = ("snow_share", "shadow_share")  # that outlines of a map may have
 _MOSTLY = 0.5  # of the shore of a lake, from which on it lies on the ice
 
 
@@ -31,12 +32,13 @@ def glaciers_of(surface: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
     Args:
         surface: polygons of one map that do not overlap, with `class_name`, in a projected CRS.
             Mean probabilities of classes, `p_clean_ice` and so on, or the `probability` of the own
-            class, are used where there are any.
+            class, are used where there are any; so are `snow_share` and `shadow_share`.
 
     Returns:
         Polygons of which two touch in points at most, with kind, class_name (glacier where there is
         more than one class of ice), debris_share and pond_share (of the area, 0 to 1), probability
-        (that it is glacier, the mean over its area, NaN where not known) and parts, always 1.
+        (that it is glacier, the mean over its area, NaN where not known) and parts, always 1. Where
+        the surface has them, snow_share and shadow_share of what they are known of.
     """
     classes = surface["class_name"].to_numpy()
     rows = np.flatnonzero(np.isin(classes, list(GLACIER_SURFACES)))
@@ -67,7 +69,7 @@ def shares(
     *,
     count: int,
 ) -> dict[str, NDArray[np.generic]]:
-    """class_name, debris_share, pond_share and probability (count,) of glaciers.
+    """class_name, debris_share, pond_share and probability (count,) of glaciers, and image shares.
 
     Args:
         pieces: (M,) of the surface, with `class_name`.
@@ -78,17 +80,25 @@ def shares(
     classes = pieces["class_name"].to_numpy(dtype=object)
     ice = np.isin(classes, list(ICE_CLASSES))
     total = np.bincount(glacier, area_m2, count)
+    seen = [column for column in IMAGE_SHARES if column in pieces.columns]
 
     def mean(values: NDArray[np.generic]) -> NDArray[np.float64]:
         with np.errstate(invalid="ignore"):
             weighted = area_m2 * values.astype(np.float64)
             return np.asarray(np.bincount(glacier, weighted, count) / total, dtype=np.float64)
 
+    def mean_of_known(column: str) -> NDArray[np.float64]:
+        values = pieces[column].to_numpy(dtype=float, na_value=np.nan)
+        known = np.isfinite(values)
+        with np.errstate(invalid="ignore"):
+            return mean(np.where(known, values, 0)) / mean(known)
+
     return {
         "class_name": _only_class(classes[ice], glacier[ice], count),
         "debris_share": mean(classes == _DEBRIS),
         "pond_share": mean(~ice),
         "probability": mean(_glacier_chance(pieces)),
+        **{column: mean_of_known(column) for column in seen},
     }
 
 

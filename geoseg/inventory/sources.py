@@ -51,7 +51,7 @@ _POLYGONAL = (3, 6)
 _NAMES = ("glac_name", "name", "glacname", "glacier_name", "glaciername")
 _IDS = ("rgi_id", "rgiid", "glims_id", "glimsid", "glac_id", "uid")
 _CARRIED_TEXTS = ("scene", "sensor", "model")
-_CARRIED_NUMBERS = ("probability", "probability_sd", "gsd_m")
+_CARRIED_NUMBERS = ("probability", "probability_sd", "snow_share", "shadow_share", "gsd_m")
 _CHANCE = "p_"  # begins the name of the mean probability of a class
 
 

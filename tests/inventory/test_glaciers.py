@@ -121,6 +121,29 @@ def test_what_is_not_known_of_the_probability_is_not_made_up():
     assert glaciers_of(surface_of(*pieces, probability=[1, 0.5])).probability[0] == 0.95
 
 
+def test_snow_and_shadow_of_a_glacier_are_means_over_what_they_are_known_of():
+    surface = surface_of(
+        *("clean_ice", box(0, 0, 300, 100)),
+        *("debris_ice", box(300, 0, 400, 100)),
+        *("supraglacial_lake", box(300, 100, 400, 102)),
+        *("clean_ice", box(300, 102, 400, 150)),
+        snow_share=[0.8, 0.2, np.nan, np.nan],
+        shadow_share=[np.nan, 0.5, 1.0, 0.0],
+    )
+
+    (glacier,) = glaciers_of(surface).to_dict("records")
+
+    assert glacier["snow_share"] == pytest.approx((300 * 0.8 + 100 * 0.2) / 400)
+    assert glacier["shadow_share"] == pytest.approx((100 * 0.5 + 2) / 150)
+
+
+def test_snow_that_is_not_known_of_any_piece_is_not_made_up():
+    ice = surface_of("clean_ice", box(0, 0, 9, 1), snow_share=[None])
+
+    assert glaciers_of(ice).snow_share.isna().all()
+    assert "shadow_share" not in glaciers_of(ice)
+
+
 def test_a_map_without_ice_has_no_glaciers_but_their_columns():
     glaciers = glaciers_of(surface_of("proglacial_lake", box(0, 0, 10, 10)))
 
@@ -242,6 +265,27 @@ def test_shares_are_those_of_the_piece():
     assert blind[["debris_share", "probability"]].isna().all(axis=None)
 
 
+def test_snow_and_shadow_are_those_of_the_piece():
+    surface = surface_of(
+        *("clean_ice", box(0, 0, 600, 300)),
+        *("debris_ice", box(600, 0, 1000, 300)),
+        snow_share=[0.9, 0.4],
+        shadow_share=[0.1, np.nan],
+    )
+    divides = references(box(0, 0, 500, 300), box(500, 0, 1000, 300))
+    glaciers = glaciers_of(surface)
+
+    split = split_by_divides(glaciers, divides, surface=surface)
+    blind = split_by_divides(glaciers, divides, surface=None)
+    whole = split_by_divides(glaciers, divides[:1], surface=None)
+
+    assert split.snow_share.tolist() == pytest.approx([0.9, 0.5])
+    assert split.shadow_share.tolist() == pytest.approx([0.1, 0.1])
+    # What is known of the whole is not known of its parts.
+    assert blind[["snow_share", "shadow_share"]].isna().all(axis=None)
+    assert whole.snow_share.tolist() == pytest.approx([0.7])
+
+
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), tilt=st.floats(0, 1.5), count=st.integers(1, 9))
 def test_no_ice_is_lost_or_added_by_divides(seed, tilt, count):
@@ -271,7 +315,9 @@ def test_divides_must_say_where_and_what_they_are():
 
     with pytest.raises(GridError, match="The divides have no coordinate reference system"):
         split_by_divides(mass, nowhere, surface=None)
-    with pytest.raises(LabelError, match=r"no column of ids \(ref_id, rgi_id, .*\), only Area; give"):
+    with pytest.raises(
+        LabelError, match=r"no column of ids \(ref_id, rgi_id, .*\), only Area; give"
+    ):
         split_by_divides(mass, nameless, surface=None)
 
 
