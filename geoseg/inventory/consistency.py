@@ -52,6 +52,9 @@ GSD_TAG = "gsd_m"  # pixel that a map was made at
 _SHIFT_TAGS = ("moved_back_x_m", "moved_back_y_m", "moved_back_unc_m")
 _VALUES = 2**22  # of evidence at once: 16 MB, and some times that while it is smoothed
 _CACHE_BYTES = 64 * 2**20
+# What a date says itself stands unless the others refute it. A margin that retreats is a little
+# doubtful at each date, and all dates together would see it retreat too late.
+_BEYOND_DOUBT = 0.9
 _SAMPLE_PX = 512  # the side to which a map is thinned to see how common its classes are
 _ALIGNED_PX = 0.01  # coordinates written by different programs differ by rounding
 
@@ -156,10 +159,23 @@ def _smoothed(
         rows = slice(top, top + step)
         evidence = np.stack([_evidence(one, rows, rules) for one in pixels])
         found = smooth_classes(evidence, years, rules)
-        for one, chance in zip(out, found, strict=True):
-            one.classes[rows] = np.where(seen[rows], chance.argmax(axis=0), IGNORE)
-            one.stored[:, rows] = np.where(seen[rows], as_stored(chance), IGNORE)
+        for one, own, chance in zip(out, pixels, found, strict=True):
+            classes, stored = _overruled(own, rows, chance)
+            one.classes[rows] = np.where(seen[rows], classes, IGNORE)
+            one.stored[:, rows] = np.where(seen[rows], stored, IGNORE)
     return out
+
+
+def _overruled(
+    own: Pixels, rows: slice, chance: NDArray[np.float32]
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Classes (H, W) and stored probabilities (K, H, W): the date's own where it is not refuted."""
+    best, together = chance.argmax(axis=0).astype(np.uint8), as_stored(chance)
+    if own.stored is None:  # and so does not say how sure it is of what
+        return best, together
+    said = own.classes[rows]
+    kept = (said != IGNORE) & ((best == said) | (chance.max(axis=0) < _BEYOND_DOUBT))
+    return np.where(kept, said, best), np.where(kept, own.stored[:, rows], together)
 
 
 def _evidence(pixels: Pixels, rows: slice, rules: Transitions) -> NDArray[np.float32]:
