@@ -305,7 +305,15 @@ def vectorize(run: Run) -> list[gpd.GeoDataFrame]:
     for scene in run.series:
         _require_map_of(run, scene)
         maps = run.consistent_of(scene) if run.smoothed else run.prediction_of(scene)
-        found.append(outline_map(maps.classes.parent, run.recipe.outlines, run.outlines_of(scene)))
+        found.append(
+            outline_map(
+                maps.classes.parent,
+                run.recipe.outlines,
+                run.outlines_of(scene),
+                scene=scene,
+                dem=run.sources.dem,
+            )
+        )
     return found
 
 
