@@ -8,7 +8,8 @@ from geoseg.data import find_sources
 from geoseg.evaluation import compare_units, find_candidates, make_plan, run_unit
 from geoseg.files import write_json
 from geoseg.models import choose_device, warning_of
-from geoseg.report import map_differences, write_comparison
+from geoseg.report import write_comparison
+from geoseg.report.held_out import map_differences
 from geoseg.terminal import Outcome, Table, note, progress
 
 if TYPE_CHECKING:

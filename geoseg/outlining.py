@@ -14,13 +14,12 @@ from geoseg.files import read_checksums, require_intact, write_checksums
 from geoseg.grids import crs_of, raster_grid, require_metres
 from geoseg.inference import Prediction, read_origin
 from geoseg.inventory import (
-    GSD_TAG,
     LayerTraits,
     check_geopackage_path,
-    filled_path,
     write_geopackage,
 )
 from geoseg.inventory.conditions import conditions_of
+from geoseg.inventory.consistency import GSD_TAG, filled_path
 from geoseg.mosaic import (
     MapOfScene,
     dates_of,

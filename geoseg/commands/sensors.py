@@ -84,7 +84,7 @@ def sensors_film(
     from dataclasses import asdict
 
     from geoseg.chips import EFFECTS
-    from geoseg.report import draw_film_sheet
+    from geoseg.report.film import draw_film_sheet
 
     if preview is not None:
         if preview.suffix.lower() != ".png":

@@ -1,13 +1,9 @@
-"""Inventories: outlines linked through time, what is known of each, and their files."""
+"""Inventories: outlines linked through time, what is known of each, and their files.
+
+What reads maps, and needs torch for it, is imported from `geoseg.inventory.consistency`.
+"""
 
 from geoseg.inventory.build import align_surveys, build_inventory
-from geoseg.inventory.consistency import (
-    GSD_TAG,
-    MapOfSurvey,
-    filled_path,
-    moved_back_by,
-    write_consistent,
-)
 from geoseg.inventory.exchange import export_glims, export_rgi
 from geoseg.inventory.files import is_inventory, read_inventory, write_inventory
 from geoseg.inventory.geopackage import LayerTraits, check_geopackage_path, write_geopackage
@@ -20,13 +16,11 @@ from geoseg.inventory.sources import Drawn, drawn_of, read_drawn, read_ground, r
 from geoseg.inventory.survey import Survey, kind_of
 
 __all__ = [
-    "GSD_TAG",
     "About",
     "Drawn",
     "Interval",
     "Inventory",
     "LayerTraits",
-    "MapOfSurvey",
     "Prepared",
     "Survey",
     "align_surveys",
@@ -37,11 +31,9 @@ __all__ = [
     "drawn_of",
     "export_glims",
     "export_rgi",
-    "filled_path",
     "hypsometry",
     "is_inventory",
     "kind_of",
-    "moved_back_by",
     "needs_correction",
     "parse_interval",
     "prepare_survey",
@@ -50,7 +42,6 @@ __all__ = [
     "read_inventory",
     "read_reference",
     "require_apart",
-    "write_consistent",
     "write_geopackage",
     "write_inventory",
 ]

@@ -32,14 +32,12 @@ from geoseg.grids import gsd_m, raster_grid
 from geoseg.inference import Prediction, open_input, predict_scene, read_origin
 from geoseg.inventory import (
     Interval,
-    MapOfSurvey,
     decimal_year,
     hypsometry,
-    moved_back_by,
     needs_correction,
     read_drawn,
-    write_consistent,
 )
+from geoseg.inventory.consistency import MapOfSurvey, moved_back_by, write_consistent
 from geoseg.mapping import folder_names
 from geoseg.models import Checkpoint, choose_device, extrapolation, load_checkpoint, warning_of
 from geoseg.mosaic import mosaic_grid
