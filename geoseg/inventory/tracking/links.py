@@ -44,8 +44,10 @@ def find_links(one: NDArray[np.object_], other: NDArray[np.object_]) -> Links:
         other: likewise (M,).
     """
     first, second = shapely.STRtree(other).query(one)
-    area_one, area_other = shapely.area(one), shapely.area(other)
-    smaller = np.minimum(area_one[first], area_other[second])
+    smaller = np.minimum(shapely.area(one)[first], shapely.area(other)[second])
+    # No more can be shared than their boxes share: most neighbours need not be looked at.
+    may = _shared_boxes_m2(one[first], other[second]) >= _LEAST_SHARE * smaller
+    first, second, smaller = first[may], second[may], smaller[may]
     lone = (np.bincount(first, minlength=len(one))[first] == 1) & (
         np.bincount(second, minlength=len(other))[second] == 1
     )
@@ -108,6 +110,14 @@ def best_matches(links: Links) -> NDArray[np.bool_]:
         free &= ~np.isin(links.other[left], links.other[taken])
         left = left[free]
     return chosen
+
+
+def _shared_boxes_m2(one: NDArray[np.object_], other: NDArray[np.object_]) -> NDArray[np.float64]:
+    """Area (L,) that the boxes around each pair of polygons have in common."""
+    box, beside = shapely.bounds(one), shapely.bounds(other)
+    size = np.minimum(box[:, 2:], beside[:, 2:]) - np.maximum(box[:, :2], beside[:, :2])
+    shared: NDArray[np.float64] = np.prod(np.maximum(size, 0), axis=1)
+    return shared
 
 
 def _either_inside(one: NDArray[np.object_], other: NDArray[np.object_]) -> NDArray[np.bool_]:
