@@ -10,8 +10,9 @@ import pandas as pd
 from scipy import stats
 
 if TYPE_CHECKING:
-    from geoseg.inventory import Inventory
     from numpy.typing import NDArray
+
+    from geoseg.inventory import Inventory
 
 __all__ = ["History", "Total", "Trend", "history_of", "kind_words", "trend_of"]
 
@@ -94,7 +95,7 @@ class History:
 
 
 def history_of(inventory: Inventory) -> History:
-    """The states of an inventory as arrays; a track without a state at a survey is unknown there."""
+    """The states of an inventory as arrays; without a state, a track is unknown at a survey."""
     surveys = inventory.surveys
     start, end = (pd.to_datetime(surveys[f"{side}_date"]) for side in ("start", "end"))
     order = np.argsort(start.to_numpy(), kind="stable")

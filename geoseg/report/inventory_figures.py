@@ -20,10 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     import pandas as pd
-    from geoseg.report.history import History, Total
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
+
+    from geoseg.report.history import History, Total
 
 __all__ = ["KIND_COLOURS", "draw_glaciers", "draw_hypsometry", "draw_totals", "png_and_svg"]
 
@@ -42,8 +43,8 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ufffe\uffff\ud800-\udfff]+")  # XML 
 @contextmanager
 def _styled() -> Iterator[None]:
     """Text stays text in an SVG, and a letter that the font of a PNG lacks is no reason to warn."""
-    settings = {"svg.fonttype": "none", "svg.hashsalt": "geoseg", "font.size": 9}
-    with mpl.rc_context(settings), warnings.catch_warnings():
+    style = mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "geoseg", "font.size": 9})
+    with style, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         yield
 
@@ -66,7 +67,9 @@ def draw_totals(history: History, totals: Sequence[Total]) -> Figure | None:
         columns = min(len(drawn), 2)
         lines = -(-len(drawn) // columns)
         figure = empty_figure(_WIDTH_IN, _PANEL_IN * lines * (1.25 if columns == 1 else 1))
-        for axes, total in zip(figure.subplots(lines, columns, squeeze=False).flat, drawn):
+        for axes, total in zip(
+            figure.subplots(lines, columns, squeeze=False).flat, drawn, strict=False
+        ):
             _draw_total(axes, history.years, total)
         for axes in figure.axes[len(drawn) :]:
             axes.remove()

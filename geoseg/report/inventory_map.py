@@ -13,9 +13,11 @@ from geoseg.report.quantities import interval, known, measured, quantity, shown
 
 if TYPE_CHECKING:
     import geopandas as gpd
+    from numpy.typing import NDArray
+    from shapely.geometry.base import BaseGeometry
+
     from geoseg.inventory import Inventory
     from geoseg.report.history import History
-    from numpy.typing import NDArray
 
 __all__ = ["MOST_BYTES", "map_data"]
 
@@ -163,13 +165,14 @@ def _changes(
     for geometry, change, first, last in zip(
         simple, changes["change"], changes["survey_from"], changes["survey_to"], strict=True
     ):
+        path = _path(geometry, frame)
         entry = {
             "change": str(change),
             "from": place.get(str(first), -1),
             "to": place.get(str(last), -1),
-            "d": _path(geometry, frame),
+            "d": path,
         }
-        spent += len(entry["d"]) + _TRACK_BYTES
+        spent += len(path) + _TRACK_BYTES
         if spent > most_bytes:
             break
         drawn.append(entry)
@@ -185,7 +188,7 @@ def _simple(table: gpd.GeoDataFrame, frame: _Frame, detail: int) -> NDArray[np.o
     return simple
 
 
-def _path(geometry: shapely.Geometry | None, frame: _Frame) -> str:
+def _path(geometry: BaseGeometry | None, frame: _Frame) -> str:
     """An SVG path of whole numbers, each corner counted from the one before."""
     if geometry is None or geometry.is_empty:
         return ""

@@ -27,9 +27,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import pandas as pd
+    from matplotlib.figure import Figure
+
     from geoseg.inventory import Inventory
     from geoseg.report.history import History, Total
-    from matplotlib.figure import Figure
 
 __all__ = ["check_report_path", "write_report"]
 
@@ -129,7 +130,9 @@ def _page(
         events=_events(inventory),
         rows=_rows(history)[:_MOST_ROWS],
         event_rows=inventory.events.head(_MOST_ROWS).to_dict("records"),
-        names=dict(zip(history.tracks["track_id"], history.tracks["glac_name"].map(shown))),
+        names=dict(
+            zip(history.tracks["track_id"], history.tracks["glac_name"].map(shown), strict=True)
+        ),
         surveys=_surveys(inventory, history),
         pictures=pictures,
         drawn=drawn,
@@ -240,7 +243,7 @@ def _surveys(inventory: Inventory, history: History) -> list[dict[str, Any]]:
     rows = []
     for name, days in zip(history.surveys, history.days, strict=True):
         row = table.loc[name]
-        shift = [known(row[f"shift_{axis}_m"]) for axis in "xy"]
+        shift = np.hypot(known(row["shift_x_m"]), known(row["shift_y_m"]))
         rows.append(
             {
                 "name": name,
@@ -250,7 +253,7 @@ def _surveys(inventory: Inventory, history: History) -> list[dict[str, Any]]:
                 "gsd": quantity(known(row["gsd_m"])),
                 "outlines": quantity(known(row["outlines"])),
                 "mended": [quantity(known(row[c])) for c in ("repaired", "duplicates", "overlaps")],
-                "shift": quantity(float(np.hypot(*shift)), 2),
+                "shift": quantity(float(shift), 2),
                 "shift_unc": quantity(known(row["shift_unc_m"]), 2),
             }
         )

@@ -10,7 +10,7 @@ import pandas as pd
 __all__ = ["UNKNOWN", "Z90", "interval", "known", "measured", "quantity", "shown"]
 
 Z90 = 1.645  # standard deviations to either side that hold 90 % of a normal distribution
-UNKNOWN = "–"
+UNKNOWN = "\N{EN DASH}"
 _MOST_PLACES = 6  # of a km2: a square metre
 
 
@@ -49,9 +49,9 @@ def known(value: Any) -> float:  # noqa: ANN401  a cell of any table
     return math.nan if value is None or pd.isna(value) else float(value)
 
 
-def shown(value: object) -> str:
+def shown(value: Any) -> str:  # noqa: ANN401  a cell of any table
     """Text of a cell of a table, empty where the cell is."""
-    return "" if value is None or pd.isna(value) is True else str(value)
+    return "" if value is None or pd.isna(value) else str(value)
 
 
 def _places(value: float, digits: int) -> int:
