@@ -42,6 +42,7 @@ bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/inference.py
 	$(BIN)/python benchmarks/vectorize.py
 	$(BIN)/python benchmarks/kill_resume.py
+	$(BIN)/python benchmarks/track.py
 
 clean:
 	rm -rf $(VENV) out build dist *.egg-info
