@@ -216,7 +216,12 @@ class _Rows:
         for shapes, changed in ((one, self.one), (other, self.other)):
             for row, key in enumerate(zip(track.tolist(), after.tolist(), strict=True)):
                 shapes[row] = changed.get(key, shapes[row])
-        lone = list(zip(*self._lone, strict=True)) or [()] * 5
+        # What began may have taken up others, and of what ended parts may have broken off.
+        alone = [
+            (t, b, a, _within(one, self.one.get((t, a))), _within(other, self.other.get((t, a))))
+            for t, b, a, one, other in self._lone
+        ]
+        lone = list(zip(*alone, strict=True)) or [()] * 5
         numbers = [np.array(values, dtype=np.intp) for values in lone[:3]]
         shapes = [np.array(values, dtype=object) for values in lone[3:]]
         return _Pairs(
@@ -226,6 +231,13 @@ class _Rows:
             np.concatenate([one, shapes[0]]),
             np.concatenate([other, shapes[1]]),
         )
+
+
+def _within(shape: BaseGeometry | None, changed: BaseGeometry | None) -> BaseGeometry | None:
+    """What of a shape, where there is one, is in what was changed, where anything was."""
+    if shape is None or changed is None:
+        return shape
+    return shapely.intersection(shape, changed)
 
 
 def _by_surveys(pairs: _Pairs) -> Iterator[_Pairs]:

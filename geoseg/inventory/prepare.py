@@ -151,11 +151,10 @@ def presumed_ground(polygons: NDArray[np.object_]) -> BaseGeometry:
     west, south, east, north = shapely.bounds(polygons).T
     corners = np.stack([[west, west, east, east], [south, north, south, north]], axis=-1)
     hull = shapely.MultiPoint(corners.reshape(-1, 2)).convex_hull
-    if len(polygons) == 1:
-        return hull
     points = shapely.centroid(polygons)
     _, away = shapely.STRtree(points).query_nearest(points, exclusive=True, return_distance=True)
-    return hull.buffer(float(np.median(away)))
+    # One outline has no neighbour, nor has one that lies upon another of the same middle.
+    return hull.buffer(float(np.median(away))) if len(away) else hull
 
 
 def _placed(drawn: Drawn, crs: CRS) -> gpd.GeoDataFrame:

@@ -6,8 +6,13 @@ Import it from any test as `from inventory.drawn_outlines import rectangles`.
 from __future__ import annotations
 
 import geopandas as gpd
+import pyproj
 import shapely
 
+from geoseg.inventory import About, build_inventory
+from geoseg.inventory.interval import parse_interval
+from geoseg.inventory.prepare import prepare_survey
+from geoseg.inventory.sources import Drawn
 from geoseg.tracking import TrackOptions, give, track_files
 
 CRS = "EPSG:32645"
@@ -35,6 +40,31 @@ def track(out, *files, dates=None, seen=(), gsd_m=None, **options):
     """The inventory at `out` of these files."""
     given = give([str(file) for file in files], dates=dates, gsd_m=gsd_m, seen=seen)
     return track_files(given, TrackOptions(**options), out)
+
+
+def inventory_of(surveys, *, seen=None, gsd_m=None):
+    """The inventory of tables of outlines by date, without files.
+
+    Args:
+        surveys: by date, all in the reference system of `rectangles`.
+        seen: ground by date; what outlines let presume where a date is not in it.
+        gsd_m: pixel.
+    """
+    prepared = []
+    for when, table in surveys.items():
+        table = table.assign(glac_name=None)
+        for column in {"kind", "class_name"} - set(table.columns):
+            table[column] = "glacier"
+        ground = (seen or {}).get(when)
+        drawn = Drawn(
+            source=f"{when}.gpkg",
+            when=parse_interval(when),
+            outlines=table,
+            seen=None if ground is None else gpd.GeoSeries([ground], crs=CRS),
+            gsd_m=gsd_m,
+        )
+        prepared.append(prepare_survey(drawn, crs=pyproj.CRS(CRS)))
+    return build_inventory(prepared, About(title="", licence="", provenance={}))
 
 
 def ids_of(inventory, survey=None):

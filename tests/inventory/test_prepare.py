@@ -245,6 +245,11 @@ class TestPresumedGround:
             pytest.approx(300)
         )
 
+    def test_of_outlines_upon_each_other_is_their_box(self):
+        shapes = rectangles((0, 0, 10, 30), (0, 0, 10, 30)).geometry.to_numpy()
+
+        assert presumed_ground(shapes).area == pytest.approx(300)
+
     def test_of_none_is_none(self):
         assert presumed_ground(np.empty(0, dtype=object)).is_empty
 
