@@ -1,5 +1,6 @@
 """Snow on outlines, and shadow, when their image was taken."""
 
+import os
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -16,6 +17,7 @@ from rasterio.features import rasterize
 from scipy.ndimage import binary_dilation, gaussian_filter, map_coordinates
 
 from geoseg.config import OutlineSettings
+from geoseg.data import fetch
 from geoseg.data.simulate import simulate
 from geoseg.data.simulate.landscape import make_landscape
 from geoseg.data.simulate.surface import surface
@@ -199,6 +201,15 @@ def test_snow_is_told_from_ice_in_whatever_unit(share, gain, offset):
 
     assert not found[~ice].any()
     assert (found == snow)[ice].mean() > 0.995
+
+
+def test_the_brightest_ice_is_still_ice(tmp_path):
+    _, snow = two_kinds(0.4)
+    nir = np.where(snow, 0.8, 0.35)
+
+    np.testing.assert_array_equal(snow_on_ice(nir, np.ones(nir.shape, bool)), snow)
+    whole = place(patch(0, 0, WIDTH, HEIGHT))
+    assert conditions_of(whole, scene_with(tmp_path, nir)).snow_share.tolist() == [0.4]
 
 
 def test_what_is_saturated_is_snow():
@@ -479,3 +490,21 @@ def test_snow_on_simulated_glaciers_is_what_lies_there(landscape, name):
     np.testing.assert_allclose(found[large], truth, atol=0.07)
     assert np.ptp(truth) > 0.05
     assert np.isnan(found[~outlines["class_name"].str.endswith("ice").to_numpy()]).all()
+
+
+@pytest.mark.skipif(
+    "GEOSEG_DATA_MIRROR" not in os.environ,
+    reason="needs the open data sets: name a mirror of them by GEOSEG_DATA_MIRROR",
+)
+def test_shadow_on_athabasca_is_where_another_program_has_it():
+    """Cast shadows by SatRbedo (R, commit e5b3656), solar zenith 49 and azimuth 165 degrees; 0 is dark."""
+    folder = fetch("athabasca")
+    with rasterio.open(folder / "athabasca_dem.tif") as raster:
+        ground = raster.read(1, masked=True).astype(float).filled(np.nan)
+    with rasterio.open(folder / "athabasca_shadows.tif") as raster:
+        theirs = raster.read(1)
+
+    found = in_shadow(ground, sun(165, 41), ground_m=(30, 30))
+
+    known = np.isfinite(theirs) & np.isfinite(ground)
+    assert (found == (theirs == 0))[known].mean() > 0.97
