@@ -497,7 +497,7 @@ def test_snow_on_simulated_glaciers_is_what_lies_there(landscape, name):
     reason="needs the open data sets: name a mirror of them by GEOSEG_DATA_MIRROR",
 )
 def test_shadow_on_athabasca_is_where_another_program_has_it():
-    """Cast shadows by SatRbedo (R, commit e5b3656), solar zenith 49 and azimuth 165 degrees; 0 is dark."""
+    """Cast shadows by SatRbedo (R, commit e5b3656): solar zenith 49, azimuth 165; 0 is dark."""
     folder = fetch("athabasca")
     with rasterio.open(folder / "athabasca_dem.tif") as raster:
         ground = raster.read(1, masked=True).astype(float).filled(np.nan)
