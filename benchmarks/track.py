@@ -11,13 +11,14 @@ Simulated landscape: surveys with splits, merges, appearances, a scene that ends
 clouds and digitising noise. Purity is the share of outlines whose track is mostly of their own
 thing, completeness the share that lies in the track with most outlines of their thing; an event is
 found where it is told between the same surveys, of the same things. Areas: how often the truth lies
-in the 90 % interval (benchmarks/area_coverage.py). Maps: mean IoU over five dates of class maps with
-errors in blobs, as they are and made consistent with each other.
+in the 90 % interval (benchmarks/area_coverage.py). Maps: mean IoU over five dates of class maps
+with errors in blobs, as they are and made consistent with each other.
 
 Time: 8 surveys of 50,000 polygons of 24 corners, a tenth of which split or merge, by geoseg and by
 what is usually written with geopandas: overlay of consecutive surveys, the largest share of each,
-ids carried on. Growth: CPU seconds and memory from 8 x 25,000 to 8 x 400,000, each size in a process
-of its own; the exponent is the slope of log time over log size. --quick leaves out the largest.
+ids carried on. Growth: CPU seconds and memory from 8 x 25,000 to 8 x 400,000, each size in a
+process of its own; the exponent is the slope of log time over log size. --quick leaves out the
+largest.
 """
 
 from __future__ import annotations
