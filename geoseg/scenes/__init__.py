@@ -15,7 +15,7 @@ from geoseg.scenes.raster import open_raster, read_onto, reading
 from geoseg.scenes.reader import Pixels, SceneReader, band_names, bands_of, open_scene
 from geoseg.scenes.resample import area_average
 from geoseg.scenes.sample import scene_sample
-from geoseg.scenes.scene import Asset, Scene
+from geoseg.scenes.scene import Asset, Scene, SunPosition
 from geoseg.scenes.scene_shift import scene_shift_m
 from geoseg.scenes.stac import footprint, read_scene, write_scene
 from geoseg.scenes.stored import data_bands
@@ -32,6 +32,7 @@ __all__ = [
     "Scene",
     "SceneReader",
     "Shift",
+    "SunPosition",
     "Unit",
     "area_average",
     "band_names",

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pystac
 import shapely
 from odc.geo.geom import Geometry
+from pystac.extensions.view import SUN_AZIMUTH_PROP, SUN_ELEVATION_PROP
 
 from geoseg.errors import GeosegError, SceneError
 from geoseg.files import writing
@@ -48,6 +49,7 @@ __all__ = [
 _ASSET_ORDER = "geoseg:assets"
 _NEEDED = ("id", "geometry", "assets")
 _TIMES = ("datetime", "start_datetime", "end_datetime")
+_SUN = (SUN_AZIMUTH_PROP, SUN_ELEVATION_PROP)
 _ROWS_AT_ONCE = 2048
 # What is raised on a value that no STAC item has, such as a time beyond the year 9999.
 _BROKEN = (ValueError, KeyError, TypeError, AttributeError, OverflowError)
@@ -237,6 +239,7 @@ def _schema(scenes: Iterable[Scene]) -> pa.Schema:
             SENSOR: pa.string(),
             "platform": pa.string(),
             "instruments": pa.list_(pa.string()),
+            **dict.fromkeys(_SUN, pa.float64()),
             _ASSET_ORDER: pa.list_(pa.string()),
         },
         metadata=_METADATA,
@@ -267,7 +270,7 @@ def _read_rows(path: Path) -> Iterator[dict[str, pa.Scalar]]:
                 f"{path} has no column {' and no '.join(missing)}; give a table of STAC items as "
                 "GeoParquet."
             )
-        wanted = [n for n in (*_NEEDED, *_TIMES, SENSOR, _ASSET_ORDER) if n in names]
+        wanted = [n for n in (*_NEEDED, *_TIMES, *_SUN, SENSOR, _ASSET_ORDER) if n in names]
         for batch in table.iter_batches(_ROWS_AT_ONCE, columns=wanted):
             for index in range(batch.num_rows):
                 yield {name: batch[name][index] for name in wanted}
@@ -299,7 +302,7 @@ def _entry(row: dict[str, Any], path: Path) -> CatalogEntry:
         "stac_version": pystac.get_stac_version(),
         "id": row["id"],
         "geometry": None,
-        "properties": _known({SENSOR: row.get(SENSOR), **times}),
+        "properties": _known({SENSOR: row.get(SENSOR), **times, **{k: row.get(k) for k in _SUN}}),
         "links": [],
         "assets": {key: assets[key] for key in (*order, *assets)},
     }

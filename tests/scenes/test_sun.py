@@ -11,8 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geoseg.errors import SceneError
-from geoseg.scenes import read_scene, with_checksums, write_scene
-from geoseg.scenes.scene import SunPosition
+from geoseg.scenes import (
+    SunPosition,
+    read_catalog,
+    read_scene,
+    scan_scene,
+    with_checksums,
+    write_catalog,
+    write_scene,
+)
 
 SUN = SunPosition(azimuth=147.25, elevation=41.5)
 
@@ -94,3 +101,13 @@ def test_an_item_with_a_sun_that_is_nowhere_is_refused_by_name(scene, tmp_path, 
 
     with pytest.raises(SceneError, match=r"a\.json"):
         read_scene(changed(tmp_path / "a.json", sun_azimuth=azimuth))
+
+
+def test_the_sun_comes_back_from_a_table(scene, tmp_path):
+    entries = [scan_scene(replace(scene, sun=SUN)), scan_scene(replace(scene, id="dark"))]
+    write_catalog(entries, tmp_path / "scenes.parquet")
+
+    found, broken = read_catalog(tmp_path / "scenes.parquet")
+
+    assert broken == ()
+    assert [entry.scene.sun for entry in found] == [SUN, None]
