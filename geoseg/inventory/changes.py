@@ -69,8 +69,8 @@ def changes_table(
         found = ground_changes(
             pairs.one,
             pairs.other,
-            seen_before=before.seen,
-            seen_after=after.seen,
+            seen_before=before.known_ground,
+            seen_after=after.known_ground,
             least_m2=_least_m2(before, after),
         )
         track = pairs.track[found.row]

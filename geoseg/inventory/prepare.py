@@ -99,6 +99,7 @@ def prepare_survey(
         outlines = _divided(outlines, divides, None if drawn.whole else cleaned.outlines)
     outlines = _with_columns(outlines, cleaned.outlines)
     seen = _one(drawn, crs)
+    presumed = seen is None
     if seen is None:
         seen = presumed_ground(outlines.geometry.to_numpy())
     survey = Survey(
@@ -107,6 +108,7 @@ def prepare_survey(
         end=drawn.when.end,
         outlines=outlines,
         seen=seen,
+        presumed=presumed,
         source=drawn.source,
         sensor=_only(outlines, "sensor"),
         gsd_m=drawn.gsd_m if gsd_m is None else gsd_m,
@@ -230,7 +232,7 @@ def _one(drawn: Drawn, crs: CRS) -> BaseGeometry | None:
     """The ground that a file says was seen, in one piece of geometry."""
     if drawn.seen is None:
         return None
-    if drawn.seen.is_empty.all() or drawn.seen.isna().all():
+    if drawn.seen.is_empty.all():
         return shapely.Polygon()
     west, south, east, north = drawn.seen.total_bounds
     bent = drawn.seen.segmentize(max(east - west, north - south, 1e-9) / _SIDE_POINTS)

@@ -174,7 +174,7 @@ def drawn_of(inventory: Inventory, source: str) -> list[Drawn]:
                 source=row.source if isinstance(row.source, str) else source,
                 when=Interval.of_days(row.start_date, row.end_date),
                 outlines=own.reset_index(drop=True),
-                seen=inventory.surveys.geometry[[row.Index]],
+                seen=None if row.geometry is None else inventory.surveys.geometry[[row.Index]],
                 gsd_m=None if pd.isna(row.gsd_m) else float(row.gsd_m),
                 whole=True,
                 repaired=int(row.repaired),

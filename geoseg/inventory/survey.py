@@ -48,6 +48,7 @@ class Survey:
     source: str  # the scene, or the name of the file
     sensor: str | None = None
     gsd_m: float | None = None  # of the image that outlines were drawn on
+    presumed: bool = False  # whether `seen` is no more than what the outlines let presume
     model: str | None = None  # SHA-256 of the network, or what else drew the outlines
 
     def __post_init__(self) -> None:
@@ -61,6 +62,15 @@ class Survey:
         require_metres(CRS(self.outlines.crs), "Surveys")
         if missing := {"kind", "class_name"} - set(self.outlines.columns):
             raise LabelError(f"Survey {self.name!r} has no column {min(missing)!r}.")
+
+    @property
+    def known_ground(self) -> BaseGeometry | None:
+        """Ground beyond which an outline ends because nothing was seen; None where none is known.
+
+        What ground is presumed says whether what was not drawn was not there. What was drawn is
+        whole, wherever it lies.
+        """
+        return None if self.presumed else self.seen
 
     @property
     def middle(self) -> datetime:

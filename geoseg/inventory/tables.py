@@ -144,7 +144,7 @@ def events_table(tracks: Tracks, surveys: Sequence[Survey]) -> gpd.GeoDataFrame:
 
 
 def surveys_table(prepared: Sequence[Prepared]) -> gpd.GeoDataFrame:
-    """One row a survey; geometry: the ground that it saw."""
+    """One row a survey; geometry: the ground that it saw, none where nobody says what that was."""
     surveys = [p.survey for p in prepared]
     shifts = [p.shift for p in prepared]
     table = gpd.GeoDataFrame(
@@ -165,7 +165,7 @@ def surveys_table(prepared: Sequence[Prepared]) -> gpd.GeoDataFrame:
             "shift_unc_m": [np.nan if s is None else s.unc_m for s in shifts],
             "corrected": [p.corrected for p in prepared],
         },
-        geometry=[_ground(survey, surveys) for survey in surveys],
+        geometry=[_or_none(survey.known_ground) for survey in surveys],
         crs=surveys[0].outlines.crs,
     )
     return conform("surveys", table)
@@ -206,17 +206,10 @@ def _unseen_shares(table: gpd.GeoDataFrame, surveys: Sequence[Survey]) -> NDArra
         same = track[near] == track
         for index, survey in enumerate(surveys):
             rows = np.flatnonzero(same & (number == index))
-            share = 1 - seen_shares(geometry[near[rows]], survey.seen)
+            share = 1 - seen_shares(geometry[near[rows]], survey.known_ground)
             unseen[rows] = np.maximum(unseen[rows], share)
     return unseen
 
 
-def _ground(survey: Survey, surveys: Sequence[Survey]) -> BaseGeometry | None:
-    """What a survey saw; where that was all, a box around the outlines of all surveys."""
-    bounds = np.array([s.outlines.total_bounds for s in surveys if len(s.outlines)])
-    if not len(bounds):
-        bounds = np.array([[0.0, 0.0, 1.0, 1.0]])  # a place is needed where nothing was ever found
-    elif survey.seen is not None:
-        return None if survey.seen.is_empty else survey.seen
-    box: BaseGeometry = shapely.box(*bounds[:, :2].min(axis=0), *bounds[:, 2:].max(axis=0))
-    return box
+def _or_none(ground: BaseGeometry | None) -> BaseGeometry | None:
+    return None if ground is None or ground.is_empty else ground

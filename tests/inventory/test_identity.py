@@ -161,7 +161,6 @@ class TestInventoryThatIsReadAgain:
         for inventory in (first, again):
             assert inventory.states["status"].tolist() == ["unknown", "present"]
             assert len(inventory.events) == 0
-            assert inventory.surveys.geometry.isna().tolist() == [True, False]
 
 
 class TestReference:
