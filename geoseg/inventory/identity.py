@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -10,6 +11,7 @@ import shapely
 from pyproj import CRS, Transformer
 
 from geoseg.grids import DEGREES
+from geoseg.inventory.registration import outline_shift
 from geoseg.inventory.tracking import FREE, Links, best_matches, find_links
 
 if TYPE_CHECKING:
@@ -153,14 +155,22 @@ def _of_same_ground(
 def _of_same_survey(
     earlier: Inventory, survey: Survey, kind: str, known: KnownTracks
 ) -> tuple[NDArray[np.object_], NDArray[np.intp]]:
-    """Outlines of the survey in an earlier inventory, and the numbers of their tracks."""
+    """Outlines of the survey in an earlier inventory, and the numbers of their tracks.
+
+    They are moved to where the survey lies now: it was moved otherwise, where it was measured from
+    another reference survey.
+    """
     dates = earlier.surveys
     same = (dates["start_date"] == survey.first_day) & (dates["end_date"] == survey.end_day)
     rows = earlier.outlines["survey"].isin(dates["survey"][same])
     found = earlier.outlines[rows & (earlier.outlines["kind"] == kind)]
     number_of = {track: number for number, track in enumerate(known.ids)}
     numbers = np.array([number_of[track] for track in found["track_id"]], dtype=np.intp)
-    return found.geometry.to_crs(survey.outlines.crs).to_numpy(), numbers
+    placed = found[["kind", "class_name", "geometry"]].to_crs(survey.outlines.crs)
+    shift = outline_shift(replace(survey, outlines=placed), survey)
+    if shift is None:
+        return placed.geometry.to_numpy(), numbers
+    return placed.translate(shift.x_m, shift.y_m).to_numpy(), numbers
 
 
 def _settle(tracks: NDArray[np.intp], links: Links, numbers: NDArray[np.intp]) -> None:

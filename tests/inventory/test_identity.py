@@ -104,6 +104,24 @@ def test_a_survey_that_bridges_two_tracks_goes_on_with_the_larger_and_cuts_neith
     assert inventory.tracks["merged_into"].isna().all()
 
 
+def test_surveys_that_are_moved_anew_keep_their_ids(tmp_path):
+    sides = np.random.default_rng(1).uniform(60, 300, (30, 2))
+    boxes = [(900 * (i % 6), 900 * (i // 6), *side) for i, side in enumerate(sides)]
+    files = []
+    for number, (x, y) in enumerate([(0, 0), (80, 60), (150, -90)]):
+        moved = rectangles(*[(bx + x, by + y, *side) for bx, by, *side in boxes])
+        files.append(write(moved, tmp_path / f"{number}.gpkg"))
+    out, options = tmp_path / "all.gpkg", {"gsd_m": "30", "correct_shift": True}
+    before = track(out, *files[:2], dates="2000,2010", **options).outlines
+
+    # The newest is what the others are measured from: all of them move by more than most are wide.
+    after = track(out, *files, dates="2000,2010,2020", **options).outlines
+
+    for survey in ("2000", "2010"):
+        assert set(before["outline_id"]) <= set(after["outline_id"]), survey
+    assert len(set(after["track_id"])) == len(boxes)
+
+
 def test_the_order_of_files_changes_nothing(tmp_path):
     shrinking = [rectangles((0, 0, w, 700), (1500, 0, 300, w)) for w in (900, 800, 600)]
     files = [write(t, tmp_path / f"{i}.gpkg") for i, t in enumerate(shrinking)]
