@@ -116,8 +116,8 @@ class Step:
         self._front, self._number, self._sighting = front, number, sighting
         known = np.flatnonzero(front.begun)
         found = find_links(front.polygons[known], sighting.polygons)
-        self._links = found._replace(one=known[found.one])
         self._later = later
+        self._links = self._cut_where_it_decides(found._replace(one=known[found.one]))
         self.tracks = sighting.tracks.copy()
 
     def take(self) -> list[Event]:
@@ -135,12 +135,32 @@ class Step:
         self._front.move(self._number, self._sighting, self.tracks)
         return events
 
+    def _cut_where_it_decides(self, links: Links) -> Links:
+        """Links with the ground that is really shared, where that may decide.
+
+        `find_links` takes a pair that meets nothing else to share all of the smaller outline. That
+        decides nothing where the pair will be one track; it does where the track has ended, or
+        where either goes, or may go, with something that is known beforehand.
+        """
+        polygons, outlines = self._front.polygons, self._sighting.polygons
+        settled = self._sighting.tracks
+        of_outline = settled[links.other]
+        elsewhere = (of_outline != FREE) | np.isin(links.one, settled) | (len(self._later[1]) > 0)
+        decides = ~self._front.alive[links.one] | (elsewhere & (of_outline != links.one))
+        shared = links.shared_m2.copy()
+        shared[decides] = shared_areas_m2(
+            polygons[links.one[decides]], outlines[links.other[decides]]
+        )
+        return links._replace(shared_m2=shared)
+
     def _go_on(self) -> None:
         """Outlines go on with the tracks, not ended, that they share most ground with."""
         links, (polygons, tracks) = self._links, self._later
         if len(tracks):
             after = find_links(polygons, self._sighting.polygons)
-            links = _added(links, after._replace(one=tracks[after.one]))
+            after = after.only(self.tracks[after.other] == FREE)
+            shared = shared_areas_m2(polygons[after.one], self._sighting.polygons[after.other])
+            links = _added(links, Links(tracks[after.one], after.other, shared))
         ended = self._front.begun & ~self._front.alive
         self._match(links.only(~ended[links.one]))
 
