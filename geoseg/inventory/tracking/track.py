@@ -68,6 +68,9 @@ def link_sightings(
         if on_survey is not None:
             on_survey(number + 1, len(sightings))
     states = _states(sightings, of_outline, front.count)
+    for event in events:
+        if event.name == "merge":  # seen to be in the whole, even where some ground was not seen
+            states[list(event.others), event.after] = ABSENT
     dated = (_dated(event, states) for event in events)
     return Linked(
         of_outline=of_outline,
