@@ -139,14 +139,14 @@ class Step:
         """Links with the ground that is really shared, where that may decide.
 
         `find_links` takes a pair that meets nothing else to share all of the smaller outline. That
-        decides nothing where the pair will be one track; it does where the track has ended, or
-        where either goes, or may go, with something that is known beforehand.
+        decides nothing where the two will be one track, but where either goes, or may go, with
+        something that is known beforehand.
         """
         polygons, outlines = self._front.polygons, self._sighting.polygons
         settled = self._sighting.tracks
         of_outline = settled[links.other]
         elsewhere = (of_outline != FREE) | np.isin(links.one, settled) | (len(self._later[1]) > 0)
-        decides = ~self._front.alive[links.one] | (elsewhere & (of_outline != links.one))
+        decides = elsewhere & (of_outline != links.one)
         shared = links.shared_m2.copy()
         shared[decides] = shared_areas_m2(
             polygons[links.one[decides]], outlines[links.other[decides]]
@@ -154,15 +154,18 @@ class Step:
         return links._replace(shared_m2=shared)
 
     def _go_on(self) -> None:
-        """Outlines go on with the tracks, not ended, that they share most ground with."""
-        links, (polygons, tracks) = self._links, self._later
+        """Outlines go on with the tracks that they share most ground with.
+
+        The last outline of a track that ended does not count; a later one, which is known, does.
+        """
+        ended = self._front.begun & ~self._front.alive
+        links, (polygons, tracks) = self._links.only(~ended[self._links.one]), self._later
         if len(tracks):
             after = find_links(polygons, self._sighting.polygons)
             after = after.only(self.tracks[after.other] == FREE)
             shared = shared_areas_m2(polygons[after.one], self._sighting.polygons[after.other])
             links = _added(links, Links(tracks[after.one], after.other, shared))
-        ended = self._front.begun & ~self._front.alive
-        self._match(links.only(~ended[links.one]))
+        self._match(links)
 
     def _jump(self) -> None:
         """Outlines that share no ground go on with a track nearby that shares none either."""
@@ -178,7 +181,10 @@ class Step:
         self.tracks[outlines[other]] = tracks[one]
 
     def _come_back(self) -> None:
-        """Outlines go on with tracks that had ended, where half of the smaller is shared."""
+        """Outlines go on with tracks that had ended, where half of the smaller is shared.
+
+        Where nothing else meets the two, a point well inside either is enough (`find_links`).
+        """
         links = self._links
         one = shapely.area(self._front.polygons[links.one])
         other = shapely.area(self._sighting.polygons[links.other])

@@ -47,7 +47,8 @@ def link_sightings(
       tracks of their own, with it as their parent, where they lie mostly on its ground.
     - Of outlines that grew together, the one with most ground in the whole carries on; the others
       end, taken up by it, where they lay mostly on the ground of the whole.
-    - A track that ended and is found again goes on, where half of the smaller outline is shared.
+    - A track that ended and is found again goes on, where half of the smaller outline is shared,
+      or, if nothing else meets the two, a point well inside either.
     - What is not found is absent where nine tenths of its ground were seen, and else unknown.
 
     Outlines whose track is known keep it, whatever they share: a survey that is added later joins
