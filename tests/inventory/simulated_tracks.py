@@ -8,7 +8,9 @@ ground, or to grow together with a neighbour; some of the landscape's own are cu
 survey ends in the middle of the landscape, and one lies under clouds. Each survey is digitised anew
 on pixels of its own: shifted as a whole, and its borders displaced at random by half a pixel.
 
-What is true follows from the documented rules, for one who knows which outline is which.
+What is true follows from the documented rules, for one who knows which outline is which. The rules
+speak of outlines: a part that is drawn with less than half of it on the whole as that was drawn did
+not break off it, though it did.
 """
 
 from __future__ import annotations
@@ -177,8 +179,7 @@ class _Story:
         parts = self.years[after]
         on_whole = [(whole & (parts == part)).sum() for part in (thing, thing + _CHILD)]
         assert on_whole[0] > 1.2 * on_whole[1], "no part is clearly the larger"
-        if on_whole[1] >= MOSTLY * (parts == thing + _CHILD).sum():
-            self.splits[thing + _CHILD] = thing, after
+        self.splits[thing + _CHILD] = thing, after
 
     def join(self, one: int, other: int, after: int) -> None:
         """Fill the ground between two things; the larger of them takes the other up."""
@@ -427,8 +428,8 @@ def _events_of(
     last_of: Callable[[int, int], int],
 ) -> list[TrueEvent]:
     """What happened to one thing, by the rules of docs/inventory.md."""
-    parent, born = story.splits.get(thing, (None, None))
-    taker, taken = story.merges.get(thing, (None, None))
+    parent, born = _split(thing, story, surveys, last_of)
+    taker, taken = _merge(thing, story, surveys, last_of)
     events: list[TrueEvent] = []
     ground, alive, bare = None, False, None
     for number, survey in enumerate(surveys):
@@ -451,6 +452,40 @@ def _events_of(
             events.append(TrueEvent(name, thing, (), bare, number))
         ground, alive = outline, True
     return [event for event in events if event.before is not None]
+
+
+def _split(
+    thing: int,
+    story: _Story,
+    surveys: list[SimulatedSurvey],
+    last_of: Callable[[int, int], int],
+) -> tuple[int | None, int | None]:
+    """What a thing broke off, and the first survey after; None where it did not."""
+    parent, born = story.splits.get(thing, (None, None))
+    part = None if born is None else surveys[born].outline_of(thing)
+    if part is None:
+        return None, None
+    whole = surveys[last_of(parent, born)].outline_of(parent)
+    return (parent, born) if _is_mostly_on(whole, part) else (None, None)
+
+
+def _merge(
+    thing: int,
+    story: _Story,
+    surveys: list[SimulatedSurvey],
+    last_of: Callable[[int, int], int],
+) -> tuple[int | None, int | None]:
+    """What took a thing up, and the first survey after; None where nothing did."""
+    taker, taken = story.merges.get(thing, (None, None))
+    whole = None if taken is None else surveys[taken].outline_of(taker)
+    if whole is None:
+        return None, None
+    part = surveys[last_of(thing, taken)].outline_of(thing)
+    return (taker, taken) if _is_mostly_on(whole, part) else (None, None)
+
+
+def _is_mostly_on(whole: BaseGeometry, part: BaseGeometry) -> bool:
+    return part.intersection(whole).area >= MOSTLY * part.area
 
 
 def _last_bare(outline: BaseGeometry, surveys: list[SimulatedSurvey]) -> int | None:
