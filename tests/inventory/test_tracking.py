@@ -2,13 +2,16 @@
 
 import os
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
+import geopandas as gpd
 import numpy as np
 import pytest
 import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from inventory.simulated_tracks import score, simulate_tracks
 from shapely import box
 
 from geoseg.inventory.tracking import (
@@ -219,13 +222,24 @@ def test_what_comes_back_takes_its_track_up_again():
 
 
 def test_what_returns_on_less_than_half_of_the_ground_is_something_new():
-    # The middle of the first lies in the second, yet they share 30 % only.
-    first, second = box(0, 0, 100, 100), box(45, 45, 145, 145)
+    first, second = box(0, 0, 100, 100), box(55, 0, 155, 100)
 
     tracks, events, _ = linked(seen_by(first), seen_by(), seen_by(second))
 
     assert tracks == [[0], [], [1]]
     assert events == [("vanish", 0, (), 0, 1), ("appear", 1, (), 1, 2)]
+
+
+def test_what_returns_small_and_displaced_goes_on_where_nothing_else_meets_it():
+    # They share 30 %, and the middle of either is in the other.
+    first, second = box(0, 0, 100, 100), box(45, 45, 145, 145)
+
+    alone, _, _ = linked(seen_by(first), seen_by(), seen_by(second))
+    beside = box(-60, 0, 20, 40)
+    contested, _, _ = linked(seen_by(first), seen_by(), seen_by(second, beside))
+
+    assert alone == [[0], [], [0]]
+    assert contested == [[0], [], [1, 2]]
 
 
 def test_a_glacier_under_cloud_is_unknown_and_keeps_its_track():
@@ -369,6 +383,20 @@ def test_a_survey_between_goes_with_the_tracks_before_and_after():
 
     assert tracks == [[4], [4, 2, 0], [2, 0]]
     assert ("split", 4, (2,), 0, 1) in events
+
+
+def test_a_known_track_that_had_ended_and_comes_back_later_is_met_in_between():
+    # What is between lies where the glacier will be, beside where it was.
+    tracks, events, _ = linked(
+        seen_by(box(0, 0, 40, 40), tracks=[0]),
+        seen_by(),
+        seen_by(box(50, 0, 90, 40)),
+        seen_by(box(45, 0, 95, 40), tracks=[0]),
+        tracks=1,
+    )
+
+    assert tracks == [[0], [], [0], [0]]
+    assert events == [("vanish", 0, (), 0, 1), ("reappear", 0, (), 1, 2)]
 
 
 def test_between_tracks_before_and_after_the_ground_that_is_shared_decides():
@@ -631,3 +659,150 @@ def test_matches_take_the_largest_share_first(pairs, data):
             greedy[link] = True
 
     assert best_matches(Links(one, other, shared)).tolist() == greedy.tolist()
+
+
+# Simulated surveys.
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_tracks_of_a_simulated_landscape_are_those_of_its_things(seed):
+    for simulated in simulate_tracks(seed):
+        found = link_sightings([survey.sighting() for survey in simulated.surveys])
+
+        scores = score(simulated, found)
+
+        assert scores.outlines > 100
+        assert scores.pure >= 0.98 * scores.outlines
+        assert scores.complete >= 0.98 * scores.outlines
+        assert {event.name for event in simulated.events} == {
+            "appear",
+            "vanish",
+            "reappear",
+            "split",
+            "merge",
+        }
+        assert (scores.found, scores.false) == (scores.events, 0)
+
+
+# Real ones.
+
+
+@pytest.mark.skipif(not GNP.exists(), reason="needs the named glaciers in GEOSEG_DATA_MIRROR")
+def test_each_named_glacier_is_one_track_through_fifty_years():
+    surveys = [gpd.read_file(GNP / f"polys{year}.json") for year in ("66", "98", "05", "15")]
+    surveys = [s.assign(geometry=s.geometry.make_valid()).to_crs("EPSG:26912") for s in surveys]
+
+    tracks, events, found = linked(*(seen_by(*survey.geometry) for survey in surveys))
+
+    names = [name for survey in surveys for name in survey["GLACNAME"]]
+    pairs = set(zip(names, [track for survey in tracks for track in survey], strict=True))
+    assert len(set(names)) == len(pairs) == len(found.states) == 39
+    assert (found.states == PRESENT).all()
+    assert events == []
+
+
+@pytest.fixture(scope="module")
+def lakes():
+    """Lakes of 2000, 2010 and 2020, without copies, and what became of them."""
+    if not HKH.exists():
+        pytest.skip("needs the Himalayan lakes in GEOSEG_DATA_MIRROR")
+    surveys = [
+        gpd.read_file(HKH / f"HKH_{year}.shp").drop_duplicates("geometry")
+        for year in (2000, 2010, 2020)
+    ]
+    tracks, events, found = linked(*(seen_by(*survey.geometry) for survey in surveys))
+    for survey, of_outline in zip(surveys, tracks, strict=True):
+        survey["track"] = of_outline
+    return surveys, events, found
+
+
+def with_id(survey, glims_id):
+    return survey[survey["GLIMS_ID"] == glims_id]
+
+
+def test_linked_lakes_share_the_id_that_was_given_by_hand(lakes):
+    surveys, _, _ = lakes
+
+    pairs = [one.merge(other, on="track") for one, other in pairwise(surveys)]
+
+    assert [len(pair) for pair in pairs] == [1423, 1513]
+    assert all((pair["GLIMS_ID_x"] == pair["GLIMS_ID_y"]).all() for pair in pairs)
+
+
+def test_each_lake_went_on_ended_or_began(lakes):
+    surveys, events, _ = lakes
+    told = Counter((name, after) for name, _, _, _, after in events)
+
+    assert [len(survey) for survey in surveys] == [1485, 1538, 1597]
+    assert told == {
+        ("appear", 1): 110, ("vanish", 1): 49, ("split", 1): 5, ("merge", 1): 12,
+        ("appear", 2): 74, ("vanish", 2): 20, ("split", 2): 1, ("merge", 2): 5,
+        ("reappear", 2): 9,
+    }  # fmt: skip
+    for after, linked_pairs in ((1, 1423), (2, 1513)):
+        moved = [event for event in events if event[4] == after]
+        began = sum(len(e[2]) for e in moved if e[0] == "split")
+        began += sum(e[0] in {"appear", "reappear"} for e in moved)
+        ended = sum(len(e[2]) for e in moved if e[0] == "merge")
+        ended += sum(e[0] == "vanish" for e in moved)
+        assert len(surveys[after]) == linked_pairs + began
+        assert len(surveys[after - 1]) == linked_pairs + ended
+
+
+def test_a_lake_far_from_all_older_ones_is_new(lakes):
+    (before, after, later), events, _ = lakes
+    lake = with_id(after, "GL088241E27821N")
+
+    assert before.distance(lake.geometry.item()).min() > 500
+    assert with_id(before, "GL088241E27821N").empty
+    assert ("appear", lake["track"].item(), (), 0, 1) in events
+    assert with_id(later, "GL088241E27821N")["track"].tolist() == lake["track"].tolist()
+
+
+def test_a_lake_far_from_all_younger_ones_vanished(lakes):
+    (oldest, before, after), events, _ = lakes
+    lake = with_id(before, "GL077605E35421N")
+
+    assert lake.area.item() > 900_000
+    assert after.distance(lake.geometry.item()).min() > 40_000
+    assert with_id(oldest, "GL077605E35421N")["track"].tolist() == lake["track"].tolist()
+    assert ("vanish", lake["track"].item(), (), 1, 2) in events
+
+
+def test_a_lake_whose_ground_holds_two_later_ones_was_split(lakes):
+    (before, after, _), events, found = lakes
+    whole = with_id(before, "GL076252E35092N")
+    parts = with_id(after, "GL076252E35092N").sort_values("Area", ascending=False)
+
+    shared = parts.intersection(whole.geometry.item()).area / parts.area
+    assert len(whole) == 1
+    assert (shared > 0.5).tolist() == [True, True]
+    larger, smaller = parts["track"]
+    assert larger == whole["track"].item()
+    assert ("split", larger, (smaller,), 0, 1) in events
+    assert found.parents[smaller] == larger
+
+
+def test_two_lakes_on_the_ground_of_one_later_lake_have_merged(lakes):
+    (before, after, _), events, found = lakes
+    large, small = (with_id(before, i) for i in ("GL077546E32499N", "GL077544E32501N"))
+    whole = with_id(after, "GL077546E32499N")
+
+    assert large.area.item() > small.area.item()
+    for lake in (large, small):
+        assert lake.intersection(whole.geometry.item()).area.item() > 0.5 * lake.area.item()
+    assert whole["track"].item() == large["track"].item()
+    assert ("merge", large["track"].item(), (small["track"].item(),), 0, 1) in events
+    assert found.merged_into[small["track"].item()] == large["track"].item()
+
+
+def test_a_lake_that_grew_to_three_times_its_size_is_the_same_lake(lakes):
+    surveys, events, _ = lakes
+    ages = [with_id(survey, "GL091077E28352N") for survey in surveys]
+
+    first, _, last = (age.geometry.item() for age in ages)
+    assert last.area > 3 * first.area
+    assert last.intersection(first).area > 0.99 * first.area
+    (track,) = {age["track"].item() for age in ages}
+    assert not any(track == event[1] or track in event[2] for event in events)
