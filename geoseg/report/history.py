@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from geoseg.report.quantities import shown
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -58,6 +60,7 @@ class History:
 
     surveys: tuple[str, ...]
     days: tuple[str, ...]  # of the acquisitions, in words
+    span: str  # of all of them
     years: NDArray[np.float64]  # (S,) the middle of each
     tracks: pd.DataFrame  # N rows
     status: NDArray[np.object_]  # (N, S) present, absent, unknown
@@ -74,6 +77,17 @@ class History:
         """Which tracks (N,) are of a kind."""
         chosen: NDArray[np.bool_] = (self.tracks["kind"] == kind).to_numpy(dtype=bool)
         return chosen
+
+    def name_of(self, number: int) -> str:
+        """The name of a track, its id where it has none."""
+        track = self.tracks.iloc[number]
+        return shown(track["glac_name"]) or str(track["track_id"])
+
+    def namesake_id(self, number: int) -> str:
+        """The id of a track whose name others bear too, else nothing."""
+        track = self.tracks.iloc[number]
+        shared = (self.tracks["glac_name"] == track["glac_name"]).sum() > 1
+        return str(track["track_id"]) if shared else ""
 
     def total(self, kind: str) -> Total:
         """The area of a kind through time.
@@ -111,6 +125,7 @@ def history_of(inventory: Inventory) -> History:
     return History(
         surveys=tuple(names),
         days=tuple(_days(start.iloc[i], end.iloc[i]) for i in order),
+        span=_days(start.min(), end.max()),
         years=np.array([_year(start.iloc[i], end.iloc[i]) for i in order], dtype=float),
         tracks=tracks,
         status=status,
@@ -156,8 +171,8 @@ def trend_of(
 
 
 def kind_words(kind: str) -> str:
-    """A kind for people, in the plural: Glaciers, Thaw slumps."""
-    return f"{kind.replace('_', ' ').capitalize()}s"
+    """A kind for people: Glaciers, Thaw slumps; any other as it is called."""
+    return f"{kind.replace('_', ' ').capitalize()}{'s' if kind in _FIRST_KINDS else ''}"
 
 
 def _wide(
@@ -182,8 +197,11 @@ def _year(start: pd.Timestamp, end: pd.Timestamp) -> float:
 
 
 def _days(start: pd.Timestamp, end: pd.Timestamp) -> str:
-    """A half-open interval of days as people write it: its first and its last day."""
+    """A half-open interval as people write it: whole years, whole months, or days."""
     if pd.isna(start) or pd.isna(end):
         return "on an unknown day"
-    first, last = start.date(), (end - pd.Timedelta(days=1)).date()
-    return str(first) if last <= first else f"{first} to {last}"
+    form = "%Y-%m" if start.day == end.day == 1 else "%Y-%m-%d"
+    if start.dayofyear == end.dayofyear == 1:
+        form = "%Y"
+    first, last = (day.strftime(form) for day in (start, end - pd.Timedelta(days=1)))
+    return first if first == last else f"{first} to {last}"

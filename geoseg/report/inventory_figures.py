@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from geoseg.report.drawing import empty_figure, literal, png_of
 from geoseg.report.history import kind_words
-from geoseg.report.quantities import Z90, interval, known, quantity, shown
+from geoseg.report.quantities import Z90, known, quantity, rated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -34,9 +35,11 @@ _OTHER_KIND = "#cc79a7"
 _GREY = "0.45"
 _WIDTH_IN = 10.0
 _PANEL_IN = 3.2
-_COLUMNS = 4
+_SMALL_PANEL_IN = 2.1
+_COLUMNS = 3
 _GLACIERS = 12
-_LONGEST_NAME = 30
+_LONGEST_NAME = 40
+_ROOM = 1.12  # above what is drawn
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ufffe\uffff\ud800-\udfff]+")  # XML takes none of them
 
 
@@ -61,7 +64,7 @@ def png_and_svg(figure: Figure) -> tuple[bytes, bytes]:
 def draw_totals(history: History, totals: Sequence[Total]) -> Figure | None:
     """The area of each kind through time with its trend; None where nothing can be compared."""
     drawn = [total for total in totals if total.compared]
-    if not drawn:
+    if not drawn or len(history.surveys) < 2:
         return None
     with _styled():
         columns = min(len(drawn), 2)
@@ -77,14 +80,15 @@ def draw_totals(history: History, totals: Sequence[Total]) -> Figure | None:
 
 
 def draw_glaciers(history: History) -> Figure | None:
-    """The area of the largest dozen glaciers through time; None where there is none."""
-    own = np.flatnonzero(history.of("glacier") & np.isfinite(history.area_km2).any(axis=1))
+    """The area of the largest dozen glaciers through time; None where none has two outlines."""
+    outlines = (np.nan_to_num(history.area_km2) > 0).sum(axis=1)
+    own = np.flatnonzero(history.of("glacier") & (outlines > 1))
     if not own.size:
         return None
     largest = own[np.argsort(-np.nanmax(history.area_km2[own], axis=1), kind="stable")][:_GLACIERS]
     with _styled():
         lines = -(-len(largest) // _COLUMNS)
-        figure = empty_figure(_WIDTH_IN, 2.1 * lines + 0.3)
+        figure = empty_figure(_WIDTH_IN, _SMALL_PANEL_IN * lines + 0.3)
         grid = figure.subplots(lines, _COLUMNS, squeeze=False, sharex=True)
         for axes, number in zip(grid.flat, largest, strict=False):
             _draw_track(axes, history, int(number))
@@ -112,18 +116,23 @@ def draw_hypsometry(bands: pd.DataFrame, surveys: Sequence[str]) -> Figure | Non
         figure = empty_figure(_WIDTH_IN, 4.4)
         grid = figure.subplots(1, len(kinds), squeeze=False)
         for axes, kind in zip(grid.flat, kinds, strict=True):
+            own = bands[bands["kind"] == kind]
             for survey, colour in zip(surveys, colours, strict=False):
-                own = bands[(bands["kind"] == kind) & (bands["survey"] == survey)]
-                if len(own):
-                    values, edges = _stairs(own)
-                    axes.stairs(
-                        values, edges, orientation="horizontal", color=colour, linewidth=1.6,
-                        label=_words(survey),
-                    )  # fmt: skip
+                _draw_stairs(axes, own[own["survey"] == survey], colour)
             _finish(axes, _words(kind_words(kind)))
             axes.set(xlabel="Area of each band (km²)", ylabel="Elevation (m)", xlim=(0, None))
-            axes.legend(frameon=False, fontsize=8, ncols=1 + len(surveys) // 12)
+        lines = [Line2D([], [], color=colour, linewidth=1.6) for colour in colours]
+        figure.legend(
+            lines[: len(surveys)], [_words(survey) for survey in surveys],
+            loc="outside right upper", frameon=False, fontsize=8,
+        )  # fmt: skip
     return figure
+
+
+def _draw_stairs(axes: Axes, bands: pd.DataFrame, colour: NDArray[np.float64]) -> None:
+    if len(bands):
+        values, edges = _stairs(bands)
+        axes.stairs(values, edges, orientation="horizontal", color=tuple(colour), linewidth=1.6)
 
 
 def _stairs(bands: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -145,17 +154,19 @@ def _draw_total(axes: Axes, years: NDArray[np.float64], total: Total) -> None:
         years, total.area_km2, Z90 * np.nan_to_num(total.unc_km2), color=colour, fmt="o-",
         markersize=5, capsize=3, linewidth=1.4,
     )  # fmt: skip
-    _finish(axes, f"{_words(kind_words(total.kind))}{_rate(total)}")
+    _finish(axes, _words(kind_words(total.kind)), _rate(total))
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    axes.set(ylabel="Total area (km²)", ylim=(0, None), xlim=_room(years))
+    # The interval of a trend of three surveys may be far wider than all areas: it may leave.
+    highest = float(np.max(total.area_km2 + Z90 * np.nan_to_num(total.unc_km2)))
+    axes.set(ylabel="Total area (km²)", ylim=(0, _ROOM * highest or 1), xlim=_room(years))
 
 
 def _rate(total: Total) -> str:
     if total.trend is None:
         return ""
     rate, half = total.trend.rate_km2_a, total.trend.rate_half_km2_a
-    ends = f" ({interval(rate - half, rate + half)})" if np.isfinite(half) else ""
-    return f"\n{quantity(rate, 2, sign=True)} km² a year{ends}"
+    words, ends = rated(rate, rate - half, rate + half)
+    return f"{words} km² a year" + (f" ({ends})" if ends else "")
 
 
 def _draw_track(axes: Axes, history: History, number: int) -> None:
@@ -171,23 +182,23 @@ def _draw_track(axes: Axes, history: History, number: int) -> None:
     )  # fmt: skip
     axes.plot(
         years[absent], area[absent], "o", markerfacecolor="white", color=colour, markersize=5,
-        clip_on=False,
+        clip_on=False, in_layout=False,
     )  # fmt: skip
     for year in years[unknown & np.isfinite(years)]:
         axes.annotate(
             "?", (year, 0.03), xycoords=("data", "axes fraction"), color=_GREY, ha="center"
         )
-    track = history.tracks.iloc[number]
-    _finish(axes, _words(shown(track["glac_name"]) or str(track["track_id"])))
-    axes.set_ylim(0, 1.12 * float(np.nanmax(area + half)) or 1)
-    rate = known(track["rate_km2_a"])
-    if np.isfinite(rate):
-        axes.annotate(
-            f"{quantity(rate, 2, sign=True)} km² a year", (0.97, 0.93), xycoords="axes fraction",
-            ha="right", va="top", fontsize=7.5, color=_GREY,
-        )  # fmt: skip
+    axes.set_ylim(0, _ROOM * float(np.nanmax(area + half)))
+    _finish(axes, _words(history.name_of(number)), _words(_small_print(history, number)))
     axes.xaxis.set_major_locator(MaxNLocator(3, integer=True))
     axes.set_xlim(*_room(years))
+
+
+def _small_print(history: History, number: int) -> str:
+    """The id of a track whose name others have too, and how fast its area changes."""
+    rate = known(history.tracks["rate_km2_a"].iloc[number])
+    told = f"{quantity(rate, 2, sign=True)} km² a year" if np.isfinite(rate) else ""
+    return ", ".join(filter(None, (history.namesake_id(number), told)))
 
 
 def _room(years: NDArray[np.float64]) -> tuple[float, float]:
@@ -197,8 +208,14 @@ def _room(years: NDArray[np.float64]) -> tuple[float, float]:
     return first - margin, last + margin
 
 
-def _finish(axes: Axes, title: str) -> None:
-    axes.set_title(title, loc="left", fontsize=9, fontweight="bold")
+def _finish(axes: Axes, title: str, small_print: str = "") -> None:
+    axes.set_title(
+        title, loc="left", fontsize=9, fontweight="bold", pad=16 if small_print else None
+    )
+    axes.annotate(
+        small_print, (0, 1), (0, 5), xycoords="axes fraction", textcoords="offset points",
+        fontsize=8, color=_GREY,
+    )  # fmt: skip
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(5))
     axes.grid(color="0.9", linewidth=0.8)

@@ -9,7 +9,7 @@ import pandas as pd
 import shapely
 
 from geoseg.report.history import kind_words
-from geoseg.report.quantities import interval, known, measured, quantity, shown
+from geoseg.report.quantities import known, measured, rated, shown
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MOST_BYTES", "map_data"]
 
-MOST_BYTES = 5_000_000
+MOST_BYTES = 3_000_000  # tables and figures need up to two millions more
 _CHANGES_SHARE = 0.25  # of the bytes, kept for gain and loss
 _UNITS = 100_000  # that the longer side of the map is counted in
 _FINEST = 4_000  # of the longer side: half a pixel of a large screen
@@ -208,8 +208,14 @@ def _ring(coordinates: NDArray[np.float64], frame: _Frame) -> str:
 
 
 def _bytes_of(entry: dict[str, Any]) -> int:
-    texts = [*entry["d"], *(text for pair in entry["about"] for text in pair), entry["id"]]
-    return sum(map(len, texts)) + _TRACK_BYTES + 4 * len(texts) + 16 * len(entry["area"])
+    about = (text for pair in entry["about"] for text in pair)
+    texts = [*entry["d"], *about, entry["id"], entry["name"]]
+    return (
+        sum(len(text.encode()) for text in texts)
+        + _TRACK_BYTES
+        + 4 * len(texts)
+        + 16 * len(entry["area"])
+    )
 
 
 def _number(value: float) -> float | None:
@@ -223,17 +229,15 @@ def _pairs(told: dict[str, str]) -> list[list[str]]:
 
 def _about(track: pd.Series[Any]) -> list[list[str]]:
     """What is known of a track, in words."""
-    rate = known(track["rate_km2_a"])
-    low, high = known(track["rate_lo_km2_a"]), known(track["rate_hi_km2_a"])
+    rate, ends = rated(*(known(track[f"rate_{part}km2_a"]) for part in ("", "lo_", "hi_")))
+    probable = f" (95 %: {ends})" if ends else ""
     told = {
         "Kind": str(track["kind"]).replace("_", " "),
         "Reference": shown(track["ref_id"]),
         "Broke off": shown(track["parent_id"]),
         "Merged into": shown(track["merged_into"]),
         "Change": _changed(track),
-        "Rate": f"{quantity(rate, 2, sign=True)} km² a year (95 %: {interval(low, high)})"
-        if np.isfinite(rate)
-        else "",
+        "Rate": f"{rate} km² a year{probable}" if rate else "",
     }
     return _pairs(told)
 

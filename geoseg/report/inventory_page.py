@@ -21,7 +21,7 @@ from geoseg.report.inventory_figures import (
     png_and_svg,
 )
 from geoseg.report.inventory_map import map_data
-from geoseg.report.quantities import interval, known, measured, quantity, shown
+from geoseg.report.quantities import known, measured, quantity, rated, shown
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["check_report_path", "write_report"]
 
-_MOST_ROWS = 3000  # of a table of the page
+_MOST_ROWS = 2000  # of a table of the page
 _FIGURES = ("totals", "glaciers", "hypsometry")
 
 
@@ -122,12 +122,12 @@ def _page(
     }
     script = environment.get_template("inventory_script.html").render()
     digest = hashlib.sha256(script.encode()).digest()
+    events = _events(inventory)
     drawn = map_data(inventory, history)
     return environment.get_template("inventory_page.html").render(
         inventory=inventory,
         history=history,
-        kinds=[_kind(history, total) for total in totals],
-        events=_events(inventory),
+        kinds=[_kind(history, total, events) for total in totals],
         rows=_rows(history)[:_MOST_ROWS],
         event_rows=inventory.events.head(_MOST_ROWS).to_dict("records"),
         names=dict(
@@ -144,23 +144,20 @@ def _page(
     )
 
 
-def _kind(history: History, total: Total) -> dict[str, Any]:
-    """What the page says of a kind: its total, and a row a survey."""
+def _kind(history: History, total: Total, events: dict[tuple[str, str], int]) -> dict[str, Any]:
+    """What the page says of a kind: its key figures, its total, and a row a survey."""
     own = history.of(total.kind)
-    tracks = history.tracks[own]
-    verdicts, changes = tracks["significant"].map(known), tracks["change_km2"].map(known)
     rows = []
     for i, survey in enumerate(history.surveys):
         status = history.status[own, i]
-        present = status == "present"
         rows.append(
             {
                 "survey": survey,
-                "present": int(present.sum()),
+                "present": int((status == "present").sum()),
                 "absent": int((status == "absent").sum()),
                 "unknown": int((status == "unknown").sum()),
-                "mapped": _sum(history.area_km2[own, i][present]),
-                "mapped_unc": _sum(history.unc_km2[own, i][present]),
+                "mapped": _sum(history.area_km2[own, i]),
+                "mapped_unc": _sum(history.unc_km2[own, i]),
                 "total": float(total.area_km2[i]),
                 "total_unc": float(total.unc_km2[i]),
             }
@@ -170,11 +167,46 @@ def _kind(history: History, total: Total) -> dict[str, Any]:
         "words": kind_words(total.kind),
         "total": total,
         "rows": rows,
-        "unknown": sum(row["unknown"] for row in rows),
-        "judged": int(verdicts.notna().sum()),
-        "grown": int(((verdicts == 1) & (changes > 0)).sum()),
-        "shrunk": int(((verdicts == 1) & (changes < 0)).sum()),
+        "cards": _cards(history, total, events),
     }
+
+
+def _cards(
+    history: History, total: Total, events: dict[tuple[str, str], int]
+) -> list[tuple[str, str, str]]:
+    """The key figures of a kind: what, how much, and of which tracks."""
+    every = "" if total.compared == total.tracks else f"{total.compared} measured in every survey"
+    cards = [(kind_words(total.kind), f"{total.tracks:,}", every)]
+    if total.compared:
+        cards += _area_cards(history, total)
+    tracks = history.tracks[history.of(total.kind)]
+    verdicts, changes = tracks["significant"].map(known), tracks["change_km2"].map(known)
+    if judged := int(verdicts.notna().sum()):
+        smaller, larger = ((verdicts == 1) & (changes * sign > 0) for sign in (-1, 1))
+        words = f"{smaller.sum():,} smaller, {larger.sum():,} larger"
+        cards.append(
+            ("From first to last outline", words, f"significantly, of {judged:,} with two or more")
+        )
+    came, went = (events.get((total.kind, event), 0) for event in ("appear", "vanish"))
+    if came or went:
+        cards.append(("Between surveys", f"{came:,} appeared, {went:,} vanished", ""))
+    return cards
+
+
+def _area_cards(history: History, total: Total) -> list[tuple[str, str, str]]:
+    """The area at the first and the last survey, and the change."""
+    area, unc, surveys = total.area_km2, total.unc_km2, history.surveys
+    whose = "" if total.compared == total.tracks else f"of these {total.compared:,}"
+    cards = [
+        (f"Area, {surveys[i]}", f"{measured(area[i], unc[i])} km²", whose)
+        for i in sorted({0, len(surveys) - 1})
+    ]
+    if len(surveys) > 1:
+        change = float(area[-1] - area[0])
+        words = measured(change, float(np.hypot(unc[0], unc[-1])), sign=True)
+        percent = quantity(100 * change / area[0], 2, sign=True) if area[0] else ""
+        cards.append(("Change", f"{words} km²", f"{percent} %" if percent else ""))
+    return cards
 
 
 def _sum(values: np.ndarray[Any, np.dtype[np.float64]]) -> float:
@@ -196,6 +228,7 @@ def _rows(history: History) -> list[dict[str, Any]]:
         track = history.tracks.iloc[number]
         change, change_unc = known(track["change_km2"]), known(track["change_unc_km2"])
         rate, percent = known(track["rate_km2_a"]), known(track["rate_pct_a"])
+        rate_ends = known(track["rate_lo_km2_a"]), known(track["rate_hi_km2_a"])
         rows.append(
             {
                 "id": str(track["track_id"]),
@@ -208,10 +241,7 @@ def _rows(history: History) -> list[dict[str, Any]]:
                     quantity(known(track["change_pct"]), 2, sign=True),
                 ),
                 "significant": known(track["significant"]),
-                "rate": (_key(rate), quantity(rate, 2, sign=True)),
-                "rate_interval": interval(
-                    known(track["rate_lo_km2_a"]), known(track["rate_hi_km2_a"])
-                ),
+                "rate": (_key(rate), *rated(rate, *rate_ends)),
                 "rate_pct": (_key(percent), quantity(percent, 2, sign=True)),
                 "status": list(history.status[number]),
             }

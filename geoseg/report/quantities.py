@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-__all__ = ["UNKNOWN", "Z90", "interval", "known", "measured", "quantity", "shown"]
+__all__ = ["UNKNOWN", "Z90", "known", "measured", "quantity", "rated", "shown"]
 
 Z90 = 1.645  # standard deviations to either side that hold 90 % of a normal distribution
 UNKNOWN = "\N{EN DASH}"
@@ -18,6 +18,8 @@ def quantity(value: float, digits: int = 3, *, sign: bool = False) -> str:
     """A number with so many significant digits, all digits before the point, and no exponent."""
     if not math.isfinite(value):
         return UNKNOWN
+    if value == 0:
+        return "0"
     return _written(value, _places(value, digits), sign=sign)
 
 
@@ -29,19 +31,20 @@ def measured(value: float, deviation: float, *, sign: bool = False) -> str:
         deviation: standard deviation, in the same; NaN where not known.
         sign: write a plus before what is positive.
     """
-    if not (math.isfinite(value) and math.isfinite(deviation)):
-        return quantity(value, sign=sign)
     half = Z90 * deviation
-    places = _places(half or value, 2)
+    if not (math.isfinite(value) and math.isfinite(half) and half > 0):
+        return quantity(value, sign=sign)
+    places = _places(half, 2)
     return f"{_written(value, places, sign=sign)} ± {_written(half, places)}"
 
 
-def interval(low: float, high: float) -> str:
-    """Two ends, to two digits of the distance between them."""
+def rated(value: float, low: float, high: float) -> tuple[str, str]:
+    """A rate and its interval, to two digits of half the latter; empty where not known."""
     if not (math.isfinite(low) and math.isfinite(high)):
-        return UNKNOWN
-    places = _places(high - low, 2)
-    return f"{_written(low, places, sign=True)} to {_written(high, places, sign=True)}"
+        return quantity(value, 2, sign=True) if math.isfinite(value) else "", ""
+    places = _places((high - low) / 2, 2)
+    rate, *ends = (_written(number, places, sign=True) for number in (value, low, high))
+    return rate, " to ".join(ends)
 
 
 def known(value: Any) -> float:  # noqa: ANN401  a cell of any table
@@ -57,7 +60,7 @@ def shown(value: Any) -> str:  # noqa: ANN401  a cell of any table
 def _places(value: float, digits: int) -> int:
     """Digits behind the point that give a value so many significant ones."""
     if value == 0:
-        return digits - 1
+        return 0
     return min(max(digits - 1 - math.floor(math.log10(abs(value))), 0), _MOST_PLACES)
 
 
