@@ -168,6 +168,24 @@ def test_what_parted_again_is_taken_up_by_nothing():
     assert found.merged_into.tolist() == [-1, -1]
 
 
+def test_a_child_that_parts_from_another_glacier_later_keeps_its_first_parent():
+    rest, child, other = box(0, 0, 60, 40), box(68, 0, 100, 40), box(110, 0, 210, 40)
+
+    _, events, found = linked(
+        seen_by(GLACIER, other),
+        seen_by(rest, child, other),
+        seen_by(rest, box(68, 0, 210, 40)),
+        seen_by(rest, child, other),
+    )
+
+    assert events == [
+        ("split", 0, (2,), 0, 1),
+        ("merge", 1, (2,), 1, 2),
+        ("split", 1, (2,), 2, 3),
+    ]
+    assert found.parents.tolist() == [-1, -1, 0]
+
+
 def test_a_child_survives_its_parent():
     tracks, events, found = linked(
         seen_by(GLACIER, FAR), seen_by(EAST, WEST, FAR), seen_by(FAR, WEST), seen_by(WEST, FAR)
@@ -301,6 +319,24 @@ def test_nothing_jumps_that_shares_ground_with_an_outline():
     assert sorted(events) == [("appear", 2, (), 0, 1), ("merge", 0, (1,), 0, 1)]
 
 
+def test_a_part_of_a_glacier_is_not_a_pond_that_jumped():
+    pond = box(-40, 0, -5, 40)
+
+    tracks, events, _ = linked(seen_by(GLACIER, pond), seen_by(EAST, WEST, reach_m=30))
+
+    assert tracks == [[0, 1], [0, 2]]
+    assert sorted(events) == [("split", 0, (2,), 0, 1), ("vanish", 1, (), 0, 1)]
+
+
+def test_of_two_in_reach_the_nearer_one_jumped():
+    near, farther, moved = box(0, 0, 20, 30), box(50, 0, 70, 30), box(25, 0, 44, 30)
+
+    tracks, events, _ = linked(seen_by(near, farther), seen_by(moved, reach_m=30))
+
+    assert tracks == [[0, 1], [0]]
+    assert events == [("vanish", 1, (), 0, 1)]
+
+
 def test_neighbours_that_touch_are_not_linked():
     tracks, events, _ = linked(seen_by(box(0, 0, 50, 40)), seen_by(box(50, 0, 90, 40)))
 
@@ -417,6 +453,17 @@ def test_a_glacier_only_partly_under_a_known_one_was_not_taken_up_by_it():
     _, events, _ = linked(seen_by(before, tracks=[1]), seen_by(after, tracks=[0]), tracks=2)
 
     assert sorted(events) == [("appear", 0, (), 0, 1), ("vanish", 1, (), 0, 1)]
+
+
+def test_what_is_new_beside_a_known_glacier_did_not_break_off_for_holding_its_middle():
+    before, new = box(0, 0, 100, 100), box(45, 45, 145, 145)
+
+    tracks, events, _ = linked(
+        seen_by(before, tracks=[0]), seen_by(new, FAR, tracks=[FREE, 0]), tracks=1
+    )
+
+    assert tracks == [[0], [1, 0]]
+    assert events == [("appear", 1, (), 0, 1)]
 
 
 def test_known_tracks_stay_where_ground_would_say_otherwise():
