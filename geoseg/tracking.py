@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from pyproj import CRS
 
 from geoseg import __version__
-from geoseg.errors import ConfigError, nearest
+from geoseg.errors import ConfigError, LabelError, nearest
 from geoseg.files import sha256_of
 from geoseg.inventory import (
     About,
@@ -56,6 +57,7 @@ class Given(NamedTuple):
     seen: Path | None = None
     shift: Shift | None = None  # as measured on the image
     corrected: bool = False  # whether the outlines were moved back by it already
+    errors: Mapping[str, float] = MappingProxyType({})  # of areas, by kind, as shares of them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,17 +141,12 @@ def track_files(given: Sequence[Given], options: TrackOptions, out: Path) -> Inv
     reference = None if known is None else read_reference(known, crs)
     divides = None if options.divides is None else reference
     prepared = [
-        replace(
-            prepare_survey(survey, crs=crs, divides=divides),
-            shift=one.shift,
-            corrected=one.corrected,
-        )
-        for survey, one in drawn
+        _with_known(prepare_survey(survey, crs=crs, divides=divides), one) for survey, one in drawn
     ]
     require_apart([p.survey for p in prepared])
     for remark in (remark for p in prepared for remark in p.remarks):
         note(remark)
-    prepared = _aligned(prepared, options)
+    prepared = _aligned(prepared, options, _base_of(earlier, prepared))
     about = About(
         title=options.title or f"Inventory {out.stem}",
         licence=options.licence,
@@ -254,10 +251,12 @@ def _seen(text: str, given: Sequence[Given]) -> tuple[int, Path]:
 def _earlier(given: Sequence[Given], out: Path) -> Inventory | None:
     """The one inventory whose ids are to stay: at the place of the new one, or among the files."""
     paths = [one.path for one in given if is_inventory(one.path)]
-    if out.is_file() and is_inventory(out):
+    if out.is_file() and not is_inventory(out):
+        if out.resolve() in {one.path.resolve() for one in given}:
+            raise ConfigError(f"{out} is one of the files to track; name another --out.")
+        raise ConfigError(f"{out} exists and is no inventory; name another --out, or delete it.")
+    if out.is_file():
         paths.append(out)
-    elif any(one.path.resolve() == out.resolve() for one in given):
-        raise ConfigError(f"{out} is one of the files to track; name another --out.")
     known = {path.resolve(): path for path in paths}
     if len(known) > 1:
         names = " and ".join(str(path) for path in known.values())
@@ -273,7 +272,13 @@ def _earlier(given: Sequence[Given], out: Path) -> Inventory | None:
 
 
 def _drawn(given: Given, options: TrackOptions) -> list[Drawn]:
+    if given.path.is_dir():
+        raise LabelError(f"{given.path} is a folder; name the file of outlines in it.")
     if is_inventory(given.path):
+        if given.layer is not None:
+            raise ConfigError(
+                f"{given.path} is an inventory and comes in whole; leave {given.layer!r} out."
+            )
         return drawn_of(read_inventory(given.path), given.path.name)
     drawn = read_drawn(
         given.path,
@@ -287,11 +292,29 @@ def _drawn(given: Given, options: TrackOptions) -> list[Drawn]:
     return [drawn if given.seen is None else replace(drawn, seen=read_ground(given.seen))]
 
 
-def _aligned(prepared: Sequence[Prepared], options: TrackOptions) -> list[Prepared]:
+def _with_known(prepared: Prepared, given: Given) -> Prepared:
+    """A survey with what is known of its image."""
+    if given.shift is not None:
+        prepared = replace(prepared, shift=given.shift, corrected=given.corrected)
+    return replace(prepared, errors=given.errors)
+
+
+def _base_of(earlier: Inventory | None, prepared: Sequence[Prepared]) -> str | None:
+    """The survey that an earlier inventory took to lie right: its surveys are not to move again."""
+    if earlier is None:
+        return None
+    names = {p.survey.name for p in prepared}
+    still = earlier.surveys[earlier.surveys["shift_unc_m"] == 0]["survey"]
+    return next((name for name in still if name in names), None)
+
+
+def _aligned(
+    prepared: Sequence[Prepared], options: TrackOptions, base: str | None
+) -> list[Prepared]:
     """Surveys with their shift to the one that lies best, said and corrected as asked for."""
     aligned, found = align_surveys(
         prepared,
-        reference=options.lies_right,
+        reference=options.lies_right or base,
         correct=options.correct_shift,
         refuse_above_m=options.most_shift_m,
     )

@@ -146,6 +146,15 @@ def test_each_bad_input_is_one_sentence_and_leaves_all_as_it_was(bad, monkeypatc
 
 
 class TestWhereItIsWritten:
+    def test_is_no_file_of_another_kind(self, tmp_path):
+        path = write(rectangles(*TWO), tmp_path / "a.gpkg")
+        mine = write(rectangles(*TWO), tmp_path / "mine.gpkg")
+        before = lies_in(tmp_path)
+
+        with pytest.raises(GeosegError, match=r"mine\.gpkg exists and is no inventory; name anoth"):
+            track(mine, path, dates="2000")
+        assert lies_in(tmp_path) == before
+
     def test_is_none_of_the_files(self, tmp_path):
         path = write(rectangles(*TWO), tmp_path / "a.gpkg")
         before = lies_in(tmp_path)

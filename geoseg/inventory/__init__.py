@@ -14,6 +14,7 @@ from geoseg.inventory.registration import needs_correction
 from geoseg.inventory.relief import hypsometry
 from geoseg.inventory.sources import Drawn, drawn_of, read_drawn, read_ground, read_reference
 from geoseg.inventory.survey import Survey, kind_of
+from geoseg.inventory.uncertainty import area_errors
 
 __all__ = [
     "About",
@@ -24,6 +25,7 @@ __all__ = [
     "Prepared",
     "Survey",
     "align_surveys",
+    "area_errors",
     "build_inventory",
     "check_geopackage_path",
     "common_crs",

@@ -205,12 +205,16 @@ def _uncertainties(
         width = border_width_px(debris, film=_is_film(one.survey.sensor))
         pixel = pixel_uncertainty_km2(length, gsd_m=size, width_px=width)
         causes["area_unc_px_km2"][rows] = pixel
-        causes["area_unc_model_km2"][rows] = model_uncertainty_km2(
+        known = own["kind"].map(dict(one.errors)).to_numpy(dtype=float) * own["area_km2"].to_numpy()
+        spread = model_uncertainty_km2(
             own["area_km2"],
             _numbers(own, "probability"),
             own.convex_hull.length / 2,
             pixel_unc_km2=pixel,
             gsd_m=size,
+        )
+        causes["area_unc_model_km2"][rows] = np.where(
+            np.isnan(known), spread, np.hypot(np.nan_to_num(spread), known)
         )
         if one.shift is not None:
             of_kind = own["kind"].to_numpy() == "glacier"  # that meets its like at divides

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import geopandas as gpd
@@ -20,7 +20,7 @@ from geoseg.inventory.stack import stacked
 from geoseg.inventory.survey import GLACIER_PARTS, Survey
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
     from shapely.geometry.base import BaseGeometry
@@ -50,6 +50,7 @@ class Prepared:
     remarks: tuple[str, ...] = ()  # a sentence each
     shift: Shift | None = None  # from the reference survey; None where it could not be measured
     corrected: bool = False  # whether it was moved back by that
+    errors: Mapping[str, float] = field(default_factory=dict)  # of areas by kind, as `area_errors`
 
 
 def common_crs(drawn: Sequence[Drawn]) -> CRS:

@@ -164,8 +164,8 @@ def _registered(survey: Survey, registration: Registration) -> Survey:
     raise GridError(
         f"Survey {survey.name!r} lies {shift.length_m:.0f} m from {registration.reference!r} "
         f"({shift.x_m:+.0f} m in x, {shift.y_m:+.0f} m in y, each to {shift.unc_m:.1f} m), more "
-        f"than {registration.refuse_above_m:g} m; georeference its images anew, or raise "
-        "refuse_above_m to have it moved."
+        f"than {registration.refuse_above_m:g} m; georeference its images anew, or allow more "
+        "(--most-shift, inventory.most_shift_m)."
     )
 
 

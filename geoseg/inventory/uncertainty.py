@@ -16,12 +16,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from geoseg.inventory.borders import shared_sides
+from geoseg.inventory.survey import kind_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import geopandas as gpd
     from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
+    "area_errors",
     "border_width_px",
     "combined_uncertainty_km2",
     "model_uncertainty_km2",
@@ -32,6 +36,8 @@ __all__ = [
 _CLEAN_PX, _DEBRIS_PX, _FILM_PX = 0.5, 1.0, 1.0
 # Encoders halve an image five times: what is told of it comes from cells of 32 pixels.
 _ALIKE_PX = 32
+_ENOUGH_PX = 1000  # of the truth
+_FINE_KINDS = {"supraglacial_lake": "glacier"}  # a pond on ice counts as ice in an area
 
 
 def border_width_px(debris_share: ArrayLike, *, film: bool) -> NDArray[np.float64]:
@@ -120,6 +126,26 @@ def model_uncertainty_km2(
     rest_km2 = np.sqrt(np.maximum(spread_km2**2 - np.asarray(pixel_unc_km2) ** 2, 0))
     pieces = np.asarray(extent_m, dtype=np.float64) / (_ALIKE_PX * np.asarray(gsd_m))
     return np.asarray(rest_km2 / np.sqrt(np.maximum(pieces, 1)), dtype=np.float64)
+
+
+def area_errors(confusion: NDArray[np.int64], classes: Sequence[str]) -> dict[str, float]:
+    """By how much the area of each kind was off where the truth was known, as a share of it.
+
+    What a network gets wrong everywhere alike, its probabilities do not tell. A kind of which the
+    truth holds too little to say anything is left out.
+
+    Args:
+        confusion: pixels (K, K), rows are the truth.
+        classes: names of the classes.
+    """
+    kinds = np.array([_FINE_KINDS.get(name, kind_of(name)) for name in classes], dtype=object)
+    errors = {}
+    for kind in sorted(set(kinds[1:])):
+        own = kinds == kind
+        true, mapped = confusion[own].sum(), confusion[:, own].sum()
+        if true >= _ENOUGH_PX:
+            errors[str(kind)] = float(abs(mapped - true) / true)
+    return errors
 
 
 def combined_uncertainty_km2(

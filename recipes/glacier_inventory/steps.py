@@ -32,6 +32,7 @@ from geoseg.grids import gsd_m, raster_grid
 from geoseg.inference import Prediction, open_input, predict_scene, read_origin
 from geoseg.inventory import (
     Interval,
+    area_errors,
     decimal_year,
     hypsometry,
     needs_correction,
@@ -339,7 +340,23 @@ def _given(run: Run, scene: Scene) -> Given:
     if run.smoothed:
         moved = moved_back_by(read_origin(run.consistent_of(scene).classes))
     shift = run.shifts.get(scene.id) if moved is None else moved
-    return Given(path, when=_interval(scene), shift=shift, corrected=moved is not None)
+    return Given(
+        path,
+        when=_interval(scene),
+        shift=shift,
+        corrected=moved is not None,
+        errors=_errors(run, scene),
+    )
+
+
+def _errors(run: Run, scene: Scene) -> dict[str, float]:
+    """How far areas were off on the ground that no training saw; nothing where nobody drew it."""
+    for labelled in run.sources.labelled:
+        if labelled.scene.id == scene.id and labelled.outlines is not None:
+            maps = run.consistent_of(scene) if run.smoothed else run.prediction_of(scene)
+            names = run.checkpoint.segmenter.spec.scheme.names
+            return area_errors(_scores(run, labelled, maps).confusion, names)
+    return {}
 
 
 def _interval(scene: Scene) -> Interval:

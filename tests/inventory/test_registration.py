@@ -340,7 +340,7 @@ def test_a_survey_too_far_away_is_refused_with_the_figures_and_the_way_out():
     with pytest.raises(
         GridError,
         match=r"Survey '1975' lies 260 m from '2020' \(\+240 m in x, -100 m in y, each to "
-        r"0\.0 m\), more than 200 m; georeference .*refuse_above_m",
+        r"0\.0 m\), more than 200 m; georeference .*most_shift_m",
     ):
         registered(surveys, check_registration(surveys))
 
