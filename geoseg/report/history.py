@@ -201,7 +201,7 @@ def _days(start: pd.Timestamp, end: pd.Timestamp) -> str:
     if pd.isna(start) or pd.isna(end):
         return "on an unknown day"
     form = "%Y-%m" if start.day == end.day == 1 else "%Y-%m-%d"
-    if start.dayofyear == end.dayofyear == 1:
+    if start.day_of_year == end.day_of_year == 1:
         form = "%Y"
     first, last = (day.strftime(form) for day in (start, end - pd.Timedelta(days=1)))
     return first if first == last else f"{first} to {last}"

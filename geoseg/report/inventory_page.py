@@ -167,46 +167,43 @@ def _kind(history: History, total: Total, events: dict[tuple[str, str], int]) ->
         "words": kind_words(total.kind),
         "total": total,
         "rows": rows,
-        "cards": _cards(history, total, events),
+        "figures": _key_figures(history, total, events),
     }
 
 
-def _cards(
+def _key_figures(
     history: History, total: Total, events: dict[tuple[str, str], int]
-) -> list[tuple[str, str, str]]:
-    """The key figures of a kind: what, how much, and of which tracks."""
-    every = "" if total.compared == total.tracks else f"{total.compared} measured in every survey"
-    cards = [(kind_words(total.kind), f"{total.tracks:,}", every)]
+) -> list[tuple[str, str]]:
+    """What there is to know first of a kind, as titles and words."""
+    told = [("Number", f"{total.tracks:,}")]
+    if 0 < total.compared < total.tracks:
+        told.append(("Areas are of", f"the {total.compared:,} measured in every survey"))
     if total.compared:
-        cards += _area_cards(history, total)
+        told += _area_figures(history, total)
     tracks = history.tracks[history.of(total.kind)]
     verdicts, changes = tracks["significant"].map(known), tracks["change_km2"].map(known)
     if judged := int(verdicts.notna().sum()):
-        smaller, larger = ((verdicts == 1) & (changes * sign > 0) for sign in (-1, 1))
-        words = f"{smaller.sum():,} smaller, {larger.sum():,} larger"
-        cards.append(
-            ("From first to last outline", words, f"significantly, of {judged:,} with two or more")
-        )
+        less, more = (int(((verdicts == 1) & (changes * sign > 0)).sum()) for sign in (-1, 1))
+        told.append(("Significant", f"{less:,} smaller, {more:,} larger, of {judged:,}"))
     came, went = (events.get((total.kind, event), 0) for event in ("appear", "vanish"))
     if came or went:
-        cards.append(("Between surveys", f"{came:,} appeared, {went:,} vanished", ""))
-    return cards
+        told.append(("Events", f"{came:,} appeared, {went:,} vanished"))
+    return told
 
 
-def _area_cards(history: History, total: Total) -> list[tuple[str, str, str]]:
+def _area_figures(history: History, total: Total) -> list[tuple[str, str]]:
     """The area at the first and the last survey, and the change."""
     area, unc, surveys = total.area_km2, total.unc_km2, history.surveys
-    whose = "" if total.compared == total.tracks else f"of these {total.compared:,}"
-    cards = [
-        (f"Area, {surveys[i]}", f"{measured(area[i], unc[i])} km²", whose)
+    told = [
+        (f"Area, {surveys[i]}", f"{measured(area[i], unc[i])} km²")
         for i in sorted({0, len(surveys) - 1})
     ]
     if len(surveys) > 1:
         change = float(area[-1] - area[0])
         words = measured(change, float(np.hypot(unc[0], unc[-1])), sign=True)
-        percent = quantity(100 * change / area[0], 2, sign=True) if area[0] else ""
-        cards.append(("Change", f"{words} km²", f"{percent} %" if percent else ""))
-    return cards
+        share = f" ({quantity(100 * change / area[0], 2, sign=True)} %)" if area[0] else ""
+        told.append(("Change", f"{words} km²{share}"))
+    return told
 
 
 def _sum(values: np.ndarray[Any, np.dtype[np.float64]]) -> float:
