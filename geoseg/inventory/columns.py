@@ -222,12 +222,18 @@ def _with_geometry(layer: str, table: pd.DataFrame) -> gpd.GeoDataFrame:
 
 
 def _as_text(column: pd.Series) -> pd.Series:
-    values = [None if pd.isna(value) else str(value) for value in column]
+    if column.dtype == _TEXT_TYPE != object:
+        return column
+    values = [
+        None if empty else value if type(value) is str else str(value)
+        for value, empty in zip(column, column.isna().tolist(), strict=True)
+    ]
     return pd.Series(values, index=column.index, dtype=_TEXT_TYPE)
 
 
 def _as_days(column: pd.Series) -> pd.Series:
-    return pd.Series([_day(v) for v in column], index=column.index, dtype=object)
+    days = {value: _day(value) for value in column.unique()}  # few, however long the table
+    return pd.Series([days.get(value) for value in column], index=column.index, dtype=object)
 
 
 def _day(value: dt.date | str | None) -> dt.date | None:

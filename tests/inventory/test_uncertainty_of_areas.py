@@ -9,6 +9,7 @@ from shapely import box
 
 from geoseg.inventory.divides import split_by_divides
 from geoseg.inventory.uncertainty import (
+    area_errors,
     border_width_px,
     combined_uncertainty_km2,
     model_uncertainty_km2,
@@ -117,3 +118,17 @@ def test_causes_add_as_squares_and_what_is_not_known_is_none():
 
     np.testing.assert_allclose(combined, [13, 3, 3, np.nan])
     assert np.isnan(model_uncertainty_km2(1, np.nan, 9, pixel_unc_km2=0, gsd_m=30))
+
+
+def test_what_a_network_got_wrong_is_a_share_of_the_truth_by_kind():
+    names = ("ground", "clean_ice", "debris_ice", "supraglacial_lake", "proglacial_lake", "slump")
+    confusion = np.diag([90_000, 6000, 2000, 500, 3000, 200])
+    confusion[1, 0] = 1500  # of ice taken for ground
+    confusion[2, 1] = 700  # debris taken for clean ice is glacier all the same
+    confusion[0, 4] = 600  # ground taken for a lake
+
+    errors = area_errors(confusion, names)
+
+    assert errors["glacier"] == pytest.approx(1500 / (6000 + 2000 + 500 + 1500 + 700))
+    assert errors["lake"] == pytest.approx(600 / 3000)
+    assert "slump" not in errors  # 200 pixels say nothing
