@@ -30,7 +30,7 @@ from scipy.special import ndtr
 
 from geoseg.config import OutlineSettings
 from geoseg.data.simulate import make_landscape, surface
-from geoseg.inventory.uncertainty import (
+from geoseg.inventory.attributes.uncertainty import (
     combined_uncertainty_km2,
     model_uncertainty_km2,
     pixel_uncertainty_km2,

@@ -44,8 +44,12 @@ from area_coverage import measure_coverage
 from scipy.ndimage import gaussian_filter
 
 from geoseg.data.simulate import make_landscape, surface
+from geoseg.inventory.consistency.transitions import (
+    evidence_of_classes,
+    smooth_classes,
+    transitions_of,
+)
 from geoseg.inventory.tracking import FREE, Linked, Sighting, link_sightings
-from geoseg.inventory.transitions import evidence_of_classes, smooth_classes, transitions_of
 from geoseg.labels import GLACIER_SURFACE, IGNORE, geodesic_areas_km2
 from geoseg.metrics import confusion_matrix, score_classes
 

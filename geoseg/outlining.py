@@ -18,7 +18,7 @@ from geoseg.inventory import (
     check_geopackage_path,
     write_geopackage,
 )
-from geoseg.inventory.conditions import conditions_of
+from geoseg.inventory.attributes.conditions import conditions_of
 from geoseg.inventory.consistency import GSD_TAG, filled_path
 from geoseg.mosaic import (
     MapOfScene,

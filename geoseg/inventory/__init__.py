@@ -3,18 +3,24 @@
 What reads maps, and needs torch for it, is imported from `geoseg.inventory.consistency`.
 """
 
+from geoseg.inventory.attributes.relief import hypsometry
+from geoseg.inventory.attributes.uncertainty import area_errors
 from geoseg.inventory.build import align_surveys, build_inventory
-from geoseg.inventory.exchange import export_glims, export_rgi
-from geoseg.inventory.files import is_inventory, read_inventory, write_inventory
-from geoseg.inventory.geopackage import LayerTraits, check_geopackage_path, write_geopackage
-from geoseg.inventory.interval import Interval, decimal_year, parse_interval
 from geoseg.inventory.inventory import About, Inventory
-from geoseg.inventory.prepare import Prepared, common_crs, prepare_survey, require_apart
-from geoseg.inventory.registration import needs_correction
-from geoseg.inventory.relief import hypsometry
-from geoseg.inventory.sources import Drawn, drawn_of, read_drawn, read_ground, read_reference
-from geoseg.inventory.survey import Survey, kind_of
-from geoseg.inventory.uncertainty import area_errors
+from geoseg.inventory.storage.exchange import export_glims, export_rgi
+from geoseg.inventory.storage.files import is_inventory, read_inventory, write_inventory
+from geoseg.inventory.storage.geopackage import LayerTraits, check_geopackage_path, write_geopackage
+from geoseg.inventory.surveys.interval import Interval, decimal_year, parse_interval
+from geoseg.inventory.surveys.prepare import Prepared, common_crs, prepare_survey, require_apart
+from geoseg.inventory.surveys.registration import needs_correction
+from geoseg.inventory.surveys.sources import (
+    Drawn,
+    drawn_of,
+    read_drawn,
+    read_ground,
+    read_reference,
+)
+from geoseg.inventory.surveys.survey import Survey, kind_of
 
 __all__ = [
     "About",

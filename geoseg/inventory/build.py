@@ -8,14 +8,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from geoseg.inventory.attributes.lakes import lake_relations
+from geoseg.inventory.attributes.relief import relief_of
+from geoseg.inventory.attributes.uncertainty import (
+    border_width_px,
+    combined_uncertainty_km2,
+    model_uncertainty_km2,
+    pixel_uncertainty_km2,
+    registration_uncertainty_km2,
+)
 from geoseg.inventory.changes import changes_table
 from geoseg.inventory.columns import COLUMNS, conform
 from geoseg.inventory.inventory import About, Inventory
-from geoseg.inventory.lakes import lake_relations
-from geoseg.inventory.linking import link_surveys
-from geoseg.inventory.registration import check_registration, registered
-from geoseg.inventory.relief import relief_of
 from geoseg.inventory.stack import stacked
+from geoseg.inventory.surveys.registration import check_registration, registered
 from geoseg.inventory.tables import (
     empty_table,
     events_table,
@@ -24,13 +30,7 @@ from geoseg.inventory.tables import (
     surveys_table,
 )
 from geoseg.inventory.track_table import tracks_table
-from geoseg.inventory.uncertainty import (
-    border_width_px,
-    combined_uncertainty_km2,
-    model_uncertainty_km2,
-    pixel_uncertainty_km2,
-    registration_uncertainty_km2,
-)
+from geoseg.inventory.tracking.linking import link_surveys
 from geoseg.sensors import SensorKind, load_sensors
 
 if TYPE_CHECKING:
@@ -40,9 +40,9 @@ if TYPE_CHECKING:
     import geopandas as gpd
     from numpy.typing import NDArray
 
-    from geoseg.inventory.prepare import Prepared
-    from geoseg.inventory.registration import Registration
-    from geoseg.inventory.survey import Survey
+    from geoseg.inventory.surveys.prepare import Prepared
+    from geoseg.inventory.surveys.registration import Registration
+    from geoseg.inventory.surveys.survey import Survey
 
 __all__ = ["align_surveys", "build_inventory"]
 

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from shapely.geometry.base import BaseGeometry
 
-    from geoseg.inventory.linking import Tracks
-    from geoseg.inventory.survey import Survey
+    from geoseg.inventory.surveys.survey import Survey
     from geoseg.inventory.tracking import Event
+    from geoseg.inventory.tracking.linking import Tracks
 
 __all__ = ["Change", "changes_table", "ground_changes"]
 

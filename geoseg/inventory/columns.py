@@ -222,7 +222,7 @@ def _with_geometry(layer: str, table: pd.DataFrame) -> gpd.GeoDataFrame:
 
 
 def _as_text(column: pd.Series) -> pd.Series:
-    if column.dtype == _TEXT_TYPE != object:
+    if _TEXT_TYPE != "object" and column.dtype == _TEXT_TYPE:
         return column
     values = [
         None if empty else value if type(value) is str else str(value)

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from shapely.geometry.base import BaseGeometry
 
-    from geoseg.inventory.linking import Tracks
-    from geoseg.inventory.prepare import Prepared
-    from geoseg.inventory.survey import Survey
+    from geoseg.inventory.surveys.prepare import Prepared
+    from geoseg.inventory.surveys.survey import Survey
+    from geoseg.inventory.tracking.linking import Tracks
 
 __all__ = [
     "BEND_M",

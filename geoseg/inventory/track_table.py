@@ -8,15 +8,15 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 
+from geoseg.inventory.attributes.rates import changes_of, weighted_rates
 from geoseg.inventory.columns import conform
-from geoseg.inventory.rates import changes_of, weighted_rates
 from geoseg.inventory.tables import empty_table, whole_outlines
 from geoseg.inventory.tracking import ABSENT, PRESENT, UNKNOWN
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from geoseg.inventory.linking import Tracks
+    from geoseg.inventory.tracking.linking import Tracks
 
 __all__ = ["tracks_table"]
 

@@ -10,9 +10,9 @@ import pyproj
 import shapely
 
 from geoseg.inventory import About, build_inventory
-from geoseg.inventory.interval import parse_interval
-from geoseg.inventory.prepare import prepare_survey
-from geoseg.inventory.sources import Drawn
+from geoseg.inventory.surveys.interval import parse_interval
+from geoseg.inventory.surveys.prepare import prepare_survey
+from geoseg.inventory.surveys.sources import Drawn
 from geoseg.tracking import TrackOptions, give, track_files
 
 CRS = "EPSG:32645"

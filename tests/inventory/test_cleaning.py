@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from inventory.drawn_outlines import CRS, rectangle, rectangles
 
-from geoseg.inventory.cleaning import clean_outlines
+from geoseg.inventory.surveys.cleaning import clean_outlines
 
 sides = st.integers(1, 12)
 boxes = st.tuples(st.integers(0, 12), st.integers(0, 12), sides, sides)

@@ -21,9 +21,9 @@ from geoseg.files import read_checksums, require_intact, sha256_of
 from geoseg.grids import raster_grid
 from geoseg.inference import Prediction, read_origin
 from geoseg.inference.maps import describe_classes
-from geoseg.inventory import consistency
 from geoseg.inventory.consistency import MapOfSurvey, filled_path, write_consistent
-from geoseg.inventory.transitions import (
+from geoseg.inventory.consistency import smooth as consistency
+from geoseg.inventory.consistency.transitions import (
     Transitions,
     evidence_of_chances,
     evidence_of_classes,

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from inventory.small_inventory import CALM, ICE, NAME, SURGE, TONGUE, no_inventory, small_inventory
 
 from geoseg.errors import ConfigError, LabelError
-from geoseg.inventory import exchange
-from geoseg.inventory.exchange import export_glims, export_rgi
+from geoseg.inventory.storage import exchange
+from geoseg.inventory.storage.exchange import export_glims, export_rgi
 from geoseg.labels import geodesic_areas_km2
 
 DAY = dt.date(2026, 11, 21)

@@ -25,8 +25,9 @@ from pyogrio.errors import DataSourceError
 from pyproj import CRS
 
 from geoseg.errors import ConfigError, GridError, OutputError
-from geoseg.inventory import geopackage, write_geopackage
-from geoseg.inventory.geopackage import LayerTraits
+from geoseg.inventory import write_geopackage
+from geoseg.inventory.storage import geopackage
+from geoseg.inventory.storage.geopackage import LayerTraits
 
 VALID = re.compile(r"[a-z][a-z0-9_]{0,62}")
 RESERVED = re.compile(
@@ -41,7 +42,7 @@ KILLED_WHILE_WRITING = """
 import os, signal, sys
 from pathlib import Path
 import geopandas as gpd, shapely
-from geoseg.inventory import geopackage
+from geoseg.inventory.storage import geopackage
 
 geopackage._check = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 table = gpd.GeoDataFrame({"a": [1]}, geometry=[shapely.box(0, 0, 1, 2)], crs="EPSG:32645")

@@ -11,9 +11,9 @@ from shapely import box
 
 from geoseg.config import OutlineSettings
 from geoseg.errors import GridError, LabelError
-from geoseg.inventory.borders import shared_sides
-from geoseg.inventory.divides import split_by_divides
-from geoseg.inventory.glaciers import glaciers_of
+from geoseg.inventory.attributes.borders import shared_sides
+from geoseg.inventory.attributes.divides import split_by_divides
+from geoseg.inventory.attributes.glaciers import glaciers_of
 from geoseg.labels import GLACIER_SURFACE
 from geoseg.vectorize import outline_classes
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from inventory.drawn_outlines import CRS, ids_of, rectangles, track, write
 
-from geoseg.inventory.identity import glims_style_ids
+from geoseg.inventory.tracking.identity import glims_style_ids
 
 CELL_M = 2000
 YEARS = (1966, 1987, 2003, 2020)

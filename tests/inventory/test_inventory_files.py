@@ -21,10 +21,10 @@ from hypothesis import strategies as st
 from inventory.small_inventory import ICE, NAME, no_inventory, small_inventory
 
 from geoseg.errors import ConfigError, LabelError, OutputError
-from geoseg.inventory import twin
 from geoseg.inventory.columns import COLUMNS, GEOMETRY_TYPES, conform
-from geoseg.inventory.files import is_inventory, read_inventory, write_inventory
-from geoseg.inventory.shown import SHOWN, with_shown
+from geoseg.inventory.storage import twin
+from geoseg.inventory.storage.files import is_inventory, read_inventory, write_inventory
+from geoseg.inventory.storage.shown import SHOWN, with_shown
 
 DOCS = Path(__file__).parents[2] / "docs" / "inventory.md"
 NO_NUMBER = "+proj=laea +lat_0=28 +lon_0=86.9 +x_0=500000 +y_0=3000000 +ellps=WGS84 +units=m"
@@ -32,7 +32,7 @@ KILLED_BEFORE_THE_GEOPACKAGE = """
 import os, signal, sys
 from pathlib import Path
 from inventory.small_inventory import small_inventory
-from geoseg.inventory import files
+from geoseg.inventory.storage import files
 
 files.write_geopackage = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
 files.write_inventory(Path(sys.argv[1]), small_inventory(), styles={}, project=None)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from shapely import box
 
 from geoseg.errors import GridError
-from geoseg.inventory.lakes import lake_relations
+from geoseg.inventory.attributes.lakes import lake_relations
 
 CRS = "EPSG:32645"
 

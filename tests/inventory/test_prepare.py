@@ -6,9 +6,14 @@ import shapely
 from inventory.drawn_outlines import CRS, ORIGIN, rectangle, rectangles
 
 from geoseg.errors import ConfigError, GridError
-from geoseg.inventory.interval import parse_interval
-from geoseg.inventory.prepare import common_crs, prepare_survey, presumed_ground, require_apart
-from geoseg.inventory.sources import Drawn
+from geoseg.inventory.surveys.interval import parse_interval
+from geoseg.inventory.surveys.prepare import (
+    common_crs,
+    prepare_survey,
+    presumed_ground,
+    require_apart,
+)
+from geoseg.inventory.surveys.sources import Drawn
 from geoseg.labels import geodesic_areas_km2
 
 # As GDAL's older drivers and other programs write it.

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from geoseg.inventory.rates import changes_of, weighted_rates
+from geoseg.inventory.attributes.rates import changes_of, weighted_rates
 
 
 def rate_of(years, areas, sds):

@@ -14,7 +14,7 @@ from shapely.affinity import rotate, scale, translate
 from geoseg.data.simulate import simulate
 from geoseg.errors import ConfigError, GridError
 from geoseg.inventory import Survey, kind_of
-from geoseg.inventory.registration import (
+from geoseg.inventory.surveys.registration import (
     check_registration,
     corrected,
     outline_shift,

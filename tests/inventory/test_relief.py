@@ -13,8 +13,8 @@ from rasterio.transform import from_origin
 from shapely import box
 
 from geoseg.errors import SceneError
-from geoseg.inventory import relief
-from geoseg.inventory.relief import hypsometry, relief_of
+from geoseg.inventory.attributes import relief
+from geoseg.inventory.attributes.relief import hypsometry, relief_of
 from geoseg.labels import geodesic_areas_km2
 
 LEFT, TOP = 500_000, 3_100_000

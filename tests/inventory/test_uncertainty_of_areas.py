@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from scipy.special import ndtr
 from shapely import box
 
-from geoseg.inventory.divides import split_by_divides
-from geoseg.inventory.uncertainty import (
+from geoseg.inventory.attributes.divides import split_by_divides
+from geoseg.inventory.attributes.uncertainty import (
     area_errors,
     border_width_px,
     combined_uncertainty_km2,

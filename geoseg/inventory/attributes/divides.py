@@ -10,8 +10,8 @@ import pandas as pd
 import shapely
 
 from geoseg.errors import GridError, LabelError
-from geoseg.inventory.borders import Borders, borders_of, components, unions
-from geoseg.inventory.glaciers import GLACIER_SURFACES, IMAGE_SHARES, shares
+from geoseg.inventory.attributes.borders import Borders, borders_of, components, unions
+from geoseg.inventory.attributes.glaciers import GLACIER_SURFACES, IMAGE_SHARES, shares
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

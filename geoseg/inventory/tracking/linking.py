@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from pyproj import CRS
 
-from geoseg.inventory.identity import glims_style_ids, known_tracks, settled_tracks
 from geoseg.inventory.tracking import Event, Linked, Sighting, link_sightings
+from geoseg.inventory.tracking.identity import glims_style_ids, known_tracks, settled_tracks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     import geopandas as gpd
     from numpy.typing import NDArray
 
-    from geoseg.inventory.identity import KnownTracks
     from geoseg.inventory.inventory import Inventory
-    from geoseg.inventory.survey import Survey
+    from geoseg.inventory.surveys.survey import Survey
+    from geoseg.inventory.tracking.identity import KnownTracks
 
 __all__ = ["Tracks", "link_surveys"]
 

@@ -10,7 +10,7 @@ from pyproj import CRS
 
 from geoseg.errors import GridError, LabelError
 from geoseg.grids import require_metres
-from geoseg.inventory.interval import decimal_year
+from geoseg.inventory.surveys.interval import decimal_year
 
 if TYPE_CHECKING:
     import datetime as dt

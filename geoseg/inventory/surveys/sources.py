@@ -21,8 +21,8 @@ from pyogrio.errors import (
 )
 
 from geoseg.errors import ConfigError, GridError, LabelError, nearest
-from geoseg.inventory.interval import Interval
-from geoseg.inventory.survey import ICE_CLASSES, LAKE_CLASSES, kind_of
+from geoseg.inventory.surveys.interval import Interval
+from geoseg.inventory.surveys.survey import ICE_CLASSES, LAKE_CLASSES, kind_of
 from geoseg.labels import survey_days
 from geoseg.scenes import Shift
 

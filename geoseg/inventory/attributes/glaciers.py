@@ -8,8 +8,8 @@ import geopandas as gpd
 import numpy as np
 import shapely
 
-from geoseg.inventory.borders import borders_of, components, unions
-from geoseg.inventory.survey import ICE_CLASSES
+from geoseg.inventory.attributes.borders import borders_of, components, unions
+from geoseg.inventory.surveys.survey import ICE_CLASSES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

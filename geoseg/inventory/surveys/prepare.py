@@ -13,11 +13,11 @@ from pyproj import CRS, Proj, Transformer
 
 from geoseg.errors import ConfigError, GridError
 from geoseg.grids import DEGREES, local_equal_area, same_crs
-from geoseg.inventory.cleaning import clean_outlines
-from geoseg.inventory.divides import split_by_divides
-from geoseg.inventory.glaciers import glaciers_of
+from geoseg.inventory.attributes.divides import split_by_divides
+from geoseg.inventory.attributes.glaciers import glaciers_of
 from geoseg.inventory.stack import stacked
-from geoseg.inventory.survey import GLACIER_PARTS, Survey
+from geoseg.inventory.surveys.cleaning import clean_outlines
+from geoseg.inventory.surveys.survey import GLACIER_PARTS, Survey
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from shapely.geometry.base import BaseGeometry
 
-    from geoseg.inventory.cleaning import Cleaned
-    from geoseg.inventory.sources import Drawn
+    from geoseg.inventory.surveys.cleaning import Cleaned
+    from geoseg.inventory.surveys.sources import Drawn
     from geoseg.scenes.coregister import Shift
 
 __all__ = ["Prepared", "common_crs", "prepare_survey", "presumed_ground", "require_apart"]

@@ -11,7 +11,7 @@ import shapely
 from pyproj import CRS, Transformer
 
 from geoseg.grids import DEGREES
-from geoseg.inventory.registration import outline_shift
+from geoseg.inventory.surveys.registration import outline_shift
 from geoseg.inventory.tracking import FREE, Links, best_matches, find_links
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from geoseg.inventory.inventory import Inventory
-    from geoseg.inventory.survey import Survey
+    from geoseg.inventory.surveys.survey import Survey
 
 __all__ = ["KnownTracks", "glims_style_ids", "known_tracks", "settled_tracks"]
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from geoseg.inventory.borders import shared_sides
-from geoseg.inventory.survey import kind_of
+from geoseg.inventory.attributes.borders import shared_sides
+from geoseg.inventory.surveys.survey import kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

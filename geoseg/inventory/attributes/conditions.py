@@ -14,7 +14,7 @@ from rasterio.features import rasterize
 from rasterio.windows import Window
 
 from geoseg.grids import crs_of, gsd_m, raster_grid
-from geoseg.inventory.survey import ICE_CLASSES
+from geoseg.inventory.surveys.survey import ICE_CLASSES
 from geoseg.scenes import open_raster, open_scene, scene_sample
 from geoseg.scenes.terrain import ground_size_m, open_terrain
 from geoseg.sensors import SensorKind, find_sensor

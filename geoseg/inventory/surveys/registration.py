@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from geoseg.inventory.survey import Survey
+    from geoseg.inventory.surveys.survey import Survey
 
 __all__ = [
     "Registration",

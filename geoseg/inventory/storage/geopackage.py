@@ -21,7 +21,7 @@ from pyogrio.errors import DataLayerError, DataSourceError
 
 from geoseg.errors import ConfigError, GridError, OutputError, nearest
 from geoseg.files import require_no_folder, why_not_written, writing
-from geoseg.inventory.qgis_tables import add_descriptions, add_projects, add_styles
+from geoseg.inventory.storage.qgis_tables import add_descriptions, add_projects, add_styles
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable

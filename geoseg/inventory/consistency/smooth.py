@@ -18,7 +18,7 @@ from geoseg.grids import crs_of, describe_grid, gsd_m, raster_grid, same_crs, sa
 from geoseg.inference import Prediction, read_origin
 from geoseg.inference.job import JOB_TAG
 from geoseg.inference.maps import PROBABILITY_STEPS, as_stored
-from geoseg.inventory.survey_maps import (
+from geoseg.inventory.consistency.survey_maps import (
     BLOCK_PX,
     MapOfSurvey,
     Smoothed,
@@ -26,7 +26,7 @@ from geoseg.inventory.survey_maps import (
     open_consistent,
     open_survey,
 )
-from geoseg.inventory.transitions import (
+from geoseg.inventory.consistency.transitions import (
     evidence_of_chances,
     evidence_of_classes,
     smooth_classes,
@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from geoseg.inference import MapOrigin
-    from geoseg.inventory.survey_maps import Pixels
-    from geoseg.inventory.transitions import Transitions
+    from geoseg.inventory.consistency.survey_maps import Pixels
+    from geoseg.inventory.consistency.transitions import Transitions
     from geoseg.labels import ClassScheme
 
 __all__ = ["GSD_TAG", "MapOfSurvey", "filled_path", "moved_back_by", "write_consistent"]

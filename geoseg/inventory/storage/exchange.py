@@ -16,7 +16,7 @@ from pyogrio.errors import DataLayerError, DataSourceError
 from geoseg.errors import ConfigError, LabelError, OutputError, nearest
 from geoseg.files import why_not_written, writing
 from geoseg.inventory.columns import as_type
-from geoseg.inventory.geopackage import LayerTraits, check_geopackage_path, write_geopackage
+from geoseg.inventory.storage.geopackage import LayerTraits, check_geopackage_path, write_geopackage
 
 if TYPE_CHECKING:
     import datetime as dt

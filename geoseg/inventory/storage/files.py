@@ -11,15 +11,15 @@ from pyogrio.errors import DataLayerError, DataSourceError
 
 from geoseg.errors import ConfigError, LabelError
 from geoseg.inventory.columns import COLUMNS, GEOMETRY_TYPES, conform
-from geoseg.inventory.geopackage import (
+from geoseg.inventory.inventory import Inventory
+from geoseg.inventory.storage.geopackage import (
     LAYER_TITLE,
     LayerTraits,
     check_geopackage_path,
     write_geopackage,
 )
-from geoseg.inventory.inventory import Inventory
-from geoseg.inventory.shown import SHOWN, with_shown
-from geoseg.inventory.twin import forget_twin, require_twin_or_nothing, write_twin
+from geoseg.inventory.storage.shown import SHOWN, with_shown
+from geoseg.inventory.storage.twin import forget_twin, require_twin_or_nothing, write_twin
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -1,0 +1,1 @@
+"""What an inventory says of an outline and of a track."""

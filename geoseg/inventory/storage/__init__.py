@@ -1,0 +1,1 @@
+"""The files of an inventory: GeoPackage, GeoParquet, and what RGI and GLIMS take."""
