@@ -9,7 +9,7 @@ import pytest
 from inventory.small_inventory import no_inventory, small_inventory
 
 from geoseg.inventory.columns import COLUMNS
-from geoseg.inventory.files import write_inventory
+from geoseg.inventory.storage.files import write_inventory
 from geoseg.report.qgis import inventory_styles
 from geoseg.report.qgis_project import inventory_project
 
