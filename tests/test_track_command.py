@@ -35,6 +35,7 @@ def lies_in(folder):
     return {p.name: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
+@pytest.mark.slow
 def test_surveys_are_tracked_added_to_and_exported_on_the_command_line(tmp_path):
     layer = 'it\'s "new"'
     write(rectangles(*TWO), tmp_path / "a.gpkg", layer)
@@ -65,6 +66,7 @@ def test_surveys_are_tracked_added_to_and_exported_on_the_command_line(tmp_path)
     assert len(gpd.read_file(tmp_path / "rgi.gpkg", layer="glaciers")) == 1
 
 
+@pytest.mark.slow
 def test_wrong_use_is_one_sentence_and_leaves_the_inventory_that_there_is(tmp_path):
     path = write(rectangles(*TWO), tmp_path / "a.gpkg")
     track(tmp_path / "all.gpkg", path, dates="2000")
@@ -227,6 +229,7 @@ needs_data = pytest.mark.skipif(
 
 
 @needs_data
+@pytest.mark.slow
 def test_lakes_of_three_decades_keep_the_ids_that_people_gave_them(tmp_path):
     files = [LAKES / f"HKH_{year}.shp" for year in (2000, 2010, 2020)]
 
@@ -262,6 +265,7 @@ def test_thaw_slumps_of_one_coast_are_tracked_through_seven_images(tmp_path):
 
 
 @needs_data
+@pytest.mark.slow
 def test_glaciers_of_everest_are_known_by_their_rgi_ids(tmp_path):
     rgi = gpd.read_file(RGI)
     ice = rgi.to_crs("EPSG:32645").union_all()

@@ -26,6 +26,7 @@ def net_km2(changes):
 
 @settings(max_examples=25, deadline=None)
 @given(st.lists(scenes, min_size=2, max_size=4))
+@pytest.mark.slow
 def test_gains_less_losses_are_the_change_of_area_whatever_broke_off_merged_or_came_back(found):
     tables = [rectangles(*[[100 * v for v in box] for box in boxes]) for boxes in found]
     surveys = dict(zip(DATES, tables, strict=False))
@@ -41,6 +42,7 @@ def test_gains_less_losses_are_the_change_of_area_whatever_broke_off_merged_or_c
 
 @settings(max_examples=25, deadline=None)
 @given(st.lists(scenes, min_size=2, max_size=3), st.lists(spots, min_size=3, max_size=3))
+@pytest.mark.slow
 def test_no_change_lies_on_ground_that_one_of_its_surveys_did_not_see(found, clouds):
     tables = [rectangles(*[[100 * v for v in box] for box in boxes]) for boxes in found]
     surveys = dict(zip(DATES, tables, strict=False))

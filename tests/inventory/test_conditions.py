@@ -456,6 +456,7 @@ def landscape(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_scenes_of_the_simulated_landscape_say_where_the_sun_stood(landscape):
     suns = {
         item.stem: read_scene(item).sun for item in sorted((landscape / "scenes").glob("*.json"))

@@ -292,6 +292,7 @@ def landscape():
     return truth, maps, smoothed
 
 
+@pytest.mark.slow
 def test_the_filter_is_nearer_to_the_truth_than_single_dates(landscape):
     truth, maps, smoothed = landscape
     seen = maps != IGNORE
@@ -304,6 +305,7 @@ def test_the_filter_is_nearer_to_the_truth_than_single_dates(landscape):
     assert wrong[1] < wrong[0] / 3
 
 
+@pytest.mark.slow
 def test_what_a_date_did_not_see_is_filled_nearly_as_well_as_what_it_saw(landscape):
     truth, maps, smoothed = landscape
     unseen = maps == IGNORE
@@ -315,6 +317,7 @@ def test_what_a_date_did_not_see_is_filled_nearly_as_well_as_what_it_saw(landsca
     ("date", "became", "kept"),
     [(2, GROUND, 0.85), (4, GROUND, 0.75), (2, LAKE, 0.85), (4, LAKE, 0.7), (4, SLUMP, 0.75)],
 )
+@pytest.mark.slow
 def test_retreat_new_lakes_and_new_scars_are_mostly_kept(landscape, date, became, kept):
     truth, maps, smoothed = landscape
     new = (truth[date] == became) & (truth[date - 1] != became) & (maps[date] != IGNORE)

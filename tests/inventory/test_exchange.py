@@ -127,6 +127,7 @@ def test_a_survey_that_is_not_there_is_refused_with_the_nearest(tmp_path):
 
 
 @given(west=st.floats(-0.9, 0.9))
+@pytest.mark.slow
 def test_an_outline_across_the_antimeridian_is_cut_there(west):
     lon = 180 + west if west < 0 else -180 + west
     outlines = at(lon, 71.1, side_m=80_000).outlines

@@ -36,6 +36,7 @@ def outlines_of(valley):
 
 @settings(max_examples=8, deadline=None)
 @given(st.lists(valleys, min_size=3, max_size=4), st.randoms(use_true_random=False))
+@pytest.mark.slow
 def test_adding_a_survey_before_between_or_after_changes_no_id(surveys, random):
     order = list(zip(YEARS, surveys, strict=False))
     random.shuffle(order)
@@ -54,6 +55,7 @@ def test_adding_a_survey_before_between_or_after_changes_no_id(surveys, random):
 
 @settings(max_examples=5, deadline=None)
 @given(st.lists(valleys, min_size=3, max_size=3))
+@pytest.mark.slow
 def test_adding_a_survey_to_an_inventory_file_gives_what_all_files_at_once_do(surveys):
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -126,6 +126,7 @@ def test_columns_of_ones_own_and_ground_that_nobody_knows_come_back(tmp_path):
         st.text(st.characters(categories=["L", "N", "P", "S"]), min_size=1, max_size=60),
     ),
 )
+@pytest.mark.slow
 def test_title_and_provenance_come_back(title, provenance):
     inventory = replace(no_inventory(), title=title, provenance=provenance)
     with tempfile.TemporaryDirectory() as folder:

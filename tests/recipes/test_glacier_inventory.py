@@ -154,6 +154,7 @@ def test_each_bad_input_is_one_sentence_and_leaves_nothing(example, tmp_path):
     fails(1, "truncated or damaged", *mine, "--scene", truncated)
 
 
+@pytest.mark.slow
 def test_predict_without_a_model_says_what_to_do(example, tmp_path):
     done = geoseg("glacier-inventory", "predict", *own_files(example), "--out", tmp_path)
 
@@ -174,6 +175,7 @@ def test_help_does_not_load_what_is_heavy():
     assert "glacier-inventory" in done.stdout
 
 
+@pytest.mark.slow
 def test_the_doctor_names_both_halves_of_the_pair():
     findings = json.loads(geoseg("doctor", "--json").stdout)
 
@@ -181,6 +183,7 @@ def test_the_doctor_names_both_halves_of_the_pair():
     assert findings["device"]
 
 
+@pytest.mark.slow
 def test_sensors_and_data_are_listed_and_an_error_has_its_exit_code():
     sensors = json.loads(geoseg("sensors", "list", "--json").stdout)["sensors"]
     data = json.loads(geoseg("data", "list", "--json").stdout)["data"]

@@ -38,6 +38,7 @@ def test_the_command_writes_a_contact_sheet(tmp_path):
     assert picture.std() > 0.2
 
 
+@pytest.mark.slow
 def test_a_preview_that_is_no_png_is_refused(tmp_path):
     done = subprocess.run(
         [GEOSEG, "sensors", "film", "--preview", tmp_path / "film.tif"],

@@ -467,6 +467,7 @@ def test_the_map_leaves_out_the_smallest_whole_tracks_where_bytes_run_out():
         assert list(map(bool, track["d"])) == list(map(bool, full["d"]))
 
 
+@pytest.mark.slow
 def test_a_page_of_many_outlines_stays_near_five_megabytes_and_says_what_it_leaves_out(tmp_path):
     page = page_of(tmp_path, many_glaciers(5000))
 
@@ -505,6 +506,7 @@ def test_paths_of_the_map_are_where_outlines_are():
 
 
 @needs_chromium
+@pytest.mark.slow
 def test_the_map_draws_what_was_there_at_each_survey(tmp_path):
     data = data_of(page_of(tmp_path, small_inventory()))
     inventory = small_inventory()
@@ -533,6 +535,7 @@ def test_the_map_draws_what_was_there_at_each_survey(tmp_path):
 
 
 @needs_chromium
+@pytest.mark.slow
 def test_tables_sort_and_keys_move_the_map(tmp_path):
     page = page_of(tmp_path, small_inventory())
     # The policy of the page would refuse this script, as it should.
@@ -584,6 +587,7 @@ document.body.append(Object.assign(document.createElement("pre"), { id: "probe",
 
 
 @needs_chromium
+@pytest.mark.slow
 def test_hostile_names_and_empty_pages_run_without_complaint(tmp_path):
     inventory = small_inventory()
     tracks = inventory.tracks.assign(glac_name=HOSTILE)
@@ -605,6 +609,7 @@ def geoseg(*arguments):
     )
 
 
+@pytest.mark.slow
 def test_the_page_is_written_on_the_command_line(tmp_path):
     write_inventory(tmp_path / "a.gpkg", small_inventory(), styles={}, project=None, parquet=False)
     out = tmp_path / "r" / "page.html"
@@ -620,6 +625,7 @@ def test_the_page_is_written_on_the_command_line(tmp_path):
     assert NAME in Elements(out.read_text(encoding="utf-8")).words
 
 
+@pytest.mark.slow
 def test_what_cannot_become_a_page_is_refused_in_one_sentence(tmp_path):
     write_inventory(tmp_path / "a.gpkg", small_inventory(), styles={}, project=None, parquet=False)
     small_inventory().outlines[["geometry"]].to_file(tmp_path / "other.gpkg")

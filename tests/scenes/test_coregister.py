@@ -85,6 +85,7 @@ def warped(scene, band, crs, folder):
 
 @settings(max_examples=12, deadline=None)
 @given(dy=st.integers(-40, 40), dx=st.integers(-40, 40))
+@pytest.mark.slow
 def test_a_shift_of_any_sign_and_fraction_is_found_to_a_tenth_of_a_pixel(dy, dx):
     fine = ground(4 * 150, 4 * 210)
     everywhere = np.ones((150, 210), dtype=bool)
@@ -149,6 +150,7 @@ def test_the_edge_of_what_was_measured_is_no_feature_of_the_ground():
 
 
 @pytest.mark.parametrize(("period", "wide"), [(24, 18), (14, 10)])
+@pytest.mark.slow
 def test_stripes_without_data_that_stay_in_place_do_not_hold_the_shift(period, wide):
     image = ground(300, 260).astype(np.float32)
     # Slanted, as the gaps of Landsat 7 are.
@@ -166,6 +168,7 @@ def test_stripes_without_data_that_stay_in_place_do_not_hold_the_shift(period, w
     assert (found.dy, found.dx) == pytest.approx((3, 7), abs=0.06)
 
 
+@pytest.mark.slow
 def test_a_slope_that_all_of_the_ground_shares_does_not_hide_the_shift():
     slope = np.linspace(-75, 75, 300, dtype=np.float32)[:, None]
     image = ground(300, 260).astype(np.float32)
@@ -182,6 +185,7 @@ def test_a_slope_that_all_of_the_ground_shares_does_not_hide_the_shift():
     assert (found.dy, found.dx) == pytest.approx((3, 7), abs=0.06)
 
 
+@pytest.mark.slow
 def test_an_image_whose_parts_are_shifted_each_otherwise_has_no_one_shift():
     image = ground(200, 1400).astype(np.float32)
     everywhere = np.ones(image.shape, dtype=bool)
@@ -245,6 +249,7 @@ def test_images_of_different_shapes_are_refused_with_both_shapes():
     ("one", "other", "tolerance_m"),
     [(S2, FILM, 3.0), (FILM, S2, 3.0), (S2, TM, 9.0), (TM, FILM, 9.0)],
 )
+@pytest.mark.slow
 def test_scenes_of_different_sensors_and_years_are_placed_to_a_third_of_a_pixel(
     scenes, unstable, tmp_path, one, other, tolerance_m
 ):
@@ -339,6 +344,7 @@ def test_a_reference_in_degrees_is_refused(scenes, tmp_path):
         scene_shift_m(degrees, scenes[S2])
 
 
+@pytest.mark.slow
 def test_a_scene_of_many_patches_is_sampled_from_end_to_end(tmp_path):
     coarse = ground(400, 520, seed=2)
     image = (40 * zoom(coarse, 6, order=1) + 9000).astype(np.float32)

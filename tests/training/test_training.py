@@ -163,6 +163,7 @@ def test_a_finished_training_is_not_done_again_but_another_recipe_is(chips, tmp_
     assert len(seen) == 2
 
 
+@pytest.mark.slow
 def test_training_stops_when_the_score_stops_rising(chips, tmp_path):
     # With a rate of nearly nothing no score rises after the first one.
     result = run(
@@ -173,6 +174,7 @@ def test_training_stops_when_the_score_stops_rising(chips, tmp_path):
     assert json.loads((tmp_path / "model.json").read_text())["record"]["step"] == result.best_step
 
 
+@pytest.mark.slow
 def test_without_a_validation_part_the_last_weights_are_kept(chips, tmp_path):
     result = run(TrainingChips(chips.labelled), tmp_path, steps=4, validate_every=2)
 
