@@ -19,7 +19,7 @@ from geoseg.inventory import (
     write_geopackage,
 )
 from geoseg.inventory.attributes.conditions import conditions_of
-from geoseg.inventory.consistency import GSD_TAG, filled_path
+from geoseg.inventory.consistency import GSD_TAG, filled_path, moved_back_by
 from geoseg.mosaic import (
     MapOfScene,
     dates_of,
@@ -36,6 +36,8 @@ from geoseg.vectorize import outline_ground, outline_scene
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    import pandas as pd
 
     from geoseg.config import OutlineSettings
     from geoseg.inference import MapOrigin
@@ -140,7 +142,7 @@ def outline_map(
         outlines["area_unc_km2"] *= size / outlines["gsd_m"]
         outlines["gsd_m"] = size
     if scene is not None:
-        outlines = outlines.join(conditions_of(outlines, scene, dem=dem))
+        outlines = outlines.join(_conditions(outlines, scene, dem, origin))
     known = ("geoseg", "scene", "model", "recipe_hash", "data_hash", "filtered")
     write_geopackage(
         out,
@@ -156,6 +158,17 @@ def outline_map(
         },
     )
     return outlines
+
+
+def _conditions(
+    outlines: gpd.GeoDataFrame, scene: Scene, dem: Path | None, origin: MapOrigin
+) -> pd.DataFrame:
+    """Snow and shadow where the scene lay: outlines may have been moved back from there."""
+    shift = moved_back_by(origin)
+    if shift is not None:
+        moved = outlines.translate(shift.x_m, shift.y_m)
+        outlines = outlines.set_geometry(moved)
+    return conditions_of(outlines, scene, dem=dem)
 
 
 def _seen(prediction: Prediction) -> gpd.GeoDataFrame:

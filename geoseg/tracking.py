@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -18,6 +19,7 @@ from geoseg.inventory import (
     align_surveys,
     build_inventory,
     check_geopackage_path,
+    columns_of,
     common_crs,
     drawn_of,
     is_inventory,
@@ -31,18 +33,19 @@ from geoseg.inventory import (
     write_inventory,
 )
 from geoseg.report import inventory_project, inventory_styles
-from geoseg.terminal import Outcome, Table, note
+from geoseg.terminal import Outcome, Table, note, progress
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from geoseg.inventory import Drawn, Inventory, Prepared
+    from geoseg.inventory import Drawn, Inventory, Prepared, Registration, Survey
     from geoseg.scenes import Shift
 
 __all__ = ["Given", "TrackOptions", "as_outcome", "give", "track_files"]
 
 _SEPARATOR = "::"  # between a file and its layer
 _COARSEST_M = 10_000.0
+_LAYER_MARK = "|"
 _STATUSES = ("present", "absent", "unknown")
 _EVENTS = ("appear", "vanish", "reappear", "split", "merge")
 
@@ -130,7 +133,9 @@ def track_files(given: Sequence[Given], options: TrackOptions, out: Path) -> Inv
     check_geopackage_path(out)
     if not given:
         raise ConfigError("Name the files of outlines to track, oldest first or not.")
+    _check_options(options, out)
     earlier = _earlier(given, out)
+    _require_one_meaning(options.class_of, given)
     drawn = [(survey, one) for one in given for survey in _drawn(one, options)]
     crs = (
         common_crs([survey for survey, _ in drawn])
@@ -146,19 +151,31 @@ def track_files(given: Sequence[Given], options: TrackOptions, out: Path) -> Inv
     require_apart([p.survey for p in prepared])
     for remark in (remark for p in prepared for remark in p.remarks):
         note(remark)
+    if earlier is not None:
+        _refuse_losses(earlier, [p.survey for p in prepared], out)
     prepared = _aligned(prepared, options, _base_of(earlier, prepared))
+    said = About(title=f"Inventory {out.stem}", licence="", provenance={})
+    before = said if earlier is None else earlier
     about = About(
-        title=options.title or f"Inventory {out.stem}",
-        licence=options.licence,
+        title=options.title or before.title,
+        licence=options.licence or before.licence,
         provenance={
+            **before.provenance,
             "geoseg": __version__,
             "sources": ",".join(f"{one.path.name}:{sha256_of(one.path)[:12]}" for one in given),
             **(options.provenance or {}),
         },
     )
-    inventory = build_inventory(
-        prepared, about, earlier=earlier, reference=reference, dem=options.dem, on_step=note
-    )
+    with progress("Linking outlines") as advance:
+        inventory = build_inventory(
+            prepared,
+            about,
+            earlier=earlier,
+            reference=reference,
+            dem=options.dem,
+            on_step=note,
+            on_survey=lambda done, total: advance(done, total, ""),
+        )
     write_inventory(
         out,
         inventory,
@@ -181,6 +198,12 @@ def as_outcome(inventory: Inventory, path: Path) -> Outcome:
         "events": {str(name): int(n) for name, n in events["event"].value_counts().items()},
         "area_km2": {
             kind: {str(survey): float(km2) for survey, km2 in area[kind].items()} for kind in kinds
+        },
+        "shifts_m": {
+            str(row.survey): None
+            if math.isnan(row.shift_x_m)
+            else [row.shift_x_m, row.shift_y_m, row.shift_unc_m]
+            for row in inventory.surveys.itertuples()
         },
         "significant": int(tracks["significant"].fillna(False).sum()),
         "repaired": int(inventory.surveys["repaired"].sum()),
@@ -288,7 +311,8 @@ def _drawn(given: Given, options: TrackOptions) -> list[Drawn]:
         class_of=options.class_of,
     )
     if given.gsd_m is not None:
-        drawn = replace(drawn, gsd_m=given.gsd_m)
+        outlines = drawn.outlines.assign(gsd_m=given.gsd_m)
+        drawn = replace(drawn, gsd_m=given.gsd_m, outlines=outlines)
     return [drawn if given.seen is None else replace(drawn, seen=read_ground(given.seen))]
 
 
@@ -299,12 +323,53 @@ def _with_known(prepared: Prepared, given: Given) -> Prepared:
     return replace(prepared, errors=given.errors)
 
 
+def _check_options(options: TrackOptions, out: Path) -> None:
+    """Refuse what can be refused before any work."""
+    if options.most_shift_m is not None and not 0 < options.most_shift_m < math.inf:
+        raise ConfigError(f"--most-shift {options.most_shift_m:g} is no distance in metres.")
+    if _LAYER_MARK in out.name:
+        raise ConfigError(
+            f"{out.name!r} holds a {_LAYER_MARK!r}, by which QGIS cuts names; rename it."
+        )
+
+
+def _require_one_meaning(class_of: str | None, given: Sequence[Given]) -> None:
+    """Refuse a name that is a column of some files, and would be a class in the others."""
+    plain = [one for one in given if one.path.is_file() and not is_inventory(one.path)]
+    if class_of is None or not plain:
+        return
+    has = {one.path: class_of in columns_of(one.path, one.layer) for one in plain}
+    if any(has.values()) and not all(has.values()):
+        lacking = next(path for path, there in has.items() if not there)
+        raise ConfigError(
+            f"{lacking} has no column {class_of!r}, by which other files tell classes; add it "
+            "there, or track the files apart."
+        )
+
+
+def _refuse_losses(earlier: Inventory, surveys: Sequence[Survey], out: Path) -> None:
+    """Refuse to replace an inventory by one that lacks a survey of it."""
+    lost = [
+        str(row.survey)
+        for row in earlier.surveys.itertuples()
+        if not any(s.first_day < row.end_date and s.end_day > row.start_date for s in surveys)
+    ]
+    if lost:
+        raise ConfigError(
+            f"The survey {lost[0]} of the earlier inventory would be lost; name the inventory "
+            f"among the files to add to it (geoseg track {out.name} NEW.gpkg ...), or write to "
+            "another --out for one without it."
+        )
+
+
 def _base_of(earlier: Inventory | None, prepared: Sequence[Prepared]) -> str | None:
     """The survey that an earlier inventory took to lie right: its surveys are not to move again."""
     if earlier is None:
         return None
     names = {p.survey.name for p in prepared}
-    still = earlier.surveys[earlier.surveys["shift_unc_m"] == 0]["survey"]
+    where = earlier.surveys[["shift_x_m", "shift_y_m", "shift_unc_m"]]
+    lies = (where == 0).all(axis=1) & ~earlier.surveys["corrected"].astype(bool)
+    still = earlier.surveys["survey"][lies]
     return next((name for name in still if name in names), None)
 
 
@@ -319,12 +384,22 @@ def _aligned(
         refuse_above_m=options.most_shift_m,
     )
     for registration in found:
-        if registration.verdict == "correct" and registration.shift is not None:
-            shift = registration.shift
-            done = "moved back" if options.correct_shift else "left there; --align moves it"
-            note(
-                f"{registration.survey} lies {shift.length_m:.0f} m off {registration.reference} "
-                f"({shift.x_m:+.1f} m in x, {shift.y_m:+.1f} m in y, each to {shift.unc_m:.1f} m): "
-                f"{done}"
-            )
+        if registration.verdict != "reference":
+            note(_how_it_lies(registration, corrected=options.correct_shift))
     return aligned
+
+
+def _how_it_lies(registration: Registration, *, corrected: bool) -> str:
+    shift = registration.shift
+    if shift is None:
+        return (
+            f"{registration.survey}: how it lies to {registration.reference} could not be "
+            "measured, as too few outlines stayed the same"
+        )
+    done = ""
+    if registration.verdict == "correct":
+        done = ": moved back" if corrected else ": left there; --align moves it"
+    return (
+        f"{registration.survey} lies {shift.length_m:.1f} m off {registration.reference} "
+        f"({shift.x_m:+.1f} m in x, {shift.y_m:+.1f} m in y, each to {shift.unc_m:.1f} m){done}"
+    )

@@ -108,8 +108,16 @@ def export(
     import datetime as dt
 
     from geoseg.errors import ConfigError, nearest
-    from geoseg.inventory import export_glims, export_rgi, parse_interval, read_inventory
+    from geoseg.inventory import (
+        export_glims,
+        export_rgi,
+        is_inventory,
+        parse_interval,
+        read_inventory,
+    )
 
+    if is_inventory(out):
+        raise ConfigError(f"{out} is an inventory, which an export would replace; name another.")
     known = {"rgi", "glims"}
     if to not in known:
         raise ConfigError(f"--to {to!r} is no format. {nearest(to, known)}")

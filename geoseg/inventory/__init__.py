@@ -12,9 +12,10 @@ from geoseg.inventory.storage.files import is_inventory, read_inventory, write_i
 from geoseg.inventory.storage.geopackage import LayerTraits, check_geopackage_path, write_geopackage
 from geoseg.inventory.surveys.interval import Interval, decimal_year, parse_interval
 from geoseg.inventory.surveys.prepare import Prepared, common_crs, prepare_survey, require_apart
-from geoseg.inventory.surveys.registration import needs_correction
+from geoseg.inventory.surveys.registration import Registration, needs_correction
 from geoseg.inventory.surveys.sources import (
     Drawn,
+    columns_of,
     drawn_of,
     read_drawn,
     read_ground,
@@ -29,11 +30,13 @@ __all__ = [
     "Inventory",
     "LayerTraits",
     "Prepared",
+    "Registration",
     "Survey",
     "align_surveys",
     "area_errors",
     "build_inventory",
     "check_geopackage_path",
+    "columns_of",
     "common_crs",
     "decimal_year",
     "drawn_of",

@@ -74,7 +74,7 @@ def align_surveys(
     found = check_registration(
         surveys, reference=reference, measured=measured, refuse_above_m=refuse_above_m
     )
-    found = [_left(r) if p.corrected else r for p, r in zip(prepared, found, strict=True)]
+    found = [_done(r) if p.corrected else r for p, r in zip(prepared, found, strict=True)]
     moved = registered(surveys, found if correct else [_left(r) for r in found])
     return [
         replace(
@@ -95,6 +95,7 @@ def build_inventory(
     reference: gpd.GeoDataFrame | None = None,
     dem: Path | None = None,
     on_step: Callable[[str], None] | None = None,
+    on_survey: Callable[[int, int], None] | None = None,
 ) -> Inventory:
     """Outlines of surveys linked into tracks, with all that is known of them.
 
@@ -105,6 +106,7 @@ def build_inventory(
         reference: columns ref_id, kind and glac_name, in the CRS of the surveys.
         dem: elevation in metres, in any CRS; None for none.
         on_step: is told what is being done.
+        on_survey: is told how many surveys are linked, of all kinds.
 
     Raises:
         SceneError: the DEM cannot be read.
@@ -113,7 +115,7 @@ def build_inventory(
     prepared = sorted(prepared, key=lambda p: (p.survey.middle, p.survey.start))
     surveys = [p.survey for p in prepared]
     say("Linking outlines")
-    tracks = link_surveys(surveys, earlier=earlier, reference=reference)
+    tracks = link_surveys(surveys, earlier=earlier, reference=reference, on_survey=on_survey)
     say("Measuring outlines")
     outlines = linked_outlines(surveys, tracks)
     outlines = outlines.assign(**_uncertainties(outlines, prepared))
@@ -139,6 +141,11 @@ def _left(registration: Registration) -> Registration:
     """The same, but for a survey that could be corrected, which is left where it is."""
     if registration.verdict != "correct":
         return registration
+    return replace(registration, verdict="ok")
+
+
+def _done(registration: Registration) -> Registration:
+    """The same for a survey that was moved back already, however far."""
     return replace(registration, verdict="ok")
 
 
@@ -213,8 +220,12 @@ def _uncertainties(
             pixel_unc_km2=pixel,
             gsd_m=size,
         )
+        # Of outlines of an inventory, what was known when it was made.
+        before = _numbers(own, "area_unc_model_km2")
         causes["area_unc_model_km2"][rows] = np.where(
-            np.isnan(known), spread, np.hypot(np.nan_to_num(spread), known)
+            np.isnan(known),
+            np.where(np.isnan(before), spread, before),
+            np.hypot(np.nan_to_num(spread), known),
         )
         if one.shift is not None:
             of_kind = own["kind"].to_numpy() == "glacier"  # that meets its like at divides

@@ -25,7 +25,7 @@ from geoseg import __version__
 from geoseg.chips import HeldOut, split_scene
 from geoseg.config import OutlineSettings, recipe_hash, training_hash, with_absolute_paths
 from geoseg.data import find_sources
-from geoseg.errors import ConfigError
+from geoseg.errors import ConfigError, SceneError
 from geoseg.evaluation import score_map
 from geoseg.files import require_intact, write_json
 from geoseg.grids import gsd_m, raster_grid
@@ -145,8 +145,16 @@ class Run:
         unstable = outline_raster(
             self.prediction.classes, read_origin(self.prediction.classes).scheme, _ANYTHING
         )
-        found = {s.id: scene_shift_m(base, s, unstable=unstable) for s in others}
-        return {name: shift for name, shift in found.items() if shift is not None}
+        found = {}
+        for scene in others:
+            try:
+                shift = scene_shift_m(base, scene, unstable=unstable)
+            except SceneError as error:
+                note(f"{scene.id}: how it lies could not be measured on the image: {error}")
+                continue
+            if shift is not None:
+                found[scene.id] = shift
+        return found
 
     @property
     def smoothed(self) -> bool:
@@ -354,6 +362,8 @@ def _errors(run: Run, scene: Scene) -> dict[str, float]:
     for labelled in run.sources.labelled:
         if labelled.scene.id == scene.id and labelled.outlines is not None:
             maps = run.consistent_of(scene) if run.smoothed else run.prediction_of(scene)
+            if not _holds_what_is_held_out(run, maps.classes):
+                return {}
             names = run.checkpoint.segmenter.spec.scheme.names
             return area_errors(_scores(run, labelled, maps).confusion, names)
     return {}
@@ -418,6 +428,8 @@ def _scores_by_date(run: Run) -> dict[str, dict[str, float]]:
     for labelled in run.sources.labelled:
         if labelled.scene.id not in mapped or labelled.outlines is None:
             continue
+        if not _holds_what_is_held_out(run, run.prediction_of(labelled.scene).classes):
+            continue
         maps = {"mapped": run.prediction_of(labelled.scene)}
         if run.smoothed:
             maps["consistent"] = run.consistent_of(labelled.scene)
@@ -463,6 +475,14 @@ def _write_recipe(run: Run) -> None:
     """Write the whole recipe beside the results, its paths made absolute."""
     recipe = with_absolute_paths(run.recipe, run.base)
     write_json(run.out / RECIPE, recipe.model_dump(mode="json", exclude_none=True))
+
+
+def _holds_what_is_held_out(run: Run, classes: Path) -> bool:
+    """Whether there is ground on a map that no training saw."""
+    test = run.split.test
+    return (
+        test is not None and HeldOut.parts(run.grid, [test]).window(_grid_of(classes)) is not None
+    )
 
 
 def _held_out_of_map(run: Run, classes: Path) -> Window:

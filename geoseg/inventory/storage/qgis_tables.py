@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import zipfile
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 __all__ = ["add_descriptions", "add_projects", "add_styles"]
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")  # XML has no way to hold them
 
 # The table that QGIS itself makes when a style is saved into a GeoPackage.
 _STYLES_TABLE = """
@@ -79,7 +82,7 @@ def add_descriptions(
         for layer, fields in described:
             root = ET.Element("qgis", version="3.22.0")
             for tag, text in {"identifier": layer, "type": "dataset", **fields}.items():
-                ET.SubElement(root, tag).text = text
+                ET.SubElement(root, tag).text = _CONTROL.sub("", text)
             added = database.execute(_ADD_METADATA, [ET.tostring(root, encoding="unicode")])
             database.execute(_REFER_TO_METADATA, [layer, added.lastrowid])
 

@@ -32,6 +32,16 @@ class Interval(NamedTuple):
         """Half way."""
         return self.start + (self.end - self.start) / 2
 
+    @property
+    def first_day(self) -> dt.date:
+        """The day that it begins."""
+        return self.start.astimezone(UTC).date()
+
+    @property
+    def end_day(self) -> dt.date:
+        """The first day after it."""
+        return (self.end.astimezone(UTC) - timedelta(microseconds=1)).date() + timedelta(days=1)
+
     def __str__(self) -> str:
         """As short as it can be written: 1966, 1966-08, 1966-08-12 or 1966-08-12/1966-09-03."""
         if self.start.month == self.start.day == 1 and self.end == _next(self.start, "year"):

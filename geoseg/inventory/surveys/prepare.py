@@ -17,7 +17,7 @@ from geoseg.inventory.attributes.divides import split_by_divides
 from geoseg.inventory.attributes.glaciers import glaciers_of
 from geoseg.inventory.stack import stacked
 from geoseg.inventory.surveys.cleaning import clean_outlines
-from geoseg.inventory.surveys.survey import GLACIER_PARTS, Survey
+from geoseg.inventory.surveys.survey import GLACIER_PARTS, Survey, presumed_ground
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from geoseg.inventory.surveys.sources import Drawn
     from geoseg.scenes.coregister import Shift
 
-__all__ = ["Prepared", "common_crs", "prepare_survey", "presumed_ground", "require_apart"]
+__all__ = ["Prepared", "common_crs", "prepare_survey", "require_apart"]
 
 _UTM_REACH = 4.0  # degrees to either side of a central meridian: a zone, and a little of the next
 _UTM_LATITUDE = 80.0
@@ -132,32 +132,14 @@ def require_apart(surveys: Sequence[Survey]) -> None:
     Raises:
         ConfigError: with their names and what to do.
     """
-    seen: dict[object, Survey] = {}
+    seen: dict[str, Survey] = {}
     for survey in surveys:
-        when = (survey.start, survey.end)
-        if when in seen:
+        if survey.name in seen:
             raise ConfigError(
-                f"{seen[when].source} and {survey.source} are both dated {survey.name}; give each "
-                "its own date, or put outlines of one date into one file."
+                f"{seen[survey.name].source} and {survey.source} are both dated {survey.name}; "
+                "give each its own date, or put outlines of one date into one file."
             )
-        seen[when] = survey
-
-
-def presumed_ground(polygons: NDArray[np.object_]) -> BaseGeometry:
-    """The ground that a survey saw which does not say so: around its outlines, and between them.
-
-    An inventory lists what there was in its region; beyond its outermost outlines, by as far as
-    neighbours lie apart, it says nothing.
-    """
-    if not len(polygons):
-        return shapely.Polygon()
-    west, south, east, north = shapely.bounds(polygons).T
-    corners = np.stack([[west, west, east, east], [south, north, south, north]], axis=-1)
-    hull = shapely.MultiPoint(corners.reshape(-1, 2)).convex_hull
-    points = shapely.centroid(polygons)
-    _, away = shapely.STRtree(points).query_nearest(points, exclusive=True, return_distance=True)
-    # One outline has no neighbour, nor has one that lies upon another of the same middle.
-    return hull.buffer(float(np.median(away))) if len(away) else hull
+        seen[survey.name] = survey
 
 
 def _placed(drawn: Drawn, crs: CRS) -> gpd.GeoDataFrame:

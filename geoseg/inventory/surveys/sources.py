@@ -36,11 +36,17 @@ if TYPE_CHECKING:
 
     from geoseg.inventory.inventory import Inventory
 
-__all__ = ["Drawn", "drawn_of", "read_drawn", "read_ground", "read_reference"]
+__all__ = ["Drawn", "columns_of", "drawn_of", "read_drawn", "read_ground", "read_reference"]
 
 _SEEN = "seen"  # layer with the ground that a map covers
 _OUTLINES = "outlines"  # layer of geoseg's own files
 _DEFAULT_CLASS = "glacier"
+_GLIMS_LINE, _GLIMS_ROCK = "line_type", "intrnl_rock"
+_GLIMS_CLASSES = {
+    "glac_bound": "glacier",
+    "supra_lake": "supraglacial_lake",
+    "pro_lake": "proglacial_lake",
+}
 _CLASSES = ICE_CLASSES | LAKE_CLASSES | {"thaw_slump"}
 _TYPING_ERROR = 0.8  # likeness of a word to a column, from which it was meant to be that
 _OWN_DAYS = ("start_date", "end_date")
@@ -97,7 +103,7 @@ def read_drawn(
     """
     name = _layer_of(path, layer)
     where = path.name if layer is None else f"{path.name}::{name}"
-    table = _read(path, name)
+    table = _of_glims(_read(path, name), class_of)
     starts, ends = _days(table, when, date_of, where)
     if when is None:
         when = Interval.of_days(min(starts), max(ends)) if len(table) else None
@@ -118,6 +124,15 @@ def read_drawn(
     )
     ground = read_ground(path, _SEEN) if _SEEN in _layers(path) else None
     return Drawn(source=where, when=when, outlines=outlines, seen=ground, gsd_m=_gsd_m(outlines))
+
+
+def columns_of(path: Path, layer: str | None = None) -> list[str]:
+    """The columns of a layer beside its geometry.
+
+    Raises:
+        LabelError: no such file or layer.
+    """
+    return [str(name) for name in pyogrio.read_info(path, layer=_layer_of(path, layer))["fields"]]
 
 
 def read_ground(path: Path, layer: str | None = None) -> gpd.GeoSeries:
@@ -257,6 +272,25 @@ def _unreadable(path: Path, error: Exception) -> LabelError:
     )
 
 
+def _of_glims(table: gpd.GeoDataFrame, class_of: str | None) -> gpd.GeoDataFrame:
+    """A table of GLIMS as outlines with classes: its rock is a hole in ice, other lines no outline.
+
+    Any other table stays as it is.
+    """
+    if class_of is not None or _GLIMS_LINE not in table.columns:
+        return table
+    line = table[_GLIMS_LINE].astype(str).str.lower().to_numpy()
+    classes = np.array([_GLIMS_CLASSES.get(name) for name in line], dtype=object)
+    geometry = shapely.make_valid(table.geometry.to_numpy(), method="structure")
+    rock = geometry[line == _GLIMS_ROCK]
+    if len(rock):
+        ice = np.flatnonzero(classes == _DEFAULT_CLASS)
+        geometry[ice] = shapely.difference(geometry[ice], shapely.union_all(rock))
+    known = np.array([name is not None for name in classes], dtype=bool)
+    mended = table.set_geometry(gpd.GeoSeries(geometry, index=table.index, crs=table.crs))
+    return mended.assign(class_name=classes)[known].reset_index(drop=True)
+
+
 def _classes(table: gpd.GeoDataFrame, class_of: str | None, where: str) -> list[str]:
     if class_of is None:
         class_of = "class_name" if "class_name" in table.columns else _DEFAULT_CLASS
@@ -284,7 +318,7 @@ def _days(
         known = [str(c) for c in table.columns if c != table.geometry.name]
         raise ConfigError(f"{where} has no column {date_of!r}. {nearest(date_of, known)}")
     if date_of is None and when is not None:
-        first, end = when.start.date(), when.end.date()
+        first, end = when.first_day, when.end_day
         return [first] * len(table), [end] * len(table)
     columns = _OWN_DAYS if date_of is None else (date_of, date_of)
     if not set(columns) <= set(table.columns):

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING
 
+import numpy as np
+import shapely
 from pyproj import CRS
 
 from geoseg.errors import GridError, LabelError
 from geoseg.grids import require_metres
-from geoseg.inventory.surveys.interval import decimal_year
+from geoseg.inventory.surveys.interval import Interval, decimal_year
 
 if TYPE_CHECKING:
     import datetime as dt
 
     import geopandas as gpd
+    from numpy.typing import NDArray
     from shapely.geometry.base import BaseGeometry
 
-__all__ = ["GLACIER_PARTS", "ICE_CLASSES", "LAKE_CLASSES", "Survey", "kind_of"]
+__all__ = ["GLACIER_PARTS", "ICE_CLASSES", "LAKE_CLASSES", "Survey", "kind_of", "presumed_ground"]
 
 GLACIER_PARTS = frozenset({"clean_ice", "debris_ice"})  # that a glacier is made of
 ICE_CLASSES = GLACIER_PARTS | {"glacier"}
@@ -85,9 +88,38 @@ class Survey:
     @property
     def first_day(self) -> dt.date:
         """The day that it begins."""
-        return self.start.astimezone(UTC).date()
+        return Interval(self.start, self.end).first_day
 
     @property
     def end_day(self) -> dt.date:
         """The first day after it."""
-        return (self.end.astimezone(UTC) - timedelta(microseconds=1)).date() + timedelta(days=1)
+        return Interval(self.start, self.end).end_day
+
+    def ground_of(self, kind: str) -> BaseGeometry | None:
+        """The ground on which what was not drawn of a kind was not there; None for all ground.
+
+        Where it is presumed, it is so from the outlines of that kind: a file of lakes says nothing
+        of glaciers.
+        """
+        if not self.presumed:
+            return self.seen
+        own = (self.outlines["kind"] == kind).to_numpy()
+        return presumed_ground(self.outlines.geometry.to_numpy()[own])
+
+
+def presumed_ground(polygons: NDArray[np.object_]) -> BaseGeometry:
+    """The ground that a survey saw which does not say so: around its outlines, and between them.
+
+    An inventory lists what there was in its region; beyond its outermost outlines, by as far as
+    neighbours lie apart, it says nothing.
+    """
+    if not len(polygons):
+        return shapely.Polygon()
+    west, south, east, north = shapely.bounds(polygons).T
+    corners = np.stack([[west, west, east, east], [south, north, south, north]], axis=-1)
+    hull = shapely.MultiPoint(corners.reshape(-1, 2)).convex_hull
+    points = shapely.centroid(polygons)
+    _, away = shapely.STRtree(points).query_nearest(points, exclusive=True, return_distance=True)
+    # One outline has no neighbour, nor has one that lies upon another of the same middle.
+    ground: BaseGeometry = hull.buffer(float(np.median(away))) if len(away) else hull
+    return ground

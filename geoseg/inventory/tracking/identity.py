@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
@@ -120,7 +121,8 @@ def glims_style_ids(
     thousandths = np.rint(np.asarray(east) % 360 * 1000).astype(int) % 360_000
     latitude = np.rint(np.abs(north) * 1000).astype(int)
     side = np.where(np.asarray(north) >= 0, "N", "S")
-    prefix = _PREFIXES.get(kind, kind.upper())
+    # Ids stand in lists with commas between.
+    prefix = _PREFIXES.get(kind) or re.sub(r"[^A-Z0-9_]", "", kind.upper()) or "X"
     used = Counter(dict.fromkeys(taken, 1))
     ids = []
     for x, y, hemisphere in zip(thousandths.tolist(), latitude.tolist(), side, strict=True):
@@ -162,6 +164,8 @@ def _of_same_survey(
     """
     dates = earlier.surveys
     same = (dates["start_date"] == survey.first_day) & (dates["end_date"] == survey.end_day)
+    if not same.any():  # its date was told otherwise since: 1966, and now 1966-08
+        same = (dates["start_date"] < survey.end_day) & (dates["end_date"] > survey.first_day)
     rows = earlier.outlines["survey"].isin(dates["survey"][same])
     found = earlier.outlines[rows & (earlier.outlines["kind"] == kind)]
     number_of = {track: number for number, track in enumerate(known.ids)}

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from pyproj import CRS
 
-from geoseg.inventory.tracking import Event, Linked, Sighting, link_sightings
+from geoseg.inventory.ground import seen_shares
+from geoseg.inventory.tracking import UNKNOWN, Event, Linked, Sighting, link_sightings
 from geoseg.inventory.tracking.identity import glims_style_ids, known_tracks, settled_tracks
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Tracks", "link_surveys"]
 
 _NONE = -1
+_HALF = 0.5  # of an outline, seen, for it to tell anything
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,13 +74,14 @@ def link_surveys(
         sightings = [
             Sighting(
                 survey.outlines.geometry.to_numpy()[chosen],
-                survey.seen,
+                survey.ground_of(kind),
                 settled_tracks(survey, kind, known, earlier),
                 _reach_m(surveys, index),
             )
             for index, (survey, chosen) in enumerate(zip(surveys, rows, strict=True))
         ]
         linked = link_sightings(sightings, tracks=len(known.ids), on_survey=advance)
+        linked = _as_observed(linked, sightings)
         named = _named(kind, linked, known, surveys, rows, taken)
         taken.update(named.ids)
         tracks = _joined(tracks, named, rows)
@@ -120,6 +123,25 @@ def _joined(all_kinds: Tracks, one_kind: Tracks, rows: list[NDArray[np.intp]]) -
         of_outline=all_kinds.of_outline,
         events=[*all_kinds.events, *events],
     )
+
+
+def _as_observed(linked: Linked, sightings: Sequence[Sighting]) -> Linked:
+    """Tracks of which nothing is told by outlines that other dates filled in under a cloud.
+
+    Such an outline stays in its track, whose state is unknown then, and no event is told of it.
+    """
+    states = linked.states.copy()
+    for number, (sighting, tracks) in enumerate(zip(sightings, linked.of_outline, strict=True)):
+        filled = seen_shares(sighting.polygons, sighting.seen) < _HALF
+        states[tracks[filled], number] = UNKNOWN
+    told = [event for event in linked.events if event.name == "vanish" or _is_told(event, states)]
+    return replace(linked, states=states, events=told)
+
+
+def _is_told(event: Event, states: NDArray[np.int8]) -> bool:
+    """Whether the survey after saw what the event is of."""
+    of = list(event.others) if event.name == "split" else [event.track]
+    return bool((states[of, event.after] != UNKNOWN).any())
 
 
 def _reach_m(surveys: Sequence[Survey], index: int) -> float:
