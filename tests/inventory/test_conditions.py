@@ -30,6 +30,8 @@ from geoseg.outlining import outline_map
 from geoseg.scenes import read_scene
 from geoseg.scenes.scene import SunPosition
 
+pytestmark = pytest.mark.slow
+
 CRS = "EPSG:32645"
 LEFT, TOP, PIXEL = 500_000, 3_100_000, 30.0
 HEIGHT, WIDTH = 70, 110

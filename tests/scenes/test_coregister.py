@@ -20,6 +20,8 @@ from geoseg.scenes.coregister import measure_shift
 from geoseg.scenes.scene_shift import scene_shift_m
 from geoseg.sensors import load_sensors
 
+pytestmark = pytest.mark.slow
+
 FILM, TM, S2 = "hexagon-kh9-mapping_19750812", "landsat-5_19900820", "sentinel-2_20160817"
 MOVING = ["clean_ice", "debris_ice", "supraglacial_lake", "proglacial_lake", "thaw_slump"]
 
