@@ -4,6 +4,7 @@ from geoseg.chips.augment import drop_bands, film_some, flip_randomly, jitter_ba
 from geoseg.chips.chip import Batch, Chip, stack
 from geoseg.chips.film import EFFECTS, Effect, RandomFilm, in_view, panchromatic, to_film
 from geoseg.chips.folds import Folds, make_folds
+from geoseg.chips.place import Place, PlaceBatch, stack_places
 from geoseg.chips.sampling import (
     BandStatistics,
     GridChips,
@@ -32,6 +33,8 @@ __all__ = [
     "Ground",
     "HeldOut",
     "MixedChips",
+    "Place",
+    "PlaceBatch",
     "RandomChips",
     "RandomFilm",
     "Split",
@@ -48,6 +51,7 @@ __all__ = [
     "part_to_learn",
     "split_scene",
     "stack",
+    "stack_places",
     "swap_amplitude",
     "tiles_of",
     "to_film",

@@ -3,6 +3,7 @@
 What reads maps, and needs torch for it, is imported from `geoseg.inventory.consistency`.
 """
 
+from geoseg.dates import Interval, decimal_year, parse_interval
 from geoseg.inventory.attributes.relief import hypsometry
 from geoseg.inventory.attributes.uncertainty import area_errors
 from geoseg.inventory.build import align_surveys, build_inventory
@@ -10,7 +11,6 @@ from geoseg.inventory.inventory import About, Inventory
 from geoseg.inventory.storage.exchange import export_glims, export_rgi
 from geoseg.inventory.storage.files import is_inventory, read_inventory, write_inventory
 from geoseg.inventory.storage.geopackage import LayerTraits, check_geopackage_path, write_geopackage
-from geoseg.inventory.surveys.interval import Interval, decimal_year, parse_interval
 from geoseg.inventory.surveys.prepare import Prepared, common_crs, prepare_survey, require_apart
 from geoseg.inventory.surveys.registration import Registration, needs_correction
 from geoseg.inventory.surveys.sources import (

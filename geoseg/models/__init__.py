@@ -7,6 +7,15 @@ from geoseg.models.checkpoint import (
     save_checkpoint,
     write_tensors,
 )
+from geoseg.models.classifier import (
+    Classifier,
+    ClassifierCheckpoint,
+    ClassifierSpec,
+    Findings,
+    build_classifier,
+    load_classifier,
+    save_classifier,
+)
 from geoseg.models.device import choose_device
 from geoseg.models.losses import dice_cross_entropy
 from geoseg.models.network import (
@@ -23,19 +32,26 @@ from geoseg.models.tuning import Tuning, tune, warning_of
 __all__ = [
     "AnyInput",
     "Checkpoint",
+    "Classifier",
+    "ClassifierCheckpoint",
+    "ClassifierSpec",
+    "Findings",
     "FixedInput",
     "ModelSpec",
     "Segmenter",
     "TorchPair",
     "Tuning",
+    "build_classifier",
     "build_segmenter",
     "choose_device",
     "dice_cross_entropy",
     "extrapolation",
     "inspect_pair",
     "load_checkpoint",
+    "load_classifier",
     "read_tensors",
     "save_checkpoint",
+    "save_classifier",
     "tune",
     "warning_of",
     "write_tensors",

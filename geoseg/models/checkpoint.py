@@ -27,7 +27,14 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-__all__ = ["Checkpoint", "load_checkpoint", "read_tensors", "save_checkpoint", "write_tensors"]
+__all__ = [
+    "Checkpoint",
+    "input_of",
+    "load_checkpoint",
+    "read_tensors",
+    "save_checkpoint",
+    "write_tensors",
+]
 
 _HEADER = "geoseg"
 
@@ -99,13 +106,14 @@ def _spec(fields: Mapping[str, Any]) -> ModelSpec:
     return ModelSpec(
         architecture=fields["architecture"],
         encoder=fields["encoder"],
-        input=_input(fields["input"]),
+        input=input_of(fields["input"]),
         scheme=ClassScheme(classes),
         prior=tuple(fields["prior"]),
     )
 
 
-def _input(fields: Mapping[str, Any]) -> FixedInput | AnyInput:
+def input_of(fields: Mapping[str, Any]) -> FixedInput | AnyInput:
+    """What a network takes, from the header of its checkpoint."""
     if "seen" in fields:
         finest, coarsest = fields["gsd_m"]
         return AnyInput(

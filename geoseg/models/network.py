@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from geoseg.sensors import Band
     from geoseg.views import View
 
-__all__ = ["AnyInput", "FixedInput", "ModelSpec", "Segmenter", "build_segmenter"]
+__all__ = ["AnyInput", "FixedInput", "ModelSpec", "Segmenter", "build_segmenter", "build_stem"]
 
 _STRIDE = 32  # the deepest features of the deepest networks
 _STEM_CHANNELS = 8  # of the any-band stem: 4 lose colour, 16 cost a tenth of a small network
@@ -116,8 +116,7 @@ def build_segmenter(spec: ModelSpec, *, pretrained: bool = False) -> Segmenter:
     encoder = _encoder_name(spec.encoder)
     # Vision transformers otherwise take one image size only.
     options = {"dynamic_img_size": True} if spec.architecture == "dpt" else {}
-    stem = _stem(spec.input)
-    channels = _STEM_CHANNELS if isinstance(spec.input, AnyInput) else len(spec.input.bands)
+    stem, channels = build_stem(spec.input)
     try:
         network = smp.create_model(
             spec.architecture,
@@ -140,10 +139,11 @@ def build_segmenter(spec: ModelSpec, *, pretrained: bool = False) -> Segmenter:
     return Segmenter(stem, network.to(memory_format=torch.channels_last), spec)
 
 
-def _stem(given: FixedInput | AnyInput) -> FixedBands | AnyBands:
+def build_stem(given: FixedInput | AnyInput) -> tuple[FixedBands | AnyBands, int]:
+    """What turns the bands of an image into channels, and how many."""
     if isinstance(given, AnyInput):
-        return AnyBands(_STEM_CHANNELS)
-    return FixedBands(given.mean, given.std)
+        return AnyBands(_STEM_CHANNELS), _STEM_CHANNELS
+    return FixedBands(given.mean, given.std), len(given.bands)
 
 
 def _encoder_name(name: str) -> str:

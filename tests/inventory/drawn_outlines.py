@@ -9,8 +9,8 @@ import geopandas as gpd
 import pyproj
 import shapely
 
+from geoseg.dates import parse_interval
 from geoseg.inventory import About, build_inventory
-from geoseg.inventory.surveys.interval import parse_interval
 from geoseg.inventory.surveys.prepare import prepare_survey
 from geoseg.inventory.surveys.sources import Drawn
 from geoseg.tracking import TrackOptions, give, track_files

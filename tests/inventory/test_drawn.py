@@ -9,8 +9,8 @@ import pytest
 import shapely
 from inventory.drawn_outlines import rectangle, rectangles, write
 
+from geoseg.dates import parse_interval
 from geoseg.errors import ConfigError, GridError, LabelError
-from geoseg.inventory.surveys.interval import parse_interval
 from geoseg.inventory.surveys.sources import read_drawn, read_ground, read_reference
 
 TWO = ((0, 0, 300, 200), (900, 0, 100, 500))

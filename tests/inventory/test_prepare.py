@@ -5,8 +5,8 @@ import pytest
 import shapely
 from inventory.drawn_outlines import CRS, ORIGIN, rectangle, rectangles
 
+from geoseg.dates import parse_interval
 from geoseg.errors import ConfigError, GridError
-from geoseg.inventory.surveys.interval import parse_interval
 from geoseg.inventory.surveys.prepare import (
     common_crs,
     prepare_survey,

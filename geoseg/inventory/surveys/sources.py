@@ -20,8 +20,8 @@ from pyogrio.errors import (
     GeometryError,
 )
 
+from geoseg.dates import Interval
 from geoseg.errors import ConfigError, GridError, LabelError, nearest
-from geoseg.inventory.surveys.interval import Interval
 from geoseg.inventory.surveys.survey import ICE_CLASSES, LAKE_CLASSES, kind_of
 from geoseg.labels import survey_days
 from geoseg.scenes import Shift

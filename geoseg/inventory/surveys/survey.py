@@ -10,9 +10,9 @@ import numpy as np
 import shapely
 from pyproj import CRS
 
+from geoseg.dates import Interval, decimal_year
 from geoseg.errors import GridError, LabelError
 from geoseg.grids import require_metres
-from geoseg.inventory.surveys.interval import Interval, decimal_year
 
 if TYPE_CHECKING:
     import datetime as dt

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from geoseg.dates import Interval, decimal_year, parse_interval
 from geoseg.errors import ConfigError
-from geoseg.inventory.surveys.interval import Interval, decimal_year, parse_interval
 
 days = st.dates(dt.date(1000, 1, 1), dt.date(9999, 12, 30))
 

@@ -1,0 +1,12 @@
+"""`geoseg presence`: chips in, who holds what is looked for out."""
+
+from __future__ import annotations
+
+import typer
+
+__all__ = ["presence_app"]
+
+presence_app = typer.Typer(
+    no_args_is_help=True,
+    help="Which of many image chips hold something, how sure that is, and since when.",
+)

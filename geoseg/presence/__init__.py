@@ -1,0 +1,1 @@
+"""Which places hold something, how sure that is, and since when."""

@@ -1,0 +1,1 @@
+"""Work in units: who does them, and which are done."""
