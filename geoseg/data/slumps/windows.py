@@ -1,0 +1,287 @@
+"""Windows of images of thaw slumps with their masks, as places that hold one or not.
+
+The set `rts-chips`: 756 images from basemaps, 8-bit RGB, each with a mask of its slumps (Yang and
+others 2023, Mapping retrogressive thaw slumps using deep neural networks, Remote Sensing of
+Environment 288, 113495). It states neither the date nor the place nor the pixel size of an image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Literal, overload
+
+import numpy as np
+import torch
+
+from geoseg.chips import Chip, Place
+from geoseg.errors import DataError
+from geoseg.sensors import find_sensor
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+__all__ = [
+    "FOLDS",
+    "Fold",
+    "SlumpImage",
+    "SlumpWindows",
+    "WindowSpec",
+    "cut_windows",
+    "read_slump_images",
+]
+
+Fold = Literal["train", "calibration", "test"]
+FOLDS: tuple[Fold, ...] = ("train", "calibration", "test")
+
+_FOLD_SHARES = (0.6, 0.2, 0.2)
+_MASK_ABOVE = 127  # the masks are JPEG: 0 and 255 with the noise of its compression
+_PALETTE = 256
+# The basemaps are of Maxar's satellites; Pleiades has the visible bands nearest to theirs of all in
+# the table of sensors.
+_SENSOR = "pleiades-1a"
+_GSD_M = 4.0  # Yang and others 2023 name 4 m; the images themselves state none
+_TIME = datetime(2019, 7, 1, tzinfo=UTC)  # none is stated: between the launches and the paper
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlumpImage:
+    """One image and where slumps are in it."""
+
+    name: str  # train_yg_012
+    colours: NDArray[np.uint8]  # (H, W, 3), red, green, blue
+    slump: NDArray[np.bool_]  # (H, W)
+
+    @property
+    def region(self) -> str:
+        """What its name says of where it lies: yg for Yamal and Gydan, nitze for other sites."""
+        return self.name.split("_")[1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowSpec:
+    """How windows are cut, and when one holds a slump."""
+
+    size_px: int = 64
+    stride_px: int | None = None  # half a window when None
+    least_share: float = 0.02  # of a window that is slump, where it counts as present
+    margin_px: int = 4  # around a window without a slump, which no slump may reach either
+
+    @property
+    def step_px(self) -> int:
+        """From one window to the next."""
+        return self.stride_px or self.size_px // 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlumpWindows(Sequence[Place]):
+    """Windows of images, each a place with one image, cut when asked for.
+
+    Windows with less slump than counts, or with one just beside them, are not among them.
+    """
+
+    images: tuple[SlumpImage, ...]
+    spec: WindowSpec
+    image: NDArray[np.int32]  # (N,) which image
+    row: NDArray[np.int32]  # (N,) of the upper left pixel
+    column: NDArray[np.int32]  # (N,)
+    share: NDArray[np.float32]  # (N,) of the window that is slump
+    present: NDArray[np.bool_]  # (N,)
+    confuser: NDArray[np.bool_]  # (N,) no slump, but its colours
+    fold: NDArray[np.int8]  # (N,) index into FOLDS; all windows of an image are in one
+
+    def __len__(self) -> int:
+        return len(self.image)
+
+    @overload
+    def __getitem__(self, index: int) -> Place: ...
+    @overload
+    def __getitem__(self, index: slice) -> SlumpWindows: ...
+    def __getitem__(self, index: int | slice) -> Place | SlumpWindows:
+        if isinstance(index, slice):
+            return self.chosen(np.arange(len(self))[index])
+        return self.place_of(range(len(self))[index])
+
+    def part(self, fold: Fold) -> SlumpWindows:
+        """The windows of one fold."""
+        return self.chosen(np.flatnonzero(self.fold == FOLDS.index(fold)))
+
+    def chosen(self, numbers: NDArray[np.integer]) -> SlumpWindows:
+        """Some of the windows, in this order."""
+        columns = ("image", "row", "column", "share", "present", "confuser", "fold")
+        return replace(self, **{name: getattr(self, name)[numbers] for name in columns})
+
+    def place_of(self, number: int) -> Place:
+        """The place of one window: one image of red, green and blue, 0 to 255."""
+        source = self.images[self.image[number]]
+        row, column = int(self.row[number]), int(self.column[number])
+        cut = np.s_[row : row + self.spec.size_px, column : column + self.spec.size_px]
+        colours = np.ascontiguousarray(source.colours[cut].transpose(2, 0, 1), dtype=np.float32)
+        sensor = find_sensor(_SENSOR)
+        chip = Chip(
+            image=torch.from_numpy(colours),
+            valid=torch.ones(colours.shape[1:], dtype=torch.bool),
+            label=torch.from_numpy(source.slump[cut].astype(np.uint8)),
+            palette=torch.from_numpy(_palette(source.colours)),
+            bands=tuple(sensor.band(name) for name in ("red", "green", "blue")),
+            gsd_m=_GSD_M,
+            time=_TIME,
+            sensor_id=sensor.id,
+        )
+        return Place(
+            id=f"{source.name}/r{row:03d}c{column:03d}",
+            lon=np.nan,
+            lat=np.nan,
+            images=(chip,),
+            present=bool(self.present[number]),
+        )
+
+
+def read_slump_images(folder: Path) -> tuple[SlumpImage, ...]:
+    """All images of a folder, by name, with their masks.
+
+    Args:
+        folder: of the set `rts-chips`: images/NAME.jpg and masks/NAME.jpg.
+
+    Raises:
+        DataError: there are none, or an image has no mask of its size.
+    """
+    paths = sorted((folder / "images").glob("*.jpg"))
+    if not paths:
+        raise DataError(f"{folder / 'images'} holds no .jpg; fetch the set rts-chips again.")
+    return tuple(_read(path, folder / "masks" / path.name) for path in paths)
+
+
+def cut_windows(
+    images: Sequence[SlumpImage], spec: WindowSpec | None = None, *, seed: int = 0
+) -> SlumpWindows:
+    """Every window of every image that clearly holds a slump or clearly holds none.
+
+    Args:
+        images: to cut, as `read_slump_images` gives them.
+        spec: how.
+        seed: of the folds, in which images are dealt region by region.
+    """
+    spec = spec or WindowSpec()
+    dealt = _deal(images, seed)
+    cut = [_cut(image, spec) for image in images]
+    counts = [len(rows) for rows, _, _ in cut]
+    number = np.repeat(np.arange(len(images), dtype=np.int32), counts)
+    rows, columns, share = (np.concatenate(part) for part in zip(*cut, strict=True))
+    windows = SlumpWindows(
+        images=tuple(images),
+        spec=spec,
+        image=number,
+        row=rows,
+        column=columns,
+        share=share,
+        present=share > 0,
+        confuser=np.zeros(len(number), dtype=bool),
+        fold=dealt[number],
+    )
+    return replace(windows, confuser=_confusers(windows))
+
+
+def _read(path: Path, mask: Path) -> SlumpImage:
+    from PIL import Image
+
+    if not mask.is_file():
+        raise DataError(f"{mask} is missing; fetch the set rts-chips again.")
+    with Image.open(path) as image, Image.open(mask) as drawn:
+        colours = np.asarray(image.convert("RGB"))
+        slump = np.asarray(drawn.convert("L")) > _MASK_ABOVE
+    if slump.shape != colours.shape[:2]:
+        raise DataError(
+            f"{mask} has {slump.shape} rows and columns, its image {colours.shape[:2]}; fetch the "
+            "set rts-chips again."
+        )
+    return SlumpImage(name=path.stem, colours=colours, slump=slump)
+
+
+def _deal(images: Sequence[SlumpImage], seed: int) -> NDArray[np.int8]:
+    """The fold of each image; each region is dealt by itself, so that each fold has its share."""
+    rng = np.random.default_rng(seed)
+    fold = np.empty(len(images), dtype=np.int8)
+    regions = np.array([image.region for image in images])
+    for region in np.unique(regions):
+        members = rng.permutation(np.flatnonzero(regions == region))
+        ends = np.round(np.cumsum(_FOLD_SHARES) * len(members)).astype(int)
+        for number, part in enumerate(np.split(members, ends[:-1])):
+            fold[part] = number
+    return fold
+
+
+def _cut(
+    image: SlumpImage, spec: WindowSpec
+) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]:
+    """Rows, columns and share of slump (0 where absent) of the clear windows of an image."""
+    height, width = image.slump.shape
+    size, step = spec.size_px, spec.step_px
+    grid = np.meshgrid(
+        np.arange(0, height - size + 1, step), np.arange(0, width - size + 1, step), indexing="ij"
+    )
+    rows, columns = (axis.ravel() for axis in grid)
+    inside = _count(image.slump, rows, columns, size, 0)
+    around = _count(image.slump, rows, columns, size, spec.margin_px)
+    clear = (inside >= spec.least_share * size**2) & (inside > 0) | (around == 0)
+    share = (inside[clear] / size**2).astype(np.float32)
+    return rows[clear].astype(np.int32), columns[clear].astype(np.int32), share
+
+
+def _count(
+    slump: NDArray[np.bool_], rows: NDArray[np.int_], columns: NDArray[np.int_], size: int, by: int
+) -> NDArray[np.int_]:
+    """Pixels of slump in windows that are `by` pixels wider on every side."""
+    sums = np.pad(slump, ((by + 1, by), (by + 1, by))).cumsum(axis=0).cumsum(axis=1)
+    bottom, right = rows + size + 2 * by, columns + size + 2 * by
+    return np.asarray(
+        sums[bottom, right] - sums[rows, right] - sums[bottom, columns] + sums[rows, columns]
+    )
+
+
+def _confusers(windows: SlumpWindows) -> NDArray[np.bool_]:
+    """Whether a window without a slump (N,) has the colours of one.
+
+    The colours of some pixels are their means and standard deviations. Of the windows without a
+    slump, the quarter is chosen whose colours are nearest (Mahalanobis) to those of the slumps of
+    the training images.
+    """
+    training = np.unique(windows.image[windows.fold == 0])
+    slumps = [windows.images[i] for i in training if windows.images[i].slump.any()]
+    absent = np.flatnonzero(~windows.present)
+    found = np.zeros(len(windows), dtype=bool)
+    if len(slumps) < 2 or len(absent) == 0:
+        return found
+    known = np.array([_colours(image.colours[image.slump]) for image in slumps])
+    size = windows.spec.size_px
+    seen = np.array(
+        [
+            _colours(
+                windows.images[windows.image[i]]
+                .colours[windows.row[i] :, windows.column[i] :][:size, :size]
+                .reshape(-1, 3)
+            )
+            for i in absent
+        ]
+    )
+    off = seen - known.mean(axis=0)
+    spread = np.linalg.pinv(np.cov(known, rowvar=False))
+    distance = np.einsum("ni,ij,nj->n", off, spread, off)
+    found[absent[distance <= np.quantile(distance, 0.25)]] = True
+    return found
+
+
+def _colours(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Means and standard deviations (6,) of pixels (P, 3)."""
+    return np.concatenate([pixels.mean(axis=0), pixels.std(axis=0)])
+
+
+def _palette(colours: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Pixels (3, P) of a whole image, spread evenly over it."""
+    pixels = colours.reshape(-1, 3)
+    # Not a round step: it would walk down a few columns of the image only.
+    chosen = (np.arange(_PALETTE) * 0.6180339887 % 1 * len(pixels)).astype(np.int64)
+    return np.ascontiguousarray(pixels[chosen].T, dtype=np.float32)
