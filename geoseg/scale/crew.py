@@ -1,0 +1,58 @@
+"""Those who do units: they take some, and tell which have ended."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from geoseg.scale.unit import Attempt, Unit, attempt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Crew", "Lost", "Serial"]
+
+
+class Lost:
+    """A unit whose worker died over it, so often."""
+
+    def __init__(self, name: str, error: str, *, times: int = 1) -> None:
+        self.name, self.error, self.times = name, error, times
+
+
+class Crew(Protocol):
+    """Those who do units."""
+
+    @property
+    def room(self) -> int:
+        """How many units it holds at a time, at least 1."""
+
+    def take(self, unit: Unit) -> None:
+        """Begin a unit; there is room for it."""
+
+    def ended(self, timeout_s: float) -> list[Attempt | Lost]:
+        """Those that have ended; waits for the first of them, but not for longer than that."""
+
+    def stop(self) -> None:
+        """End all workers, and with them what they are doing."""
+
+
+class Serial:
+    """This process."""
+
+    room = 1
+
+    def __init__(self, work: Callable[[Any], Any]) -> None:
+        self._work = work
+        self._units: list[Unit] = []
+
+    def take(self, unit: Unit) -> None:
+        """Keep it; it is done when it is asked for."""
+        self._units.append(unit)
+
+    def ended(self, timeout_s: float) -> list[Attempt | Lost]:  # noqa: ARG002  nobody else works
+        """Do what was taken."""
+        units, self._units = self._units, []
+        return [attempt(self._work, unit) for unit in units]
+
+    def stop(self) -> None:
+        """Nobody to end."""

@@ -1,0 +1,83 @@
+"""Who does the work: this process, processes of this machine, or a Dask cluster."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from geoseg.errors import ConfigError, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["Engine", "thread_variables"]
+
+_KINDS = ("serial", "processes", "dask")
+# Of dask_jobqueue.SLURMCluster; the others follow from `workers` and `threads`.
+_SLURM = (
+    "account",
+    "death_timeout",
+    "interface",
+    "job_directives_skip",
+    "job_extra_directives",
+    "job_script_prologue",
+    "local_directory",
+    "log_directory",
+    "memory",
+    "python",
+    "queue",
+    "walltime",
+)
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """Who does the work. A worker is a process that does one unit at a time.
+
+    Raises:
+        ConfigError: settings that do not go together, or Dask is not installed.
+    """
+
+    kind: str = "serial"  # serial, processes or dask
+    workers: int = 1  # at most, where they come and go (Slurm); not asked with an address
+    threads: int = 1  # of each worker, for numpy and torch; a serial run keeps those it has
+    address: str | None = None  # of a running Dask scheduler, such as tcp://10.0.0.1:8786
+    slurm: Mapping[str, Any] | None = None  # queue, memory, walltime... of one worker's job
+
+    def __post_init__(self) -> None:
+        if self.kind not in _KINDS:
+            raise ConfigError(f"no engine {self.kind!r}. {nearest(self.kind, _KINDS)}")
+        for name in ("workers", "threads"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"Engine has {name} = {getattr(self, name)}; give 1 or more.")
+        if self.kind == "serial" and self.workers > 1:
+            raise ConfigError(f"A serial engine has no {self.workers} workers; use processes.")
+        self._check_dask()
+
+    def _check_dask(self) -> None:
+        if self.kind != "dask":
+            if self.address is not None or self.slurm is not None:
+                raise ConfigError(f"A {self.kind} engine takes no address and no slurm; use dask.")
+            return
+        if self.address is not None and self.slurm is not None:
+            raise ConfigError("Give the engine an address or slurm, not both.")
+        needed = ["distributed", "dask_jobqueue"] if self.slurm is not None else ["distributed"]
+        if any(find_spec(name) is None for name in needed):
+            raise ConfigError("The engine dask is not installed; run pip install geoseg[dask].")
+        if self.slurm is not None:
+            _check_slurm(self.slurm)
+
+
+def _check_slurm(slurm: Mapping[str, Any]) -> None:
+    for name in slurm:
+        if name not in _SLURM:
+            raise ConfigError(f"no setting {name!r} of slurm. {nearest(name, _SLURM)}")
+    if "memory" not in slurm:
+        raise ConfigError("slurm has no memory; give that of one worker, such as memory: 8GB.")
+
+
+def thread_variables(threads: int) -> dict[str, str]:
+    """The environment in which numpy and torch start with so many threads."""
+    return dict.fromkeys(_THREADS, str(threads))

@@ -1,0 +1,189 @@
+"""Which units are done: a record beside the outputs, which are the truth."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from geoseg.errors import OutputError
+from geoseg.files import sha256_of, sweep, why_not_written
+from geoseg.scale.lock import holding
+from geoseg.scale.unit import Attempt, Failure, Unit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Manifest"]
+
+_FILE = "manifest.sqlite"
+_LOCK = "manifest.lock"
+_TABLE = """
+CREATE TABLE IF NOT EXISTS unit (
+    name TEXT PRIMARY KEY,
+    state TEXT NOT NULL CHECK (state IN ('done', 'failed')),
+    inputs TEXT NOT NULL,
+    output TEXT NOT NULL,         -- relative to the folder
+    output_sha256 TEXT NOT NULL,
+    result TEXT NOT NULL,         -- JSON
+    attempts INTEGER NOT NULL,
+    started REAL NOT NULL,        -- seconds since 1970
+    seconds REAL NOT NULL,
+    worker TEXT NOT NULL,
+    error TEXT NOT NULL
+) WITHOUT ROWID
+"""
+_RECORD = "INSERT OR REPLACE INTO unit VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_WAIT_S = 60.0  # for one who reads the record
+
+
+class Manifest:
+    """The record of units in an output folder; close it, or use it in `with`.
+
+    A unit is done when the record says so for the same inputs and its output is there. The record
+    may be lost: outputs that their owner can recognise are then taken over (see `run_units`), the
+    others made again.
+
+    Raises:
+        OutputError: the folder cannot be written, or the record cannot be read.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.absolute()
+        self._path = self.folder / _FILE
+        with self._telling():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._database = sqlite3.connect(self._path, timeout=_WAIT_S, isolation_level=None)
+        with self._telling(close=True):
+            # No write-ahead log: it needs memory shared with readers, which network disks lack.
+            self._database.execute("PRAGMA journal_mode = TRUNCATE")
+            self._database.execute("PRAGMA synchronous = NORMAL")
+            self._database.execute(_TABLE)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the record."""
+        self._database.close()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other runs out of the folder; what killed writers left in it is removed.
+
+        Raises:
+            OutputError: "held by pid N on host H".
+        """
+        with holding(self.folder / _LOCK) as killed:
+            if killed:
+                _sweep_below(self.folder)
+            yield
+
+    def is_done(self, name: str, inputs: str) -> bool:
+        """Whether a unit is recorded as done with these inputs, and its output is there."""
+        row = self._row("SELECT state, inputs, output FROM unit WHERE name = ?", name)
+        return row is not None and row[:2] == ("done", inputs) and (self.folder / row[2]).is_file()
+
+    def knows(self, name: str) -> bool:
+        """Whether a unit is recorded, done or failed."""
+        return self._row("SELECT 1 FROM unit WHERE name = ?", name) is not None
+
+    def result(self, name: str) -> Any:  # noqa: ANN401  any JSON value
+        """What the work of a unit returned; None where it is not recorded."""
+        row = self._row("SELECT result FROM unit WHERE name = ?", name)
+        return None if row is None else json.loads(row[0])
+
+    def results(self) -> Iterator[tuple[str, Any]]:
+        """Name and result of every unit that is recorded as done, by name."""
+        rows = self._database.execute("SELECT name, result FROM unit WHERE state = 'done'")
+        return ((name, json.loads(result)) for name, result in rows)
+
+    def record(self, unit: Unit, tried: Attempt, *, attempts: int) -> None:
+        """Write down how a unit ended, on the disk before it returns.
+
+        Raises:
+            OutputError: the record cannot be written.
+        """
+        row = (
+            unit.name,
+            "failed" if tried.error else "done",
+            unit.inputs,
+            self.relative(unit),
+            tried.sha256,
+            tried.result,
+            attempts,
+            tried.started,
+            tried.seconds,
+            tried.worker,
+            tried.error,
+        )
+        with self._telling():
+            self._database.execute(_RECORD, row)
+
+    def relative(self, unit: Unit) -> str:
+        """The path of a unit's output in the folder.
+
+        Raises:
+            OutputError: it lies elsewhere.
+        """
+        output = Path(os.path.normpath(unit.output.absolute()))
+        if not output.is_relative_to(self.folder):
+            raise OutputError(f"{unit.output} of unit {unit.name} is not in {self.folder}.")
+        return output.relative_to(self.folder).as_posix()
+
+    def counts(self) -> dict[str, int]:
+        """How many units are recorded as done, and how many as failed."""
+        rows = self._database.execute("SELECT state, count(*) FROM unit GROUP BY state")
+        return {"done": 0, "failed": 0} | dict(rows)
+
+    def failures(self) -> tuple[Failure, ...]:
+        """The units that are recorded as failed, by name."""
+        rows = self._database.execute(
+            "SELECT name, error, attempts FROM unit WHERE state = 'failed' ORDER BY name"
+        )
+        return tuple(Failure(*row) for row in rows)
+
+    def verify(self) -> list[str]:
+        """Names of units recorded as done whose output is missing or changed; reads all outputs."""
+        rows = self._database.execute(
+            "SELECT name, output, output_sha256 FROM unit WHERE state = 'done' ORDER BY name"
+        )
+        return [name for name, output, sha256 in rows if not _is(self.folder / output, sha256)]
+
+    def _row(self, query: str, name: str) -> tuple[Any, ...] | None:
+        row: tuple[Any, ...] | None = self._database.execute(query, (name,)).fetchone()
+        return row
+
+    @contextmanager
+    def _telling(self, *, close: bool = False) -> Iterator[None]:
+        """Errors of the disk, and of a file that is no record, in a sentence."""
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            if close:
+                self._database.close()
+            reason = why_not_written(error, self.folder)
+            raise OutputError(
+                f"{self._path} could not be written: {reason}; if it is damaged, delete it and run "
+                "again, the outputs stay."
+            ) from error
+
+
+def _is(path: Path, sha256: str) -> bool:
+    return path.is_file() and sha256_of(path) == sha256
+
+
+def _sweep_below(folder: Path) -> None:
+    """Remove what killed writers left beside their files; not where another run has its record."""
+    for below, folders, files in os.walk(folder):
+        if _FILE in files and Path(below) != folder:
+            folders.clear()
+        for name in [name for name in folders if name.startswith(".") and name.endswith(".part")]:
+            folders.remove(name)
+            sweep(Path(below) / name[1:].rsplit(".", 2)[0])
