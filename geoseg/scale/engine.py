@@ -11,7 +11,7 @@ from geoseg.errors import ConfigError, nearest
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Engine", "thread_variables"]
+__all__ = ["Engine"]
 
 _KINDS = ("serial", "processes", "dask")
 # Of dask_jobqueue.SLURMCluster; the others follow from `workers` and `threads`.
@@ -29,7 +29,6 @@ _SLURM = (
     "queue",
     "walltime",
 )
-_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,8 +75,3 @@ def _check_slurm(slurm: Mapping[str, Any]) -> None:
             raise ConfigError(f"no setting {name!r} of slurm. {nearest(name, _SLURM)}")
     if "memory" not in slurm:
         raise ConfigError("slurm has no memory; give that of one worker, such as memory: 8GB.")
-
-
-def thread_variables(threads: int) -> dict[str, str]:
-    """The environment in which numpy and torch start with so many threads."""
-    return dict.fromkeys(_THREADS, str(threads))

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from geoseg.errors import ConfigError
 from geoseg.files import sha256_of, sweep
+from geoseg.scale.cluster import Cluster
 from geoseg.scale.crew import Crew, Lost, Serial
+from geoseg.scale.processes import Processes
 from geoseg.scale.unit import Attempt, Ended, Failure, Summary, Unit, this_worker
 
 if TYPE_CHECKING:
@@ -71,7 +73,9 @@ def run_units(
 def _crew(work: Callable[[Any], Any], engine: Engine) -> Crew:
     if engine.kind == "serial":
         return Serial(work)
-    raise ConfigError(f"The engine {engine.kind} is not built yet; use serial.")
+    if engine.kind == "processes":
+        return Processes(work, workers=engine.workers, threads=engine.threads)
+    return Cluster(work, engine)
 
 
 def _ignore(ended: Ended) -> None:

@@ -1,0 +1,187 @@
+"""A Dask cluster: processes of this machine, a running scheduler, or jobs of Slurm."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import queue
+import re
+import time
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+from geoseg.errors import ConfigError, GeosegError
+from geoseg.scale.crew import Lost
+from geoseg.scale.processes import starting
+from geoseg.scale.unit import Attempt, Unit, attempt, this_worker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from geoseg.scale.engine import Engine
+
+__all__ = ["Cluster", "seconds_of"]
+
+_CONNECT_S = 20.0
+_COUNT_EVERY_S = 2.0
+# One death is one attempt, and only the unit that a worker does is its victim, not those that would
+# wait at the worker: they wait at the scheduler.
+_SCHEDULER = {
+    "distributed.scheduler.allowed-failures": 0,
+    "distributed.scheduler.worker-saturation": 1.0,
+    "distributed.worker.daemon": False,  # work may have children, such as those that load data
+}
+
+
+class Cluster:
+    """A client of a Dask scheduler.
+
+    Raises:
+        ConfigError: there is no scheduler at the address, or Slurm cannot be had.
+    """
+
+    def __init__(self, work: Callable[[Any], Any], engine: Engine) -> None:
+        import dask.config
+        from distributed import Client
+
+        self._work, self._engine = work, engine
+        self._futures: dict[str, tuple[Any, str]] = {}  # by key: future and name of the unit
+        self._ends: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._count = itertools.count()
+        self._counted_at, self._threads = 0.0, 1
+        with ExitStack() as stack:
+            stack.enter_context(dask.config.set(_SCHEDULER))
+            address = engine.address
+            if address is None:
+                address = stack.enter_context(_own_cluster(engine))
+            try:
+                client = Client(address, timeout=_CONNECT_S, set_as_default=False)  # type: ignore[no-untyped-call]
+            except OSError as error:
+                raise ConfigError(
+                    f"No Dask scheduler answers at {address}; start one with `dask scheduler`."
+                ) from error
+            self._client = stack.enter_context(client)
+            self._address = getattr(address, "scheduler_address", address)
+            self._stack = stack.pop_all()
+
+    @property
+    def room(self) -> int:
+        """Two a worker of ours; one a thread of a scheduler that may let units wait at workers."""
+        if self._engine.address is None:
+            return 2 * self._engine.workers
+        if time.monotonic() > self._counted_at + _COUNT_EVERY_S:
+            self._threads = max(sum(self._client.nthreads().values()), 1)
+            self._counted_at = time.monotonic()
+        return self._threads
+
+    def take(self, unit: Unit) -> None:
+        """Give it to the scheduler, under a key that is used once."""
+        key = f"{unit.name}-{this_worker()}-{next(self._count)}"
+        future = self._client.submit(attempt, self._work, unit, key=key, pure=False, retries=0)
+        self._futures[key] = future, unit.name
+        future.add_done_callback(self._ends.put)
+
+    def ended(self, timeout_s: float) -> list[Attempt | Lost]:
+        """Units that have ended."""
+        ends = []
+        try:
+            ends += self._hear(self._ends.get(timeout=timeout_s))
+            while True:
+                ends += self._hear(self._ends.get_nowait())
+        except queue.Empty:
+            return ends
+
+    def stop(self) -> None:
+        """Take back what is not done; workers of ours are ended."""
+        for future, _ in self._futures.values():
+            future.cancel(force=True)
+        self._stack.close()
+
+    def _hear(self, future: Any) -> list[Attempt | Lost]:  # noqa: ANN401  a distributed.Future
+        from distributed import KilledWorker
+
+        if future.status in {"pending", "lost"}:
+            # Its worker died before the result was fetched; the scheduler has it done again.
+            future.add_done_callback(self._ends.put)
+            return []
+        _, name = self._futures.pop(future.key)
+        if future.cancelled():
+            raise GeosegError(
+                f"The Dask scheduler {self._address} is gone; start it and run again to go on."
+            )
+        try:
+            return [future.result()]
+        except KilledWorker as error:
+            return [
+                Lost(
+                    name,
+                    f"its worker died ({error.last_worker.name}).",
+                    times=error.allowed_failures + 1,
+                )
+            ]
+        except Exception as error:  # noqa: BLE001  of reading the work or its argument there
+            return [Lost(name, f"{type(error).__name__}: {error}")]
+
+
+def _own_cluster(engine: Engine) -> Any:  # noqa: ANN401  a distributed.Cluster
+    if engine.slurm is not None:
+        return _slurm(engine.slurm, workers=engine.workers, threads=engine.threads)
+    from distributed import LocalCluster
+
+    with starting(engine.threads):
+        return LocalCluster(  # type: ignore[no-untyped-call]
+            n_workers=engine.workers,
+            threads_per_worker=1,
+            processes=True,
+            dashboard_address=None,
+            silence_logs=logging.CRITICAL,
+        )
+
+
+def _slurm(slurm: Mapping[str, Any], *, workers: int, threads: int) -> Any:  # noqa: ANN401
+    """Jobs of one worker each; those that end are replaced while there is work."""
+    from dask_jobqueue import SLURMCluster  # type: ignore[attr-defined]
+
+    settings = dict(slurm)
+    exports = [f"export {name}={threads}" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")]
+    extra = []
+    if "walltime" in settings:
+        # A worker that leaves in time hands its unit to another; one that Slurm ends loses it.
+        limit_s = seconds_of(settings["walltime"])
+        extra = ["--lifetime", f"{0.9 * limit_s:.0f}s"]
+        extra += ["--lifetime-stagger", f"{0.05 * limit_s:.0f}s"]
+    try:
+        cluster = SLURMCluster(
+            **settings
+            | {
+                "cores": 1,
+                "processes": 1,
+                "job_cpu": threads,
+                "job_script_prologue": [*settings.get("job_script_prologue", []), *exports],
+                "worker_extra_args": extra,
+                "scheduler_options": {"dashboard_address": None},
+            }
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ConfigError(f"Slurm cannot be had with these settings: {error}") from error
+    # Units take longer than the milliseconds that it plans with: a worker a unit, at once.
+    cluster.adapt(minimum=1, maximum=workers, target_duration="1ms")
+    return cluster
+
+
+def seconds_of(walltime: str) -> int:
+    """The seconds of a time limit of Slurm: minutes, M:S, H:M:S, D-H, D-H:M or D-H:M:S.
+
+    Raises:
+        ConfigError: it is no such limit.
+    """
+    found = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", str(walltime))
+    if found is None:
+        raise ConfigError(f"{walltime!r} is no time limit of Slurm; give one such as 04:00:00.")
+    days, *rest = found.groups()
+    parts = [int(part) for part in rest if part is not None]
+    if days is None and len(parts) < 3:
+        minutes, seconds = [*parts, 0][:2]
+        return 60 * minutes + seconds
+    hours, minutes, seconds = [*parts, 0, 0][:3]
+    return 86400 * int(days or 0) + 3600 * hours + 60 * minutes + seconds

@@ -1,0 +1,183 @@
+"""Worker processes of this machine, each with a pipe of its own.
+
+A pool of the standard library hangs (multiprocessing) or breaks as a whole (concurrent.futures)
+when one of its workers is killed. Here the death of a worker ends one pipe, which tells whose unit
+was lost; nobody else is touched.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections import deque
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing import connection
+from typing import TYPE_CHECKING, Any
+
+from geoseg.errors import GeosegError
+from geoseg.scale.crew import Lost
+from geoseg.scale.unit import Attempt, Unit, attempt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from multiprocessing.connection import Connection
+    from multiprocessing.context import SpawnProcess
+
+__all__ = ["Processes", "starting"]
+
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_PATIENCE_S = 5.0  # for a worker to leave by itself
+
+
+@contextmanager
+def starting(threads: int) -> Iterator[None]:
+    """Where processes are started: they have so many threads, and leave Ctrl-C to this one."""
+    before = {name: os.environ.get(name) for name in _THREADS}
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    os.environ.update(dict.fromkeys(_THREADS, str(threads)))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+@dataclass
+class _Worker:
+    process: SpawnProcess
+    pipe: Connection
+    ready: bool = False
+    unit: Unit | None = None
+
+
+class Processes:
+    """Worker processes that are started when there is work, and replaced when they die."""
+
+    def __init__(self, work: Callable[[Any], Any], *, workers: int, threads: int) -> None:
+        self.room = workers
+        self._work, self._threads = work, threads
+        self._workers: list[_Worker] = []
+        self._units: deque[Unit] = deque()
+        self._stillborn = 0  # died before they were ready, one after another
+
+    def take(self, unit: Unit) -> None:
+        """Put it before the next free worker."""
+        self._units.append(unit)
+
+    def ended(self, timeout_s: float) -> list[Attempt | Lost]:
+        """Units that have ended."""
+        while sum(worker.unit is None for worker in self._workers) < len(self._units):
+            self._workers.append(self._start())
+        for worker in self._workers:
+            if worker.ready and worker.unit is None and self._units:
+                self._give(worker)
+        heard = connection.wait([worker.pipe for worker in self._workers], timeout_s)
+        # A child of a dead worker may hold its pipe open.
+        speaking = [w for w in self._workers if w.pipe in heard or not w.process.is_alive()]
+        return [end for worker in speaking for end in self._hear(worker)]
+
+    def stop(self) -> None:
+        """Ask all to leave, then end those that do not."""
+        for worker in self._workers:
+            worker.process.terminate()
+        deadline = time.monotonic() + _PATIENCE_S
+        for worker in self._workers:
+            worker.process.join(max(deadline - time.monotonic(), 0.0))
+        for worker in self._workers:
+            self._bury(worker)
+
+    def _start(self) -> _Worker:
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        # Not a daemon: work may have children, such as those that load data.
+        process = context.Process(target=_serve, args=(theirs, self._work), daemon=False)
+        with starting(self._threads):
+            process.start()
+        theirs.close()
+        return _Worker(process, ours)
+
+    def _give(self, worker: _Worker) -> None:
+        worker.unit = self._units.popleft()
+        try:
+            worker.pipe.send(worker.unit)
+        except OSError:
+            # It died while it was idle: the unit is not to blame. The pipe tells of the death.
+            self._units.appendleft(worker.unit)
+            worker.unit, worker.ready = None, False
+
+    def _hear(self, worker: _Worker) -> list[Attempt | Lost]:
+        try:
+            # Of a dead one, what it said before; asked after its death, else that may be missed.
+            if not worker.process.is_alive() and not worker.pipe.poll():
+                return self._lose(worker)
+            said: Attempt | None = worker.pipe.recv()
+        except (EOFError, OSError):
+            return self._lose(worker)
+        if said is None:
+            worker.ready, self._stillborn = True, 0
+            return []
+        worker.unit = None
+        return [said]
+
+    def _lose(self, worker: _Worker) -> list[Attempt | Lost]:
+        self._workers.remove(worker)
+        code = self._bury(worker)
+        if worker.unit is not None:
+            return [Lost(worker.unit.name, f"its worker {_how(code)}")]
+        if not worker.ready:
+            self._stillborn += 1
+        if self._stillborn > 2 * self.room + 2:
+            raise GeosegError(
+                f"Worker processes end before they begin: the last one {_how(code)}; see what they "
+                'said above, and begin a script of your own with if __name__ == "__main__".'
+            )
+        return []
+
+    def _bury(self, worker: _Worker) -> int:
+        worker.process.kill()
+        worker.process.join()
+        code = worker.process.exitcode
+        worker.process.close()
+        worker.pipe.close()
+        return code or 0
+
+
+def _how(code: int) -> str:
+    if code == -signal.SIGKILL:
+        return "was killed (SIGKILL), as happens when the memory is full; fewer workers need less."
+    if code < 0:
+        return f"was ended by {signal.Signals(-code).name}."
+    return f"ended with exit code {code}."
+
+
+def _serve(pipe: Connection, work: Callable[[Any], Any]) -> None:
+    """The life of a worker."""
+    signal.signal(signal.SIGTERM, _leave)
+    threading.Thread(target=_follow_parent, daemon=True).start()
+    try:
+        pipe.send(None)
+        while True:
+            pipe.send(attempt(work, pipe.recv()))
+    except (EOFError, OSError):
+        return  # the parent is gone
+
+
+def _leave(*_: object) -> None:
+    raise SystemExit(0)
+
+
+def _follow_parent() -> None:
+    """Leave when the parent dies; else a unit is written by two after the next start."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(_PATIENCE_S)
+        os.kill(os.getpid(), signal.SIGKILL)
