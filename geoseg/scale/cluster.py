@@ -7,13 +7,14 @@ import logging
 import queue
 import re
 import time
+import uuid
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from geoseg.errors import ConfigError, GeosegError
 from geoseg.scale.crew import Lost
-from geoseg.scale.processes import starting
-from geoseg.scale.unit import Attempt, Unit, attempt, this_worker
+from geoseg.scale.processes import THREADS, starting
+from geoseg.scale.unit import Attempt, Unit, attempt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -32,6 +33,11 @@ _SCHEDULER = {
     "distributed.worker.daemon": False,  # work may have children, such as those that load data
 }
 
+# A worker that is full of what a network keeps would be paused for good.
+_MEMORY = dict.fromkeys(
+    (f"DASK_DISTRIBUTED__WORKER__MEMORY__{name}" for name in ("TARGET", "SPILL", "PAUSE")), "False"
+)
+
 
 class Cluster:
     """A client of a Dask scheduler.
@@ -45,9 +51,12 @@ class Cluster:
         from distributed import Client
 
         self._work, self._engine = work, engine
-        self._futures: dict[str, tuple[Any, str]] = {}  # by key: future and name of the unit
+        self._futures: dict[
+            tuple[str, int], tuple[Any, str]
+        ] = {}  # by key: future and name of the unit
         self._ends: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._count = itertools.count()
+        # Of one group: the scheduler keeps tasks of large groups back until a worker is free.
+        self._group, self._count = f"unit-{uuid.uuid4().hex}", itertools.count()
         self._counted_at, self._threads = 0.0, 1
         with ExitStack() as stack:
             stack.enter_context(dask.config.set(_SCHEDULER))
@@ -76,7 +85,7 @@ class Cluster:
 
     def take(self, unit: Unit) -> None:
         """Give it to the scheduler, under a key that is used once."""
-        key = f"{unit.name}-{this_worker()}-{next(self._count)}"
+        key = (self._group, next(self._count))
         future = self._client.submit(attempt, self._work, unit, key=key, pure=False, retries=0)
         self._futures[key] = future, unit.name
         future.add_done_callback(self._ends.put)
@@ -112,15 +121,13 @@ class Cluster:
         try:
             return [future.result()]
         except KilledWorker as error:
-            return [
-                Lost(
-                    name,
-                    f"its worker died ({error.last_worker.name}).",
-                    times=error.allowed_failures + 1,
-                )
-            ]
+            died = (
+                f"its worker on {error.last_worker.host} died, as happens when the memory is full."
+            )
+            return [Lost(name, died, times=error.allowed_failures + 1)]
         except Exception as error:  # noqa: BLE001  of reading the work or its argument there
-            return [Lost(name, f"{type(error).__name__}: {error}")]
+            told = f"{type(error).__name__}: {error}"
+            return [Attempt(name=name, worker="", started=time.time(), error=told)]
 
 
 def _own_cluster(engine: Engine) -> Any:  # noqa: ANN401  a distributed.Cluster
@@ -133,6 +140,7 @@ def _own_cluster(engine: Engine) -> Any:  # noqa: ANN401  a distributed.Cluster
             n_workers=engine.workers,
             threads_per_worker=1,
             processes=True,
+            memory_limit=0,  # the kernel's; Dask would pause and end workers at a share of it
             dashboard_address=None,
             silence_logs=logging.CRITICAL,
         )
@@ -143,7 +151,8 @@ def _slurm(slurm: Mapping[str, Any], *, workers: int, threads: int) -> Any:  # n
     from dask_jobqueue import SLURMCluster  # type: ignore[attr-defined]
 
     settings = dict(slurm)
-    exports = [f"export {name}={threads}" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")]
+    environment = dict.fromkeys(THREADS, str(threads)) | _MEMORY
+    exports = [f"export {name}={value}" for name, value in environment.items()]
     extra = []
     if "walltime" in settings:
         # A worker that leaves in time hands its unit to another; one that Slurm ends loses it.

@@ -52,7 +52,7 @@ class Manifest:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder.absolute()
+        self.folder = Path(os.path.abspath(folder))  # noqa: PTH100  without resolving links
         self._path = self.folder / _FILE
         with self._telling():
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -132,7 +132,7 @@ class Manifest:
         Raises:
             OutputError: it lies elsewhere.
         """
-        output = Path(os.path.normpath(unit.output.absolute()))
+        output = Path(os.path.abspath(unit.output))  # noqa: PTH100  without resolving links
         if not output.is_relative_to(self.folder):
             raise OutputError(f"{unit.output} of unit {unit.name} is not in {self.folder}.")
         return output.relative_to(self.folder).as_posix()

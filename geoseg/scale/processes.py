@@ -27,18 +27,18 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from multiprocessing.context import SpawnProcess
 
-__all__ = ["Processes", "starting"]
+__all__ = ["THREADS", "Processes", "starting"]
 
-_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+THREADS = ("OMP_NUMTHREADS", "OPENBLAS_NUMTHREADS", "MKL_NUMTHREADS")
 _PATIENCE_S = 5.0  # for a worker to leave by itself
 
 
 @contextmanager
 def starting(threads: int) -> Iterator[None]:
     """Where processes are started: they have so many threads, and leave Ctrl-C to this one."""
-    before = {name: os.environ.get(name) for name in _THREADS}
+    before = {name: os.environ.get(name) for name in THREADS}
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    os.environ.update(dict.fromkeys(_THREADS, str(threads)))
+    os.environ.update(dict.fromkeys(THREADS, str(threads)))
     try:
         yield
     finally:

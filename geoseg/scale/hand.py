@@ -1,0 +1,125 @@
+"""The units in hand: with a worker, or waiting for another attempt."""
+
+from __future__ import annotations
+
+import heapq
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from geoseg.errors import ConfigError
+from geoseg.files import sweep
+from geoseg.scale.crew import Crew, Lost
+from geoseg.scale.unit import Attempt, Unit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Hand", "Held"]
+
+_ATTEMPTS = 3
+_BACKOFF_S = (0.5, 4.0)  # before the second and the third attempt
+_WAITING = 4  # as many times the room of a crew may wait for another attempt
+_LOOK_EVERY_S = 1.0
+
+
+@dataclass(slots=True)
+class Held:
+    """A unit in hand, how often it was tried, and whether it is suspected of killing workers."""
+
+    unit: Unit
+    attempts: int = 0
+    suspect: bool = False
+
+
+class Hand:
+    """Hands units to a crew, and again after errors that may pass.
+
+    A unit whose worker died may have been killed by another one, which filled the memory or went
+    before it at a worker. Its last attempt is therefore made with nobody else at work: what is set
+    aside has killed a worker by itself.
+    """
+
+    def __init__(self, crew: Crew, units: Iterator[Unit]) -> None:
+        self._crew, self._units = crew, units
+        self._left = True
+        self._working: dict[str, Held] = {}
+        self._waiting: list[tuple[float, str, Held]] = []  # a heap by when it is due
+        self._alone = False
+
+    def ends(self) -> Iterator[tuple[Held, Attempt]]:
+        """Units as they end for good: done, or failed after the last attempt."""
+        while True:
+            self._hand_out()
+            if not (self._left or self._working or self._waiting):
+                return
+            if not self._working:
+                time.sleep(self._patience_s())
+                continue
+            for end in self._crew.ended(self._patience_s()):
+                held = self._working.pop(end.name)
+                self._alone = False
+                tried = _count(held, end)
+                if tried.error and not tried.final and held.attempts < _ATTEMPTS:
+                    self._put_back(held)
+                else:
+                    yield held, tried
+
+    def sweep(self) -> None:
+        """Remove what ended workers left beside the outputs of units in hand."""
+        for held in self._working.values():
+            sweep(held.unit.output)
+
+    def _hand_out(self) -> None:
+        """Those that are due again, then new ones, while there is room."""
+        while self._may_take():
+            if self._is_due():
+                self._take(heapq.heappop(self._waiting)[2])
+                continue
+            full = len(self._waiting) >= _WAITING * self._crew.room
+            unit = None if full or not self._left else next(self._units, None)
+            if unit is None:
+                self._left = full and self._left
+                return
+            self._take(Held(unit))
+
+    def _may_take(self) -> bool:
+        if self._alone or len(self._working) >= self._crew.room:
+            return False
+        return not (self._working and self._is_due() and _must_be_alone(self._waiting[0][2]))
+
+    def _is_due(self) -> bool:
+        return bool(self._waiting) and self._waiting[0][0] <= time.monotonic()
+
+    def _take(self, held: Held) -> None:
+        name = held.unit.name
+        if name in self._working or any(name == other for _, other, _ in self._waiting):
+            raise ConfigError(f"Two units are named {name}; give each a name of its own.")
+        self._working[name] = held
+        self._alone = _must_be_alone(held)
+        self._crew.take(held.unit)
+
+    def _put_back(self, held: Held) -> None:
+        due = time.monotonic() + _BACKOFF_S[held.attempts - 1]
+        heapq.heappush(self._waiting, (due, held.unit.name, held))
+
+    def _patience_s(self) -> float:
+        """How long to wait for something to happen."""
+        if not self._waiting:
+            return _LOOK_EVERY_S
+        return min(_LOOK_EVERY_S, max(self._waiting[0][0] - time.monotonic(), 0.01))
+
+
+def _must_be_alone(held: Held) -> bool:
+    return held.suspect and held.attempts == _ATTEMPTS - 1
+
+
+def _count(held: Held, end: Attempt | Lost) -> Attempt:
+    """Count an attempt; a death as one that failed."""
+    if isinstance(end, Attempt):
+        held.attempts += 1
+        return end
+    most = _ATTEMPTS if _must_be_alone(held) else _ATTEMPTS - 1
+    held.attempts, held.suspect = min(held.attempts + end.times, most), True
+    sweep(held.unit.output)
+    return Attempt(name=end.name, worker="", started=time.time(), error=end.error)
