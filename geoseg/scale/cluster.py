@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import logging
 import queue
-import re
 import time
 import uuid
 from contextlib import ExitStack
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from geoseg.errors import ConfigError, GeosegError
 from geoseg.scale.crew import Lost
+from geoseg.scale.engine import seconds_of
 from geoseg.scale.processes import THREADS, starting
 from geoseg.scale.unit import Attempt, Unit, attempt
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from geoseg.scale.engine import Engine
 
-__all__ = ["Cluster", "seconds_of"]
+__all__ = ["Cluster"]
 
 _CONNECT_S = 20.0
 _COUNT_EVERY_S = 2.0
@@ -141,7 +141,7 @@ def _own_cluster(engine: Engine) -> Any:  # noqa: ANN401  a distributed.Cluster
             threads_per_worker=1,
             processes=True,
             memory_limit=0,  # the kernel's; Dask would pause and end workers at a share of it
-            dashboard_address=None,
+            dashboard_address=":0",
             silence_logs=logging.CRITICAL,
         )
 
@@ -168,7 +168,7 @@ def _slurm(slurm: Mapping[str, Any], *, workers: int, threads: int) -> Any:  # n
                 "job_cpu": threads,
                 "job_script_prologue": [*settings.get("job_script_prologue", []), *exports],
                 "worker_extra_args": extra,
-                "scheduler_options": {"dashboard_address": None},
+                "scheduler_options": {"dashboard_address": ":0"},
             }
         )
     except (OSError, ValueError, RuntimeError) as error:
@@ -176,21 +176,3 @@ def _slurm(slurm: Mapping[str, Any], *, workers: int, threads: int) -> Any:  # n
     # Units take longer than the milliseconds that it plans with: a worker a unit, at once.
     cluster.adapt(minimum=1, maximum=workers, target_duration="1ms")
     return cluster
-
-
-def seconds_of(walltime: str) -> int:
-    """The seconds of a time limit of Slurm: minutes, M:S, H:M:S, D-H, D-H:M or D-H:M:S.
-
-    Raises:
-        ConfigError: it is no such limit.
-    """
-    found = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", str(walltime))
-    if found is None:
-        raise ConfigError(f"{walltime!r} is no time limit of Slurm; give one such as 04:00:00.")
-    days, *rest = found.groups()
-    parts = [int(part) for part in rest if part is not None]
-    if days is None and len(parts) < 3:
-        minutes, seconds = [*parts, 0][:2]
-        return 60 * minutes + seconds
-    hours, minutes, seconds = [*parts, 0, 0][:3]
-    return 86400 * int(days or 0) + 3600 * hours + 60 * minutes + seconds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from geoseg.errors import ConfigError, nearest
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Engine"]
+__all__ = ["Engine", "seconds_of"]
 
 _KINDS = ("serial", "processes", "dask")
 # Of dask_jobqueue.SLURMCluster; the others follow from `workers` and `threads`.
@@ -75,3 +76,23 @@ def _check_slurm(slurm: Mapping[str, Any]) -> None:
             raise ConfigError(f"no setting {name!r} of slurm. {nearest(name, _SLURM)}")
     if "memory" not in slurm:
         raise ConfigError("slurm has no memory; give that of one worker, such as memory: 8GB.")
+    if "walltime" in slurm:
+        seconds_of(slurm["walltime"])
+
+
+def seconds_of(walltime: str) -> int:
+    """The seconds of a time limit of Slurm: minutes, M:S, H:M:S, D-H, D-H:M or D-H:M:S.
+
+    Raises:
+        ConfigError: it is no such limit.
+    """
+    found = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", str(walltime))
+    if found is None:
+        raise ConfigError(f"{walltime!r} is no time limit of Slurm; give one such as 04:00:00.")
+    days, *rest = found.groups()
+    parts = [int(part) for part in rest if part is not None]
+    if days is None and len(parts) < 3:
+        minutes, seconds = [*parts, 0][:2]
+        return 60 * minutes + seconds
+    hours, minutes, seconds = [*parts, 0, 0][:3]
+    return 86400 * int(days or 0) + 3600 * hours + 60 * minutes + seconds

@@ -54,12 +54,15 @@ class Manifest:
     def __init__(self, folder: Path) -> None:
         self.folder = Path(os.path.abspath(folder))  # noqa: PTH100  without resolving links
         self._path = self.folder / _FILE
-        with self._telling():
+        try:
             self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"{self.folder} cannot be made: {error.strerror}.") from error
+        with self._telling():
             self._database = sqlite3.connect(self._path, timeout=_WAIT_S, isolation_level=None)
         with self._telling(close=True):
             # No write-ahead log: it needs memory shared with readers, which network disks lack.
-            self._database.execute("PRAGMA journal_mode = TRUNCATE")
+            self._database.execute("PRAGMA journal_mode = DELETE")
             self._database.execute("PRAGMA synchronous = NORMAL")
             self._database.execute(_TABLE)
 
@@ -165,7 +168,7 @@ class Manifest:
         """Errors of the disk, and of a file that is no record, in a sentence."""
         try:
             yield
-        except (sqlite3.Error, OSError) as error:
+        except sqlite3.Error as error:
             if close:
                 self._database.close()
             reason = why_not_written(error, self.folder)

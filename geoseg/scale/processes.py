@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["THREADS", "Processes", "starting"]
 
-THREADS = ("OMP_NUMTHREADS", "OPENBLAS_NUMTHREADS", "MKL_NUMTHREADS")
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _PATIENCE_S = 5.0  # for a worker to leave by itself
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from geoseg.files import sha256_of
@@ -57,8 +58,12 @@ def run_units(
     """
     with manifest.held():
         run = _Run(manifest, on_done or _ignore)
+        missing = run.missing(units, recognise)
+        first = next(missing, None)
+        if first is None:  # then nobody needs to be called together
+            return Summary(0, run.skipped, ())
         crew = _crew(work, engine)
-        hand = Hand(crew, run.missing(units, recognise))
+        hand = Hand(crew, chain([first], missing))
         try:
             for held, tried in hand.ends():
                 run.close(held, tried)
