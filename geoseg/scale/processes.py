@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["THREADS", "Processes", "starting"]
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_MOMENT_S = 1.0
 _PATIENCE_S = 5.0  # for a worker to leave by itself
 
 
@@ -128,9 +129,10 @@ class Processes:
 
     def _lose(self, worker: _Worker) -> list[Attempt | Lost]:
         self._workers.remove(worker)
+        worker.process.join(_MOMENT_S)  # its pipe ends a moment before it does
         code = self._bury(worker)
         if worker.unit is not None:
-            return [Lost(worker.unit.name, f"its worker {_how(code)}")]
+            return [Lost(worker.unit.name, f"its worker {_how(code)}.")]
         if not worker.ready:
             self._stillborn += 1
         if self._stillborn > 2 * self.room + 2:
@@ -151,10 +153,10 @@ class Processes:
 
 def _how(code: int) -> str:
     if code == -signal.SIGKILL:
-        return "was killed (SIGKILL), as happens when the memory is full; fewer workers need less."
+        return "was killed (SIGKILL), as happens when the memory is full (fewer workers need less)"
     if code < 0:
-        return f"was ended by {signal.Signals(-code).name}."
-    return f"ended with exit code {code}."
+        return f"was ended by {signal.Signals(-code).name}"
+    return f"ended with exit code {code}"
 
 
 def _serve(pipe: Connection, work: Callable[[Any], Any]) -> None:
