@@ -1,0 +1,118 @@
+"""What is known of chips beforehand: a table with a row a chip."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from geoseg.dates import parse_interval
+from geoseg.errors import LabelError
+from geoseg.presence.packs.pack import Problem
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from pathlib import Path
+
+__all__ = ["ChipLabel", "as_present", "read_labels"]
+
+_YES = frozenset({"true", "1", "1.0", "yes", "present"})
+_NO = frozenset({"false", "0", "0.0", "no", "absent"})
+_UNKNOWN = frozenset({"", "nan", "none", "null", "unknown", "na", "<na>"})
+
+
+class ChipLabel(NamedTuple):
+    """What a table says of one chip; None and NaN where it says nothing."""
+
+    present: bool | None = None
+    lon: float = math.nan
+    lat: float = math.nan
+    time: datetime | None = None
+    sensor_id: str | None = None
+
+
+def read_labels(path: Path) -> tuple[dict[str, ChipLabel], list[Problem]]:
+    """Labels by chip, and rows that cannot serve; of rows of one chip that differ, the first.
+
+    Args:
+        path: CSV or Parquet with columns chip_id and present (true or false, 1 or 0, yes or no,
+            present or absent; empty where nobody has looked), and where there are any lon, lat
+            (degrees), time (2016-07 or an ISO date) and sensor.
+
+    Raises:
+        LabelError: no table, or without these columns.
+    """
+    labels: dict[str, ChipLabel] = {}
+    problems = []
+    for row in _rows(path):
+        key = str(row["chip_id"])
+        try:
+            label = _label(row)
+        except ValueError as error:
+            problems.append(Problem(key, f"{path.name}: {error}"))
+            continue
+        if labels.setdefault(key, label) != label:
+            problems.append(Problem(key, f"{path.name} says two things of it; the first is kept."))
+    return labels, problems
+
+
+def as_present(value: object) -> bool | None:
+    """Whether something is present, as people write it; None where nobody has looked.
+
+    Raises:
+        LabelError: it is none of these.
+    """
+    if value is None:
+        return None
+    text = str(value).strip().lower()
+    if text in _YES:
+        return True
+    if text in _NO:
+        return False
+    if text in _UNKNOWN:
+        return None
+    raise LabelError(f"present = {value!r} is neither true nor false; write one of them.")
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    import pandas as pd
+
+    try:
+        if path.suffix.lower() == ".parquet":
+            table = pd.read_parquet(path)
+        else:
+            table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise LabelError(f"{path} is no table of labels ({error}); give CSV or Parquet.") from error
+    missing = [name for name in ("chip_id", "present") if name not in table.columns]
+    if missing:
+        raise LabelError(
+            f"{path} has no column {' and no '.join(missing)}; name them in its first row."
+        )
+    rows: list[dict[str, Any]] = table.to_dict("records")  # type: ignore[assignment]  # columns are text
+    return rows
+
+
+def _label(row: dict[str, Any]) -> ChipLabel:
+    time = str(row.get("time", "") or "").strip()
+    sensor = str(row.get("sensor", "") or "").strip()
+    return ChipLabel(
+        present=as_present(row["present"]),
+        lon=_degrees(row.get("lon")),
+        lat=_degrees(row.get("lat")),
+        time=None if time.lower() in _UNKNOWN | {"nat"} else _moment(time),
+        sensor_id=None if sensor.lower() in _UNKNOWN else sensor,
+    )
+
+
+def _degrees(value: object) -> float:
+    return math.nan if value in {None, ""} else float(str(value))
+
+
+def _moment(text: str) -> datetime:
+    """The beginning of a date, or a moment of a day."""
+    from datetime import UTC, datetime
+
+    if len(text) <= 10 or "/" in text:
+        return parse_interval(text).start
+    time = datetime.fromisoformat(text)
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time

@@ -1,0 +1,195 @@
+"""Shards as tar files in the layout of WebDataset: members that share a key are a place."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import re
+import tarfile
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from geoseg.errors import SceneError
+from geoseg.presence.packs.kind import ImageKind
+from geoseg.presence.packs.members import read_members
+from geoseg.presence.packs.pack import Problem
+from geoseg.presence.packs.pixels import MOST_BYTES, npy_bytes
+from geoseg.presence.packs.stored import StoredImage, StoredPlace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from geoseg.presence.packs.pack import Foreign
+
+__all__ = ["TarWriter", "read_tar"]
+
+_PLAIN = re.compile(r"[A-Za-z0-9_-]{1,80}")  # a key that is the same in every tool
+_IMAGES = ("png", "npy")
+_BROKEN = (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError)
+
+
+class TarWriter:
+    """Writes places one after the other.
+
+    Bytes depend on the places alone: no time, no user.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._count = 0
+        self._tar = tarfile.open(path, "w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115  closed by close
+
+    def add(self, place: StoredPlace) -> None:
+        """Add a place after those before."""
+        key = place.id if _PLAIN.fullmatch(place.id) else f"~{self._count:06d}"
+        self._count += 1
+        entries = [_entry(number, image) for number, image in enumerate(place.images)]
+        about = {
+            "id": place.id,
+            "lon": None if math.isnan(place.lon) else place.lon,
+            "lat": None if math.isnan(place.lat) else place.lat,
+            "present": place.present,
+            "images": entries,
+        }
+        self._add(f"{key}.json", json.dumps(about, separators=(",", ":")).encode())
+        for number, image in enumerate(place.images):
+            pixels = image.pixels
+            stored = pixels if isinstance(pixels, bytes) else npy_bytes(pixels)
+            self._add(f"{key}.{number}.{image.suffix}", stored)
+            if image.mask is not None:
+                self._add(f"{key}.{number}.mask.png", image.mask)
+
+    def close(self) -> None:
+        """Finish the file."""
+        self._tar.close()
+
+    def _add(self, name: str, content: bytes) -> None:
+        member = tarfile.TarInfo(name)
+        member.size = len(content)
+        self._tar.addfile(member, io.BytesIO(content))
+
+
+def read_tar(path: Path, foreign: Foreign | None) -> Iterator[StoredPlace | Problem]:
+    """Places of a tar file in its order, one in memory at a time.
+
+    A sample of somebody else is an image KEY.png or KEY.npy, or several; a KEY.json that says what
+    it can (id, lon, lat, time, present) and a KEY.cls of 0 or 1 are read when they are there.
+
+    Args:
+        path: the tar file.
+        foreign: for what is not said of an image; None where all is said.
+
+    Raises:
+        tarfile.TarError: it is cut short or damaged.
+        OSError: it cannot be read.
+    """
+    for key, members in _samples(path):
+        if isinstance(members, Problem):
+            yield members
+            continue
+        try:
+            yield _place(key, members, foreign)
+        except SceneError as error:
+            yield Problem(key, str(error))
+        except _BROKEN as error:
+            reason = f"its .json says what is no place ({type(error).__name__}: {error})."
+            yield Problem(key, reason)
+
+
+def _entry(number: int, image: StoredImage) -> dict[str, Any]:
+    """What is said of an image; of nodata and scale where they matter."""
+    said = image.kind.as_dict()
+    if image.kind.nodata is None:
+        del said["nodata"]
+    if image.kind.scale == 1:
+        del said["scale"]
+    time = image.time.astimezone(UTC).isoformat()
+    return {"member": f"{number}.{image.suffix}", **said, "time": time}
+
+
+def _samples(path: Path) -> Iterator[tuple[str, dict[str, bytes] | Problem]]:
+    """Keys and their members by suffix; what is too large or no file, as a problem."""
+    key = ""
+    members: dict[str, bytes] = {}
+    for name, size, content in read_members(path, MOST_BYTES):
+        folder, slash, last = name.rpartition("/")
+        stem, _, suffix = last.partition(".")
+        own = folder + slash + stem
+        if own != key and members:
+            yield key, members
+            members = {}
+        key = own
+        if content is None:
+            reason = f"{name} ({size} bytes) is no file of up to 64 MiB."
+            yield key, Problem(key, reason)
+        else:
+            members[suffix.lower()] = content
+    if members:
+        yield key, members
+
+
+def _place(key: str, members: Mapping[str, bytes], foreign: Foreign | None) -> StoredPlace:
+    about = json.loads(members["json"]) if "json" in members else {}
+    if isinstance(about.get("images"), list):
+        images = [_own_image(entry, members) for entry in about["images"]]
+    elif foreign is not None:
+        images = _foreign_images(about, members, foreign)
+    else:
+        raise SceneError("it says nothing of its images; pack it with --sensor and --bands.")
+    if not images:
+        raise SceneError("it has no image; give it a .png or .npy.")
+    images.sort(key=lambda image: image.time)
+    return StoredPlace(
+        id=str(about.get("id") or key),
+        lon=_degrees(about.get("lon")),
+        lat=_degrees(about.get("lat")),
+        present=_present(about, members),
+        images=tuple(images),
+    )
+
+
+def _own_image(entry: Mapping[str, Any], members: Mapping[str, bytes]) -> StoredImage:
+    name = entry["member"]
+    number, _, suffix = name.partition(".")
+    if name not in members or suffix not in _IMAGES:
+        raise SceneError(f"its image {name} is missing.")
+    return StoredImage(
+        pixels=members[name],
+        suffix=suffix,
+        kind=ImageKind.of(entry),
+        time=_moment(entry["time"]),
+        mask=members.get(f"{number}.mask.png"),
+    )
+
+
+def _foreign_images(
+    about: Mapping[str, Any], members: Mapping[str, bytes], foreign: Foreign
+) -> list[StoredImage]:
+    said = about.get("time")
+    time = foreign.time if said is None else _moment(str(said))
+    if time is None:
+        raise SceneError("nothing says when it was taken; give --date.")
+    return [
+        StoredImage(pixels=stored, suffix=name.rpartition(".")[2], kind=foreign.kind, time=time)
+        for name, stored in members.items()
+        if name.rpartition(".")[2] in _IMAGES and not name.endswith("mask.png")
+    ]
+
+
+def _present(about: Mapping[str, Any], members: Mapping[str, bytes]) -> bool | None:
+    said = about.get("present")
+    if said is None and "cls" in members:
+        said = {"0": False, "1": True}.get(members["cls"].decode("ascii", "replace").strip())
+        if said is None:
+            raise SceneError("its .cls is neither 0 nor 1.")
+    return None if said is None else bool(said)
+
+
+def _moment(text: str) -> datetime:
+    time = datetime.fromisoformat(text)
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time
+
+
+def _degrees(value: float | None) -> float:
+    return math.nan if value is None else float(value)
