@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import typer
 
+from geoseg.commands.presence.embed import embed
+
 __all__ = ["presence_app"]
 
 presence_app = typer.Typer(
     no_args_is_help=True,
     help="Which of many image chips hold something, how sure that is, and since when.",
 )
+presence_app.command()(embed)

@@ -1,0 +1,1 @@
+"""Places of a global grid, each image of one a row of a few bytes instead of a file."""
