@@ -5,6 +5,8 @@ from __future__ import annotations
 import typer
 
 from geoseg.commands.presence.embed import embed
+from geoseg.commands.presence.pack import pack
+from geoseg.commands.presence.predict import predict
 
 __all__ = ["presence_app"]
 
@@ -13,3 +15,5 @@ presence_app = typer.Typer(
     help="Which of many image chips hold something, how sure that is, and since when.",
 )
 presence_app.command()(embed)
+presence_app.command()(pack)
+presence_app.command()(predict)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, NamedTuple
@@ -136,8 +137,9 @@ class _Opened:
         column, row = ~reader.grid.affine * (x, y)
         if not (0 <= row < reader.grid.shape.y and 0 <= column < reader.grid.shape.x):
             return None
-        half = size_px / 2
-        window = Window(round(column - half), round(row - half), size_px, size_px)
+        # The pixel that holds the point is in the middle, or right of and below it.
+        left, top = math.floor(column) - size_px // 2, math.floor(row) - size_px // 2
+        window = Window(left, top, size_px, size_px)
         image, valid = reader.read(window)
         if not valid.any():
             return None

@@ -1,0 +1,398 @@
+"""`geoseg presence predict`: a pack through a classifier, whatever happens on the way."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+from geoseg.chips import stack_places
+from geoseg.commands.presence import presence_app
+from geoseg.errors import ConfigError, DataError, ModelError
+from geoseg.metrics.calibration import fit_calibration
+from geoseg.models import AnyInput, FixedInput
+from geoseg.models.classifier import (
+    ClassifierSpec,
+    build_classifier,
+    load_classifier,
+    save_classifier,
+)
+from geoseg.presence.ahead import Ahead
+from geoseg.presence.packs import ImageKind, Shards, make_pack, read_shard
+from geoseg.presence.packs.stored import StoredImage, StoredPlace
+from geoseg.presence.packs.tars import TarWriter
+from geoseg.presence.predict import Prediction, predict_pack
+from geoseg.presence.results import part_of_shard, results_table
+from geoseg.presence.scoring import Verdict, score
+from geoseg.scale import Engine
+from geoseg.sensors import find_sensor
+
+PRESENCE = "from geoseg.commands.presence import presence_app; presence_app()"
+DAY = datetime(2020, 7, 1, tzinfo=UTC)
+BANDS = ("red", "green", "blue")
+RGB = ImageKind(sensor_id="sentinel-2", bands=BANDS, gsd_m=10.0, nodata=0.0)
+SPOT = ImageKind(sensor_id="spot-5", bands=("green", "red", "nir"), gsd_m=10.0)
+
+
+def image(seed, kind=RGB, *, shape=(16, 24), time=DAY, empty=False):
+    pixels = np.random.default_rng(seed).integers(1, 255, (*shape, 3), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels * (not empty)).save(file, "PNG")
+    return StoredImage(pixels=file.getvalue(), suffix="png", kind=kind, time=time)
+
+
+def noise(seed):
+    pixels = np.random.default_rng(seed).integers(1, 2**16, (3, 128, 128), dtype=np.uint16)
+    return StoredImage(pixels=pixels, suffix="npy", kind=RGB, time=DAY)
+
+
+def place(name, *images, present=None):
+    return StoredPlace(id=name, lon=10.0, lat=60.0, present=present, images=images)
+
+
+def varied(number):
+    """A place of one of four shapes: small, large, of two dates, or of nothing valid."""
+    later = DAY.replace(year=2022)
+    return [
+        lambda: place(f"p{number}", image(number), present=True),
+        lambda: place(f"p{number}", image(number, shape=(32, 16))),
+        lambda: place(f"p{number}", image(number, shape=(32, 16)), image(number + 500, time=later)),
+        lambda: place(f"p{number}", image(number, empty=True)),
+    ][number % 4]()
+
+
+def make_shards(folder, shards, pack="pack"):
+    """A pack of shards that hold these places."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for number, places in enumerate(shards):
+        paths.append(folder / f"s{number}.tar")
+        writer = TarWriter(paths[-1])
+        for one in places:
+            writer.add(one)
+        writer.close()
+    return make_pack(Shards(paths=paths, foreign=None), folder / pack).pack
+
+
+def make_model(path, *, encoder="test_resnet", fixed=True, seed=0, **record):
+    torch.manual_seed(seed)
+    bands = tuple(find_sensor("sentinel-2").band(name) for name in BANDS)
+    given = (
+        FixedInput(bands=BANDS, mean=(100.0,) * 3, std=(50.0,) * 3)
+        if fixed
+        else AnyInput(seen=bands, gsd_m=(10.0, 10.0))
+    )
+    spec = ClassifierSpec(encoder=encoder, input=given, target="thaw_slump", size_px=16, width=16)
+    save_classifier(path, build_classifier(spec), record)
+    return path
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return make_model(tmp_path_factory.mktemp("model") / "model.safetensors")
+
+
+@pytest.fixture(scope="module")
+def pack(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("packed")
+    return make_shards(folder, [[varied(4 * n + k) for k in range(4)] for n in range(3)])
+
+
+def one_by_one(pack, model):
+    """Logit of each place alone, by its id; NaN of one without a valid pixel."""
+    classifier = load_classifier(model).classifier
+    logits = {}
+    for shard in pack.shards:
+        for found in read_shard(shard, pack):
+            batch = stack_places([found])
+            with torch.inference_mode():
+                said = classifier([b.view() for b in batch.batches], batch.owners, 1)
+            seen = any(bool(image.valid.any()) for image in found.images)
+            logits[found.id] = float(said.places) if seen else np.nan
+    return logits
+
+
+def predict(pack, model, out, **changes):
+    fields = {"pack": pack.folder, "model": model, "out": out, "device": "cpu"}
+    return predict_pack(Prediction(**{**fields, **changes}), Engine())
+
+
+def bytes_of(out):
+    return {p.relative_to(out).as_posix(): p.read_bytes() for p in out.glob("shard=*/*.parquet")}
+
+
+@pytest.mark.parametrize("most_images", [1, 5, 256])
+def test_places_of_any_shape_get_their_own_logit_in_the_order_of_the_pack(
+    pack, model, tmp_path, most_images
+):
+    done = predict(pack, model, tmp_path, most_images=most_images)
+
+    table = results_table(tmp_path)
+    wanted = one_by_one(pack, model)
+    assert table["chip_id"].to_pylist() == [f"p{n}" for n in range(12)]
+    np.testing.assert_allclose(
+        table["logit"].to_numpy(), [wanted[n] for n in table["chip_id"].to_pylist()], atol=1e-5
+    )
+    assert (done.places, done.unseen, done.problems) == (12, 3, 0)
+
+
+def test_images_of_a_place_keep_their_order_whatever_they_are(tmp_path):
+    """Two sensors and two shapes, not in the order in which they are grouped."""
+    model = make_model(tmp_path / "any.safetensors", fixed=False)
+    times = [DAY.replace(year=year) for year in (2001, 2005, 2010, 2015)]
+    kinds = [SPOT, RGB, SPOT, RGB]
+    images = [
+        image(n, kind, time=time, shape=shape)
+        for n, (kind, time, shape) in enumerate(
+            zip(kinds, times, [(16, 16), (16, 24), (16, 24), (16, 16)], strict=True)
+        )
+    ]
+    alone = [place(f"alone{n}", one) for n, one in enumerate(images)]
+    pack = make_shards(tmp_path / "shards", [[place("all", *images), *alone]])
+
+    predict(pack, model, tmp_path / "out")
+
+    rows = results_table(tmp_path / "out").to_pylist()
+    np.testing.assert_allclose(
+        rows[0]["image_logits"], [row["image_logits"][0] for row in rows[1:]], atol=1e-4
+    )
+    assert rows[0]["sensors"] == [kind.sensor_id for kind in kinds]
+    assert [int(year) for year in rows[0]["years"]] == [2001, 2005, 2010, 2015]
+    assert len(set(rows[0]["image_logits"])) == 4
+
+
+def test_bands_are_brought_into_the_order_of_the_network(model, tmp_path):
+    shuffled = ImageKind(sensor_id="sentinel-2", bands=("blue", "nir", "green", "red"), gsd_m=10.0)
+    pixels = np.random.default_rng(3).integers(1, 255, (3, 16, 24), dtype=np.uint8)
+    both = [
+        StoredImage(pixels=pixels, suffix="npy", kind=replace(RGB, nodata=None), time=DAY),
+        StoredImage(
+            pixels=np.stack([pixels[2], pixels[0], pixels[1], pixels[0]]),
+            suffix="npy",
+            kind=shuffled,
+            time=DAY,
+        ),
+    ]
+    made = make_shards(tmp_path / "s", [[place(str(n), one) for n, one in enumerate(both)]])
+
+    predict(made, model, tmp_path / "out")
+
+    plain, other = results_table(tmp_path / "out")["logit"].to_pylist()
+    assert plain == pytest.approx(other, abs=1e-5)
+
+
+def test_an_image_without_a_band_of_the_network_is_a_problem_of_its_place(model, tmp_path):
+    made = make_shards(tmp_path / "s", [[place("a", image(1)), place("b", image(2, SPOT))]])
+
+    done = predict(made, model, tmp_path / "out")
+
+    assert results_table(tmp_path / "out")["chip_id"].to_pylist() == ["a"]
+    assert [p.key for p in done.first_problems] == ["b"]
+    assert "lacks a band of the network (red, green, blue)" in done.first_problems[0].reason
+
+
+def test_a_rerun_does_only_what_is_missing_and_gives_the_same_bytes(pack, model, tmp_path):
+    predict(pack, model, tmp_path)
+    before = bytes_of(tmp_path)
+    kept = part_of_shard(tmp_path, 0).stat().st_mtime_ns
+    part_of_shard(tmp_path, 1).unlink()
+
+    done = predict(pack, model, tmp_path)
+
+    assert bytes_of(tmp_path) == before
+    assert part_of_shard(tmp_path, 0).stat().st_mtime_ns == kept
+    assert done.places == 12
+
+
+def test_results_are_recognised_when_their_record_is_lost(pack, model, tmp_path):
+    first = predict(pack, model, tmp_path)
+    kept = part_of_shard(tmp_path, 0).stat().st_mtime_ns
+    (tmp_path / "manifest.sqlite").unlink()
+
+    assert predict(pack, model, tmp_path) == first
+    assert part_of_shard(tmp_path, 0).stat().st_mtime_ns == kept
+
+
+def test_results_of_another_model_pack_or_prevalence_are_not_added_to(pack, model, tmp_path):
+    out = tmp_path / "out"
+    predict(pack, model, out)
+    other = make_model(tmp_path / "other.safetensors", seed=1)
+    few = make_shards(tmp_path / "smaller", [[varied(0)]])
+
+    with pytest.raises(ConfigError, match=r"another model .*; name another folder"):
+        predict(pack, other, out)
+    with pytest.raises(ConfigError, match="holds results of another pack"):
+        predict(few, model, out)
+
+
+def test_a_shard_that_is_gone_or_cut_is_told_of_by_name_and_the_others_go_on(model, tmp_path):
+    made = make_shards(tmp_path / "s", [[varied(4 * n + k) for k in range(4)] for n in range(4)])
+    whole = (tmp_path / "s" / "s2.tar").read_bytes()
+    (tmp_path / "s" / "s0.tar").rename(tmp_path / "aside.tar")
+    (tmp_path / "s" / "s2.tar").write_bytes(whole[:2000])
+
+    done = predict(made, model, tmp_path / "out")
+
+    assert (done.places, done.shards_done, done.shards) == (8, 2, 4)
+    assert [p.key for p in done.first_problems] == ["s0.tar", "s2.tar"]
+    assert "No such file" in done.first_problems[0].reason
+    assert "has 2000 bytes" in done.first_problems[1].reason
+    assert (tmp_path / "out" / "problems.csv").read_text().count("\n") == 3
+
+    (tmp_path / "aside.tar").rename(tmp_path / "s" / "s0.tar")
+    (tmp_path / "s" / "s2.tar").write_bytes(whole)
+    again = predict(made, model, tmp_path / "out")
+    assert (again.places, again.problems) == (16, 0)
+    assert not (tmp_path / "out" / "problems.csv").exists()
+
+
+def test_a_shard_that_is_cut_while_it_is_read_is_told_of(tmp_path):
+    made = make_shards(tmp_path / "s", [[place(f"p{n}", noise(n)) for n in range(40)]])
+    path = made.shards[0].path
+    reading = read_shard(made.shards[0], made)
+    next(reading)
+    os.truncate(path, path.stat().st_size // 2)  # beyond what is read ahead in one block
+
+    with pytest.raises(DataError, match=r"s0\.tar cannot be read to its end"):
+        list(reading)
+
+
+def test_names_that_come_twice_in_different_shards_are_told_of(model, tmp_path):
+    made = make_shards(tmp_path / "s", [[varied(0), varied(1)], [varied(1), varied(2)]])
+
+    done = predict(made, model, tmp_path / "out")
+
+    assert done.places == 4
+    assert [p.key for p in done.first_problems] == ["p1"]
+    assert "s0.tar, s1.tar" in done.first_problems[0].reason
+
+
+def test_probabilities_are_calibrated_and_corrected_and_decisions_stay(pack, model, tmp_path):
+    rng = np.random.default_rng(0)
+    present = rng.random(400) < 0.5
+    logits = rng.normal(np.where(present, 1.0, -1.0), 1.5)
+    calibration = fit_calibration(logits, present)
+    scored = one_by_one(pack, model)
+    middle = float(np.nanmedian(calibration.probability(list(scored.values()))))
+    record = {
+        "calibration": calibration.to_dict(),
+        "threshold": {"threshold": middle, "n": 100, "recall": 0.9, "confidence": 0.95},
+    }
+    calibrated = make_model(tmp_path / "calibrated.safetensors", **record)
+
+    predict(pack, calibrated, tmp_path / "half")
+    predict(pack, calibrated, tmp_path / "rare", prevalence=1e-4)
+
+    half, rare = (results_table(tmp_path / name) for name in ("half", "rare"))
+    z = half["logit"].to_numpy()
+    np.testing.assert_allclose(
+        half["probability"].to_numpy(), calibration.probability(z), rtol=1e-5
+    )
+    np.testing.assert_allclose(
+        rare["probability"].to_numpy(), calibration.probability(z, prevalence=1e-4), rtol=1e-5
+    )
+    assert half["decision"].to_pylist() == rare["decision"].to_pylist()
+    assert 0 < sum(bool(d) for d in half["decision"].to_pylist()) < 9
+    about = json.loads((tmp_path / "rare" / "results.json").read_text())
+    assert (about["threshold"], about["prevalence"], about["state"]) == (middle, 1e-4, "done")
+
+
+def test_a_prevalence_for_a_model_that_is_not_calibrated_is_refused(pack, model, tmp_path):
+    with pytest.raises(ModelError, match="not calibrated"):
+        predict(pack, model, tmp_path, prevalence=1e-4)
+
+
+def test_an_uncalibrated_model_decides_at_one_half():
+    probability, decided = Verdict.of({})(np.array([-1.0, 0.0, 1.0]), [None] * 3)
+
+    np.testing.assert_allclose(probability, [0.268941, 0.5, 0.731059], atol=1e-6)
+    assert decided.tolist() == [False, True, True]
+
+
+def test_a_network_that_gives_nan_is_not_believed(pack, model):
+    classifier = load_classifier(model).classifier
+    with torch.no_grad():
+        classifier.head.bias.fill_(float("nan"))
+    places = read_shard(pack.shards[0], pack)
+
+    with pytest.raises(ModelError, match="not finite"):
+        score(places, classifier, Verdict.of({}), device=torch.device("cpu"), on_problem=print)
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_bytes_of_one(pack, model, tmp_path):
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        predict(pack, model, tmp_path / "one")
+    finally:
+        torch.set_num_threads(threads)
+    job = Prediction(pack=pack.folder, model=model, out=tmp_path / "two", device="cpu")
+
+    predict_pack(job, Engine(kind="processes", workers=2))
+
+    assert bytes_of(tmp_path / "one") == bytes_of(tmp_path / "two")
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_is_gone_on_with_and_loses_nothing(model, tmp_path):
+    made = make_shards(tmp_path / "s", [[varied(40 * n + k) for k in range(40)] for n in range(12)])
+    command = [sys.executable, "-c", PRESENCE, "predict", made.folder, "--model", model, "--out"]
+    rest = ["--executor", "processes", "--workers", "2", "--device", "cpu", "--json"]
+    subprocess.run([*command, tmp_path / "whole", *rest], check=True, capture_output=True)
+    out = tmp_path / "killed"
+    run = subprocess.Popen([*command, out, *rest], stdout=subprocess.DEVNULL)
+    while not any(out.glob("shard=*/part.parquet")) and run.poll() is None:
+        time.sleep(0.02)
+    run.send_signal(signal.SIGKILL)
+    run.wait()
+
+    done = subprocess.run([*command, out, *rest], capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stderr
+    assert bytes_of(out) == bytes_of(tmp_path / "whole")
+    assert json.loads(done.stdout)["places"] == 480
+    ids = results_table(out, ["chip_id"])["chip_id"].to_pylist()
+    assert len(set(ids)) == len(ids) == 480
+
+
+def test_the_command_ends_with_1_where_something_was_left_out(model, tmp_path):
+    made = make_shards(tmp_path / "s", [[varied(0)], [varied(1)]])
+    (tmp_path / "s" / "s1.tar").unlink()
+    asked = ["predict", made.folder, "--model", model, "--out", tmp_path / "out", "--json"]
+
+    done = CliRunner().invoke(presence_app, [*map(str, asked), "--device", "cpu"])
+
+    assert done.exit_code == 1
+    assert "s1.tar" in done.stderr
+    figures = json.loads(done.stdout)
+    assert (figures["places"], figures["shards_done"], figures["problems"]) == (1, 1, 1)
+
+
+def test_what_is_no_pack_and_no_model_is_refused(pack, model, tmp_path):
+    with pytest.raises(DataError, match="is no finished pack"):
+        predict(replace(pack, folder=tmp_path), model, tmp_path / "out")
+    with pytest.raises(ModelError, match=r"m\.safetensors is no file"):
+        predict(pack, tmp_path / "m.safetensors", tmp_path / "out")
+
+
+def test_items_made_ahead_come_in_order_and_errors_where_they_belong():
+    def items():
+        yield from range(5)
+        raise ValueError("the end")
+
+    found = []
+    with pytest.raises(ValueError, match="the end"), Ahead(items(), most=2) as ahead:
+        found += ahead
+
+    assert found == [0, 1, 2, 3, 4]
