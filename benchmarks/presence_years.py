@@ -45,12 +45,13 @@ class Regime:
     lookalikes: float = 0.0  # share of places whose ground looks like a slump on all dates
     gross: float = 0.0  # share of dates that say the contrary, as surely
     years_before: float = YEARS_BEFORE  # that truly count before the first image
+    times: int = 1  # as many places, where few are dated
     fitted: bool = False  # the model's errors are fitted on labelled places
 
 
 REGIMES = (
     Regime(name="calibrated"),
-    Regime(name="few dates (2 to 4)", dates=(2, 4)),
+    Regime(name="few dates (2 to 4)", dates=(2, 4), times=10),
     Regime(name="twice the slumps before", years_before=2 * YEARS_BEFORE),
     Regime(name="over-confident by 1.5", sureness=1.5),
     Regime(name="over-confident by 1.5, fitted", sureness=1.5, fitted=True),
@@ -91,7 +92,7 @@ def measure_years(seed: int, *, places: int = 40_000) -> dict[str, Coverage]:
 def measure_regime(regime: Regime, seed: int, *, places: int = 40_000) -> Coverage:
     """Coverage of one regime."""
     rng = np.random.default_rng(seed)
-    evidence, onset = simulate_places(regime, places, rng)
+    evidence, onset = simulate_places(regime, places * regime.times, rng)
     errors = _fitted(regime, rng) if regime.fitted else DateErrors()
     prior = OnsetPrior(per_year=RATE / 50, years_before=YEARS_BEFORE)
     found = first_appearances(evidence, prior=prior, errors=errors)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import typer
 
 from geoseg.commands.presence.embed import embed
+from geoseg.commands.presence.first import first
 from geoseg.commands.presence.pack import pack
 from geoseg.commands.presence.predict import predict
+from geoseg.commands.presence.reduce import reduce
 
 __all__ = ["presence_app"]
 
@@ -15,5 +17,7 @@ presence_app = typer.Typer(
     help="Which of many image chips hold something, how sure that is, and since when.",
 )
 presence_app.command()(embed)
+presence_app.command()(first)
 presence_app.command()(pack)
 presence_app.command()(predict)
+presence_app.command()(reduce)
