@@ -65,6 +65,7 @@ class FirstSeen:
     places: int
     present: int  # held to have it
     unseen: int  # without any valid image: unknown, not absent
+    calibrated: bool  # the evidence of images, as the results tell
     spans: Mapping[Span, int]  # present places, by the years of the images that bound the onset
 
 
@@ -113,7 +114,13 @@ def write_first_appearances(
             if on_places is not None:
                 on_places(places, total)
     spans = dict(sorted(counts.items(), key=lambda span: (span[0].until, span[0].after or -np.inf)))
-    return FirstSeen(places=places, present=present, unseen=unseen, spans=spans)
+    return FirstSeen(
+        places=places,
+        present=present,
+        unseen=unseen,
+        calibrated=calibration is not None,
+        spans=spans,
+    )
 
 
 def date_errors_of(labelled: Path) -> DateErrors:

@@ -81,10 +81,11 @@ def test_logits_are_calibrated_as_the_results_say(results, tmp_path):
     record = json.dumps({"calibration": calibration.to_dict()})
     (results / "results.json").write_text(record, encoding="utf-8")
 
-    write_first_appearances(
+    seen = write_first_appearances(
         results, tmp_path / "first.parquet", prior=OnsetPrior(), errors=DateErrors()
     )
 
+    assert seen.calibrated
     table = gpd.read_parquet(tmp_path / "first.parquet").set_index("chip_id")
     assert np.isnan(table.loc["new", "first_after"])
 
@@ -163,3 +164,4 @@ def test_the_command_prints_a_table(results, tmp_path):
     assert "First seen: 2 of 4 places" in done.stdout
     assert "1999 to 2003" in done.stdout
     assert "by 1999" in done.stdout
+    assert "The results hold no calibration" in done.stderr

@@ -61,11 +61,17 @@ def first(
     except KeyboardInterrupt:
         note("Stopped; nothing was written. Run the same command again.")
         raise typer.Exit(130) from None
+    if not seen.calibrated and labelled is None:
+        note(
+            "The results hold no calibration: logits of images are taken as they are, and the "
+            "intervals may be too narrow. Name places with --labelled to learn how they err."
+        )
     note(f"The first appearances lie in {out}")
     figures = {
         "places": seen.places,
         "present": seen.present,
         "without_valid_image": seen.unseen,
+        "calibrated": seen.calibrated,
         "correlation": errors.correlation,
         "first_seen": [{**span._asdict(), "places": n} for span, n in seen.spans.items()],
     }
