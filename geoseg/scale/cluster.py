@@ -169,6 +169,7 @@ def _slurm(slurm: Mapping[str, Any], *, workers: int, threads: int) -> Any:  # n
                 "job_script_prologue": [*settings.get("job_script_prologue", []), *exports],
                 "worker_extra_args": extra,
                 "scheduler_options": {"dashboard_address": ":0"},
+                "silence_logs": logging.CRITICAL,
             }
         )
     except (OSError, ValueError, RuntimeError) as error:

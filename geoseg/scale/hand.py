@@ -47,8 +47,11 @@ class Hand:
         self._waiting: list[tuple[float, str, Held]] = []  # a heap by when it is due
         self._alone = False
 
-    def ends(self) -> Iterator[tuple[Held, Attempt]]:
-        """Units as they end for good: done, or failed after the last attempt."""
+    def ends(self) -> Iterator[list[tuple[Held, Attempt]]]:
+        """Units as they end for good, done or failed after the last attempt, as many as there are.
+
+        While the caller is busy with some, more may end: the slower it is, the more come together.
+        """
         while True:
             self._hand_out()
             if not (self._left or self._working or self._waiting):
@@ -56,14 +59,11 @@ class Hand:
             if not self._working:
                 time.sleep(self._patience_s())
                 continue
-            for end in self._crew.ended(self._patience_s()):
-                held = self._working.pop(end.name)
-                self._alone = False
-                tried = _count(held, end)
-                if tried.error and not tried.final and held.attempts < _ATTEMPTS:
-                    self._put_back(held)
-                else:
-                    yield held, tried
+            yield [
+                (held, tried)
+                for held, tried in map(self._settle, self._crew.ended(self._patience_s()))
+                if not self._is_put_back(held, tried)
+            ]
 
     def sweep(self) -> None:
         """Remove what ended workers left beside the outputs of units in hand."""
@@ -99,9 +99,18 @@ class Hand:
         self._alone = _must_be_alone(held)
         self._crew.take(held.unit)
 
-    def _put_back(self, held: Held) -> None:
+    def _settle(self, end: Attempt | Lost) -> tuple[Held, Attempt]:
+        held = self._working.pop(end.name)
+        self._alone = False
+        return held, _count(held, end)
+
+    def _is_put_back(self, held: Held, tried: Attempt) -> bool:
+        """Let a unit wait for another attempt, if there is to be one."""
+        if not tried.error or tried.final or held.attempts >= _ATTEMPTS:
+            return False
         due = time.monotonic() + _BACKOFF_S[held.attempts - 1]
         heapq.heappush(self._waiting, (due, held.unit.name, held))
+        return True
 
     def _patience_s(self) -> float:
         """How long to wait for something to happen."""

@@ -73,8 +73,11 @@ class Manifest:
         self.close()
 
     def close(self) -> None:
-        """Close the record."""
-        self._database.close()
+        """Keep what was recorded, and close."""
+        try:
+            self.keep()
+        finally:
+            self._database.close()
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -86,7 +89,10 @@ class Manifest:
         with holding(self.folder / _LOCK) as killed:
             if killed:
                 _sweep_below(self.folder)
-            yield
+            try:
+                yield
+            finally:
+                self.keep()
 
     def is_done(self, name: str, inputs: str) -> bool:
         """Whether a unit is recorded as done with these inputs, and its output is there."""
@@ -108,7 +114,7 @@ class Manifest:
         return ((name, json.loads(result)) for name, result in rows)
 
     def record(self, unit: Unit, tried: Attempt, *, attempts: int) -> None:
-        """Write down how a unit ended, on the disk before it returns.
+        """Write down how a unit ended; it is on the disk after `keep`.
 
         Raises:
             OutputError: the record cannot be written.
@@ -127,7 +133,19 @@ class Manifest:
             tried.error,
         )
         with self._telling():
+            if not self._database.in_transaction:
+                self._database.execute("BEGIN")
             self._database.execute(_RECORD, row)
+
+    def keep(self) -> None:
+        """Bring what was recorded to the disk: of one unit or of many at the price of one.
+
+        Raises:
+            OutputError: the record cannot be written.
+        """
+        with self._telling():
+            if self._database.in_transaction:
+                self._database.execute("COMMIT")
 
     def relative(self, unit: Unit) -> str:
         """The path of a unit's output in the folder.

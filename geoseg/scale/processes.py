@@ -75,7 +75,7 @@ class Processes:
     def ended(self, timeout_s: float) -> list[Attempt | Lost]:
         """Units that have ended."""
         while sum(worker.unit is None for worker in self._workers) < len(self._units):
-            self._workers.append(self._start())
+            self._start()
         for worker in self._workers:
             if worker.ready and worker.unit is None and self._units:
                 self._give(worker)
@@ -94,15 +94,16 @@ class Processes:
         for worker in self._workers:
             self._bury(worker)
 
-    def _start(self) -> _Worker:
+    def _start(self) -> None:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         # Not a daemon: work may have children, such as those that load data.
         process = context.Process(target=_serve, args=(theirs, self._work), daemon=False)
         with starting(self._threads):
             process.start()
-        theirs.close()
-        return _Worker(process, ours)
+            # In here: Ctrl-C is raised at the end of the block, and `stop` must know of the worker.
+            self._workers.append(_Worker(process, ours))
+            theirs.close()
 
     def _give(self, worker: _Worker) -> None:
         worker.unit = self._units.popleft()

@@ -65,8 +65,8 @@ def run_units(
         crew = _crew(work, engine)
         hand = Hand(crew, chain([first], missing))
         try:
-            for held, tried in hand.ends():
-                run.close(held, tried)
+            for ends in hand.ends():
+                run.close(ends)
         finally:
             crew.stop()
             hand.sweep()
@@ -109,23 +109,17 @@ class _Run:
             result = self._manifest.result(unit.name)
             self._on_done(Ended(name=unit.name, state="skipped", result=result))
 
-    def close(self, held: Held, tried: Attempt) -> None:
-        """Record the end of a unit."""
-        self._manifest.record(held.unit, tried, attempts=held.attempts)
-        if tried.error:
-            self.failed.append(Failure(tried.name, tried.error, held.attempts))
-        else:
-            self.done += 1
-        self._on_done(
-            Ended(
-                name=tried.name,
-                state="failed" if tried.error else "done",
-                result=json.loads(tried.result),
-                error=tried.error,
-                seconds=tried.seconds,
-                worker=tried.worker,
-            )
-        )
+    def close(self, ends: list[tuple[Held, Attempt]]) -> None:
+        """Record the ends of units, then tell of them."""
+        for held, tried in ends:
+            self._manifest.record(held.unit, tried, attempts=held.attempts)
+        self._manifest.keep()
+        for held, tried in ends:
+            if tried.error:
+                self.failed.append(Failure(tried.name, tried.error, held.attempts))
+            else:
+                self.done += 1
+            self._on_done(_ended(tried))
 
     def _adopt(self, unit: Unit, recognise: Callable[[Unit], Any]) -> bool:
         """Record an output that is there and in no record, if it is recognised."""
@@ -143,3 +137,14 @@ class _Run:
         )
         self._manifest.record(unit, found, attempts=0)
         return True
+
+
+def _ended(tried: Attempt) -> Ended:
+    return Ended(
+        name=tried.name,
+        state="failed" if tried.error else "done",
+        result=json.loads(tried.result),
+        error=tried.error,
+        seconds=tried.seconds,
+        worker=tried.worker,
+    )

@@ -1,4 +1,4 @@
-"""A run that is killed from outside: folder, log, kind of engine."""
+"""A run that is killed from outside: folder, log, kind of engine, seconds a unit."""
 
 import sys
 from pathlib import Path
@@ -11,4 +11,5 @@ if __name__ == "__main__":
     folder, log, kind = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
     engine = Engine(kind=kind, workers=1 if kind == "serial" else 2)
     with Manifest(folder) as manifest:
-        run_units(make, make_units(folder, log, 30, takes_s=0.1), engine=engine, manifest=manifest)
+        units = make_units(folder, log, 30, takes_s=float(sys.argv[4]))
+        run_units(make, units, engine=engine, manifest=manifest)

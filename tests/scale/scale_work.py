@@ -70,6 +70,11 @@ def stumble_twice(task):
     return {"number": task.number}
 
 
+def will_not_leave(task):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    return make(task)
+
+
 def tell_threads(task):
     write_text(task.output, "")
     return {"omp": os.environ.get("OMP_NUM_THREADS"), "mkl": os.environ.get("MKL_NUM_THREADS")}

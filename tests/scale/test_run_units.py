@@ -16,11 +16,12 @@ from scale_work import (
     refuse_odd,
     stumble_twice,
     tell_threads,
+    will_not_leave,
     write_nothing,
 )
 
 from geoseg.errors import ConfigError, GeosegError, OutputError
-from geoseg.scale import Engine, Failure, Manifest, Unit, cluster, hand, run_units
+from geoseg.scale import Engine, Failure, Manifest, Unit, cluster, hand, processes, run_units
 
 SERIAL = Engine()
 PROCESSES = Engine(kind="processes", workers=2)
@@ -76,6 +77,12 @@ def is_alive(pid):
         return status.read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+def start_parent(folder, log, kind, *, takes_s):
+    log.mkdir()
+    command = [sys.executable, "scale_parent.py", str(folder), str(log), kind, str(takes_s)]
+    return subprocess.Popen(command, cwd=Path(__file__).parent)
 
 
 def wait_until(true, seconds=30):
@@ -172,10 +179,7 @@ def test_workers_killed_at_random_lose_no_unit(folder, log, engine):
     "kind", [pytest.param("serial", marks=SLOW), "processes", pytest.param("dask", marks=SLOW)]
 )
 def test_a_run_killed_in_the_middle_goes_on_where_it_was(folder, log, kind):
-    log.mkdir()
-    here = Path(__file__).parent
-    command = [sys.executable, "scale_parent.py", str(folder), str(log), kind]
-    parent = subprocess.Popen(command, cwd=here)
+    parent = start_parent(folder, log, kind, takes_s=0.1)
     wait_until(lambda: len(begun(log)) >= 8)
     os.kill(parent.pid, signal.SIGKILL)
     parent.wait()
@@ -191,6 +195,32 @@ def test_a_run_killed_in_the_middle_goes_on_where_it_was(folder, log, kind):
     # Those that were in hand are begun a second time, and a few that had ended unrecorded.
     twice = [number for number, tries in Counter(n for n, _ in begun(log)).items() if tries > 1]
     assert len(twice) <= 6
+
+
+@MANY
+def test_workers_leave_when_the_run_is_killed(folder, log, engine):
+    parent = start_parent(folder, log, engine.kind, takes_s=60)
+    wait_until(lambda: len(begun(log)) == 2)
+
+    os.kill(parent.pid, signal.SIGKILL)
+    parent.wait()
+
+    wait_until(lambda: not any(is_alive(pid) for _, pid in begun(log)), seconds=4)
+
+
+def test_workers_that_will_not_leave_are_ended_and_swept_after(folder, log, monkeypatch):
+    monkeypatch.setattr(processes, "_PATIENCE_S", 0.1)
+
+    def stop(_):
+        wait_until(lambda: len(begun(log)) == 2)
+        raise KeyboardInterrupt
+
+    units = [*make_units(folder, log, 1), *list(make_units(folder, log, 2, takes_s=60))[1:]]
+    with pytest.raises(KeyboardInterrupt):
+        do(folder, units, work=will_not_leave, engine=PROCESSES, on_done=stop)
+
+    assert not any(is_alive(pid) for _, pid in begun(log))
+    assert files_of(folder) == outputs(1)
 
 
 @EVERY
