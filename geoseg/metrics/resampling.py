@@ -14,11 +14,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.special import ndtri
+from scipy.stats import rankdata
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
     "BlockScores",
@@ -27,8 +29,10 @@ __all__ = [
     "bootstrap_scores",
     "class_iou",
     "compare_paired",
+    "design_effect",
     "holm",
     "mean_iou",
+    "percentile_interval",
 ]
 
 _DRAWS = 2000  # the 2.5th percentile then rests on 50 draws
@@ -99,8 +103,8 @@ def bootstrap_scores(
     whole, drawn = confusions.sum(axis=0), _resample(confusions, rng, draws)
     by_class = zip(class_iou(whole), class_iou(drawn).T, strict=True)
     return BlockScores(
-        classes=tuple(_interval(value, draws_of_it) for value, draws_of_it in by_class),
-        mean=_interval(mean_iou(whole), mean_iou(drawn)),
+        classes=tuple(percentile_interval(value, draws_of_it) for value, draws_of_it in by_class),
+        mean=percentile_interval(mean_iou(whole), mean_iou(drawn)),
         blocks=len(confusions),
     )
 
@@ -135,7 +139,7 @@ def compare_paired(
     swapped = _difference(whole + np.stack([given, -given], axis=1))
     as_large = np.abs(swapped) >= np.abs(observed) - _ROUNDING
     return PairedDifference(
-        difference=_interval(observed, drawn),
+        difference=percentile_interval(observed, drawn),
         p_value=float(as_large.mean()) if np.isfinite(observed) else float("nan"),
         blocks=len(first),
     )
@@ -153,6 +157,35 @@ def holm(p_values: Sequence[float]) -> list[float]:
         floor = max(floor, min(1.0, p * (len(told) - rank)))
         corrected[i] = floor
     return corrected
+
+
+def design_effect(values: ArrayLike, groups: ArrayLike) -> float:
+    """By how much members of groups tell less than as many independent ones: 1 or more.
+
+    1 + (size - 1) * correlation within groups (Kish 1965, Survey Sampling), the correlation by
+    analysis of variance of the normal scores of the values, so that no outlier decides it. A bound
+    from above for shares beyond a threshold, which correlate less than what they are cut from.
+    Uncertain itself below some twenty groups; values that are all the same tell one a group.
+
+    Args:
+        values: of each member (N,), finite.
+        groups: of each member (N,).
+    """
+    v = np.asarray(values, dtype=np.float64)
+    _, group, size = np.unique(np.asarray(groups), return_inverse=True, return_counts=True)
+    count, members = len(size), len(v)
+    mean_size = float((size.astype(float) ** 2).sum() / members)  # as a member meets it
+    if count == members:
+        return 1.0
+    if count < 2 or np.ptp(v) == 0:
+        return mean_size
+    scores = ndtri((rankdata(v) - 0.5) / members)
+    means = np.bincount(group, weights=scores) / size
+    between = (size * (means - scores.mean()) ** 2).sum() / (count - 1)
+    within = ((scores - means[group]) ** 2).sum() / (members - count)
+    typical = (members - mean_size) / (count - 1)
+    correlation = (between - within) / (between + (typical - 1) * within)
+    return 1 + (mean_size - 1) * float(np.clip(correlation, 0, 1))
 
 
 def _resample(
@@ -185,7 +218,8 @@ def _difference(pairs: NDArray[np.number]) -> NDArray[np.float64]:
     return np.asarray(both[..., 0] - both[..., 1])
 
 
-def _interval(value: NDArray[np.float64] | float, draws: NDArray[np.float64]) -> Interval:
+def percentile_interval(value: NDArray[np.float64] | float, draws: NDArray[np.float64]) -> Interval:
+    """A value and the 95 % percentile interval of its draws (D,); one that is NaN is left out."""
     told = draws[np.isfinite(draws)]
     low, high = np.percentile(told, _PERCENTILES) if told.size else (np.nan, np.nan)
     return Interval(value=float(value), low=float(low), high=float(high))
