@@ -12,7 +12,15 @@ from scipy.spatial import cKDTree
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["CELLS_A_PLACE", "Best", "cells_of", "hashes_of", "log_odds", "pick_apart"]
+__all__ = [
+    "CELLS_A_PLACE",
+    "EARTH_RADIUS_M",
+    "Best",
+    "cells_of",
+    "hashes_of",
+    "log_odds",
+    "pick_apart",
+]
 
 EARTH_RADIUS_M = 6_371_008.8
 # A place that is picked keeps others out of its circle. Cells are as wide as its radius over the
@@ -45,6 +53,8 @@ class Best:
         """
         new = rows[rows["score"] >= self._floor]
         if new.empty:
+            # Their columns and types are kept, though no row is.
+            self.rows = self.rows if len(self.rows) else new
             return
         both = pd.concat([self.rows, new]) if len(self.rows) else new
         # By hash where scores are equal: by id, neighbours would come together.

@@ -17,7 +17,7 @@ from geoseg.presence.queue import (
     make_queue,
     write_queue,
 )
-from geoseg.presence.ranking import EARTH_RADIUS_M
+from geoseg.presence.ranking import EARTH_RADIUS_M, cells_of
 
 THRESHOLD = 0.02
 
@@ -111,15 +111,49 @@ def test_as_many_are_queued_as_there_are_places_for_in_one_cluster_and_elsewhere
     assert queue.loc[queue["why"] == "surest", "chip_id"].str.startswith("chip-0-").sum() == 1
 
 
+def test_a_queue_is_filled_though_the_best_places_crowd_around_one_point():
+    rows = places(20_000, degrees=0.3)
+    off = np.hypot(rows["lon"] - 130.15, 3 * (rows["lat"] - 70.15))
+    rows["probability"] = 0.9 * np.exp(-off)
+
+    queue = queued(rows, count=100, apart_m=500, strategy=Strategy.SUREST).rows
+
+    assert (queue["why"] == "surest").sum() == 90
+
+
+@settings(deadline=None, max_examples=20)
+@given(apart_m=st.sampled_from([1.0, 3e5, 2e6]), seed=st.integers(0, 50))
+def test_any_two_places_of_one_cell_are_too_near(apart_m, seed):
+    rng = np.random.default_rng(seed)
+    rows = pd.DataFrame(
+        {
+            "lon": rng.uniform(-180, 180, 400),
+            "lat": np.degrees(np.arcsin(rng.uniform(-1, 1, 400))),
+            "hash": rng.integers(0, 2**63, 400).astype(np.uint64),
+        }
+    )
+
+    cells = cells_of(rows, apart_m)
+
+    for _, members in rows.groupby(cells):
+        assert len(members) == 1 or distances_m(members, members).max() <= apart_m * (1 + 1e-6)
+
+
 @settings(deadline=None, max_examples=25)
-@given(order=st.permutations(range(6)), cuts=st.integers(1, 6), seed=st.integers(0, 3))
-def test_the_order_of_places_and_shards_does_not_matter(order, cuts, seed):
+@given(
+    order=st.permutations(range(6)),
+    cuts=st.integers(1, 6),
+    count=st.sampled_from([10, 40]),
+    apart_m=st.sampled_from([0, 500]),
+    seed=st.integers(0, 3),
+)
+def test_the_order_of_places_and_shards_does_not_matter(order, cuts, count, apart_m, seed):
     rows = places(600, seed=seed, degrees=0.05)
-    rows.loc[:80, "probability"] = 0.5  # equal scores
+    rows.loc[:400, "probability"] = 0.5  # equal scores
     parts = np.array_split(np.arange(600), 6)
     shuffled = rows.iloc[np.concatenate([parts[i][::-1] for i in order])]
     batches = [shuffled.iloc[i] for i in np.array_split(np.arange(600), cuts)]
-    wanted = QueueSettings(threshold=0.5, count=40, seed=seed)
+    wanted = QueueSettings(threshold=0.5, count=count, apart_m=apart_m, seed=seed)
 
     queue = make_queue(batches, wanted)
 

@@ -8,7 +8,9 @@ from geoseg.commands.presence.embed import embed
 from geoseg.commands.presence.first import first
 from geoseg.commands.presence.pack import pack
 from geoseg.commands.presence.predict import predict
+from geoseg.commands.presence.queue import queue
 from geoseg.commands.presence.reduce import reduce
+from geoseg.commands.presence.report import report
 
 __all__ = ["presence_app"]
 
@@ -20,4 +22,6 @@ presence_app.command()(embed)
 presence_app.command()(first)
 presence_app.command()(pack)
 presence_app.command()(predict)
+presence_app.command()(queue)
 presence_app.command()(reduce)
+presence_app.command()(report)

@@ -1,0 +1,340 @@
+"""The page of presence from the folder of a prediction."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from geoseg.errors import ConfigError, DataError
+from geoseg.presence.packs import StoredPlace, read_labels, read_pack
+from geoseg.presence.packs.pack import PACK
+from geoseg.presence.packs.pixels import Palette
+from geoseg.presence.packs.read import read_stored
+from geoseg.presence.packs.stored import decode_place
+from geoseg.presence.results import RESULTS, read_results
+from geoseg.report.presence_page import DecisionRule, PresenceReport, TotalNumber
+from geoseg.report.presence_sheets import Sheet, ShownPlace, show_place
+from geoseg.report.presence_tally import count_first_years, tally_results
+from geoseg.report.presence_truth import judge, recall_interval
+from geoseg.report.quantities import known as number_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Iterator, Mapping
+
+    from numpy.typing import NDArray
+
+    from geoseg.presence.packs import Pack
+    from geoseg.report.presence_tally import FirstYears, Tally
+
+__all__ = ["About", "read_about", "report_of_results", "result_batches"]
+
+_COLUMNS = ("chip_id", "lon", "lat", "probability", "decision", "n_images", "present")
+_RULE = ("threshold", "n", "recall", "confidence")
+_FIRST_COLUMNS = ["first_until", "first_year", "low", "high"]
+_SHEETS = {
+    "surest": (
+        "Surest",
+        "Of the places said to hold one, those of the highest probability.",
+    ),
+    "doubtful": (
+        "Most doubtful",
+        "The places whose probability is nearest to the threshold, on the scale of log odds.",
+    ),
+    "missed": (
+        "Missed",
+        "Known to hold one and said not to; those first of which the model was surest.",
+    ),
+    "false alarms": (
+        "False alarms",
+        "Known not to hold one and said to; those first of which the model was surest.",
+    ),
+}
+_SEED = 0  # of intervals, so that a page made again says the same
+
+
+class About(NamedTuple):
+    """What results.json says was run."""
+
+    told: Mapping[str, Any]
+    rule: DecisionRule  # its threshold is on the probability of the results
+
+    @property
+    def target(self) -> str:
+        """What was looked for."""
+        return str(self.told.get("target") or "target")
+
+
+def read_about(results: Path) -> About:
+    """What was run, and the threshold as it is on the probability that the results hold.
+
+    The threshold of a model is set at the prevalence of its held-out places; results may be at
+    another one.
+
+    Raises:
+        DataError: no results, or results.json is damaged.
+    """
+    path = results / RESULTS
+    try:
+        told = json.loads(path.read_bytes())
+        rule = told["threshold"]
+        rule = rule if isinstance(rule, dict) else {"threshold": rule}
+        rule = {name: rule[name] for name in _RULE if rule.get(name) is not None}
+        if told.get("prevalence") is not None:
+            rule["threshold"] = _lowest_decided(results)
+        return About(told, DecisionRule(**rule))
+    except FileNotFoundError:
+        raise DataError(
+            f"{results} holds no results (no {RESULTS}); give the folder that `geoseg presence "
+            "predict` wrote."
+        ) from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"{path} cannot be read ({type(error).__name__}: {error}); predict again."
+        ) from error
+
+
+def result_batches(
+    results: Path, on_rows: Callable[[int, int], None] = lambda _done, _total: None
+) -> Iterator[pd.DataFrame]:
+    """Rows of results with the number of their `shard`, some thousands at a time.
+
+    Args:
+        results: folder of a prediction.
+        on_rows: is told how many rows were read, and of how many.
+
+    Raises:
+        DataError: no results, or a damaged file.
+    """
+    numbers, ends = _shards(results)
+    done = 0
+    for batch in read_results(results, _COLUMNS):
+        rows = batch.to_pandas()
+        row = np.arange(done, done + len(rows))
+        rows["shard"] = numbers[np.searchsorted(ends, row, side="right")]
+        done += len(rows)
+        on_rows(done, int(ends[-1]))
+        yield rows
+
+
+def report_of_results(
+    results: Path,
+    *,
+    pack: Path | None = None,
+    labels: Path | None = None,
+    first: Path | None = None,
+    on_rows: Callable[[int, int], None] = lambda _done, _total: None,
+) -> PresenceReport:
+    """All that a page says of a prediction; memory does not grow with the number of places.
+
+    Args:
+        results: folder of a prediction.
+        pack: images to show; the pack that was predicted when None, none where that is gone.
+        labels: CSV or Parquet with chip_id and present, beside what the results know.
+        first: Parquet of `geoseg presence first`.
+        on_rows: is told how many rows were read, and of how many.
+
+    Raises:
+        ConfigError: the pack is not the one that was predicted.
+        DataError: results, pack or first appearances that cannot be read.
+        LabelError: labels that cannot be read.
+    """
+    about = read_about(results)
+    images = _pack(about, pack)
+    told, wrong = _labels(labels)
+    years = None if first is None else _first_years(first)
+    batches = result_batches(results, on_rows)
+    tally = tally_results(batches, threshold=about.rule.threshold, labels=told)
+    truth = judge(
+        tally.known_present,
+        tally.known_absent,
+        prevalence=about.told.get("prevalence"),
+        rng=np.random.default_rng(_SEED),
+    )
+    return PresenceReport(
+        title=f"{about.target.replace('_', ' ').capitalize()}: {results.resolve().name}",
+        target=about.target,
+        facts=_facts(about, results),
+        places=tally.places,
+        images=tally.images,
+        unscored=tally.unscored,
+        found=tally.found,
+        counts=tally.counts,
+        rule=about.rule,
+        problems=(*_problems(about), *wrong),
+        problem_count=int(about.told.get("problems") or 0) + len(wrong),
+        total=_total(about, tally),
+        truth=truth,
+        why_no_truth=_why_no_truth(tally),
+        sheets=_sheets(tally, images),
+        first=years,
+    )
+
+
+def _lowest_decided(results: Path) -> float:
+    """The least probability with which a place is said to hold it; above all others where none is.
+
+    The threshold of a model is set at the prevalence of its held-out places. Where results are at
+    another one, this is the threshold there.
+    """
+    lowest, highest = math.inf, 0.0
+    for batch in read_results(results, ("probability", "decision")):
+        rows = batch.to_pandas().dropna()
+        decided = rows["decision"].astype(bool)
+        lowest = min(lowest, rows.loc[decided, "probability"].min())
+        highest = max(highest, rows["probability"].max())
+    return float(lowest if math.isfinite(lowest) else min(np.nextafter(highest, 1), 1))
+
+
+def _shards(results: Path) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The numbers of the shards, and behind how many rows each ends."""
+    parts = sorted(results.glob("shard=*/part.parquet"))
+    numbers = [int(part.parent.name.removeprefix("shard=")) for part in parts]
+    try:
+        rows = [pq.read_metadata(part).num_rows for part in parts]
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{results} holds a damaged shard ({error}); predict again.") from error
+    return np.array(numbers, dtype=np.int64), np.cumsum(rows, dtype=np.int64)
+
+
+def _pack(about: About, given: Path | None) -> Pack | None:
+    """The pack that was predicted, or None where it is gone and nobody asked for it."""
+    named = Path(about.told.get("pack") or "")
+    if given is None:
+        pack = read_pack(named) if (named / PACK).is_file() else None
+        # One that was packed anew since then is as good as gone.
+        return pack if pack and pack.digest == about.told.get("pack_digest") else None
+    pack = read_pack(given)
+    if pack.digest != about.told.get("pack_digest"):
+        raise ConfigError(f"{given} is not the pack of these results; give {named}.")
+    return pack
+
+
+def _labels(path: Path | None) -> tuple[pd.Series[bool] | None, tuple[str, ...]]:
+    """What is known by chip, and what is wrong with it."""
+    if path is None:
+        return None, ()
+    labels, wrong = read_labels(path)
+    known = {key: label.present for key, label in labels.items() if label.present is not None}
+    told = pd.Series(list(known.values()), index=list(known), dtype=bool)
+    return told, tuple(f"{problem.key}: {problem.reason}" for problem in wrong)
+
+
+def _first_years(path: Path) -> FirstYears:
+    try:
+        with pq.ParquetFile(path) as table:
+            missing = [name for name in _FIRST_COLUMNS if name not in table.schema_arrow.names]
+            if not missing:
+                batches = table.iter_batches(columns=_FIRST_COLUMNS)
+                return count_first_years(batch.to_pandas() for batch in batches)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(
+            f"{path} cannot be read ({str(error).splitlines()[0]}); make it with `geoseg presence "
+            "first`."
+        ) from error
+    raise DataError(
+        f"{path} has no column {' and no '.join(missing)}; make it with `geoseg presence first`."
+    )
+
+
+def _problems(about: About) -> tuple[str, ...]:
+    return tuple(f"{p['key']}: {p['reason']}" for p in about.told.get("first_problems") or ())
+
+
+def _facts(about: About, results: Path) -> dict[str, str]:
+    told = about.told
+    facts = {
+        "Results": str(results),
+        "Pack": told.get("pack"),
+        "Rows": told.get("rows"),
+        "Model (SHA-256)": told.get("model"),
+        "Calibrated": {True: "yes", False: "no: the sigmoid of the logit"}.get(
+            told.get("calibrated")  # type: ignore[arg-type]  # None too
+        ),
+        "Prevalence": told.get("prevalence"),
+        "geoseg": told.get("geoseg"),
+    }
+    return {title: str(value) for title, value in facts.items() if value is not None}
+
+
+def _total(about: About, tally: Tally) -> TotalNumber | None:
+    """The number that the probabilities add up to, where they are more than sigmoids."""
+    if not about.told.get("calibrated"):
+        return None
+    nan = math.nan
+    return TotalNumber(
+        value=tally.expected, low=nan, high=nan, words="the sum of the probabilities, no interval"
+    )
+
+
+def _why_no_truth(tally: Tally) -> str:
+    """Why the page cannot say how good this is."""
+    present, absent = tally.known_present, tally.known_absent
+    if not present.places and not absent.places:
+        return "Of none of these places it is known what they hold."
+    if not present.places:
+        return (
+            f"All {absent.places:,} places of which it is known hold none, and {absent.found:,} of "
+            "them are said to; without places that hold one nothing else can be said."
+        )
+    recall = recall_interval(present)
+    return (
+        f"All {present.places:,} places of which it is known hold one, and {present.found:,} of "
+        f"them are found: a recall of {recall.value:.3f} ({recall.low:.3f} to {recall.high:.3f}, "
+        "95 % after Clopper and Pearson). Without places that hold none nothing can be said of "
+        "false alarms."
+    )
+
+
+def _sheets(tally: Tally, pack: Pack | None) -> tuple[Sheet, ...]:
+    """The sheets, those of mistakes only where there is truth to make them."""
+    rows = pd.concat(list(tally.picked.values())).drop_duplicates("chip_id")
+    places = {} if pack is None else _places(rows, pack)
+    known = tally.known_present.places + tally.known_absent.places > 0
+    return tuple(
+        Sheet(
+            title=title,
+            words=words,
+            places=tuple(
+                _shown(row, places.get(str(row["chip_id"])))
+                for row in tally.picked[name].to_dict("records")
+            ),
+        )
+        for name, (title, words) in _SHEETS.items()
+        if known or name in ("surest", "doubtful")
+    )
+
+
+def _places(rows: pd.DataFrame, pack: Pack) -> dict[str, ShownPlace]:
+    """Some places of a pack as they are shown; of the other places no image is decoded."""
+    palettes = {kind: Palette(kind, pixels) for kind, pixels in pack.kinds.items()}
+    found: dict[str, ShownPlace] = {}
+    for number, of_shard in rows.groupby("shard"):
+        wanted = set(of_shard["chip_id"])
+        for stored in read_stored(pack.shards[int(str(number))].path, pack.foreign):
+            if isinstance(stored, StoredPlace) and stored.id in wanted:
+                found[stored.id] = show_place(decode_place(stored, palettes), math.nan)
+                wanted.discard(stored.id)
+            if not wanted:
+                break
+    return found
+
+
+def _shown(row: dict[Hashable, Any], place: ShownPlace | None) -> ShownPlace:
+    """What results and labels say of a place, with its images where there are any."""
+    present = number_of(row["present"])
+    return ShownPlace(
+        id=str(row["chip_id"]),
+        lon=number_of(row["lon"]),
+        lat=number_of(row["lat"]),
+        probability=float(row["probability"]),
+        present=None if math.isnan(present) else bool(present),
+        images=() if place is None else place.images,
+        left_out=0 if place is None else place.left_out,
+    )
