@@ -25,6 +25,7 @@ __all__ = ["Cluster"]
 
 _CONNECT_S = 20.0
 _COUNT_EVERY_S = 2.0
+_FETCH_S = 10.0
 # One death is one attempt, and only the unit that a worker does is its victim, not those that would
 # wait at the worker: they wait at the scheduler.
 _SCHEDULER = {
@@ -79,7 +80,10 @@ class Cluster:
         if self._engine.address is None:
             return 2 * self._engine.workers
         if time.monotonic() > self._counted_at + _COUNT_EVERY_S:
-            self._threads = max(sum(self._client.nthreads().values()), 1)
+            try:
+                self._threads = max(sum(self._client.nthreads().values()), 1)
+            except OSError as error:
+                raise self._gone() from error
             self._counted_at = time.monotonic()
         return self._threads
 
@@ -109,25 +113,34 @@ class Cluster:
     def _hear(self, future: Any) -> list[Attempt | Lost]:  # noqa: ANN401  a distributed.Future
         from distributed import KilledWorker
 
-        if future.status in {"pending", "lost"}:
-            # Its worker died before the result was fetched; the scheduler has it done again.
-            future.add_done_callback(self._ends.put)
-            return []
-        _, name = self._futures.pop(future.key)
         if future.cancelled():
-            raise GeosegError(
-                f"The Dask scheduler {self._address} is gone; start it and run again to go on."
-            )
+            raise self._gone()
+        name = self._futures[future.key][1]
+        ends: list[Attempt | Lost] = []
         try:
-            return [future.result()]
+            if future.status not in {"pending", "lost"}:
+                ends = [future.result(timeout=_FETCH_S)]
         except KilledWorker as error:
             died = (
                 f"its worker on {error.last_worker.host} died, as happens when the memory is full."
             )
-            return [Lost(name, died, times=error.allowed_failures + 1)]
+            ends = [Lost(name, died, times=error.allowed_failures + 1)]
+        except TimeoutError:
+            pass
         except Exception as error:  # noqa: BLE001  of reading the work or its argument there
             told = f"{type(error).__name__}: {error}"
-            return [Attempt(name=name, worker="", started=time.time(), error=told)]
+            ends = [Attempt(name=name, worker="", started=time.time(), error=told)]
+        if ends:
+            del self._futures[future.key]
+        else:
+            # Its worker died before the result was fetched; the scheduler has it done again.
+            future.add_done_callback(self._ends.put)
+        return ends
+
+    def _gone(self) -> GeosegError:
+        return GeosegError(
+            f"The Dask scheduler {self._address} is gone; start it and run again to go on."
+        )
 
 
 def _own_cluster(engine: Engine) -> Any:  # noqa: ANN401  a distributed.Cluster

@@ -36,12 +36,15 @@ _SLURM = (
 class Engine:
     """Who does the work. A worker is a process that does one unit at a time.
 
+    Workers of a scheduler that runs already are as they were started (`--nthreads 1` for one unit
+    at a time), and `workers` and `threads` change nothing there.
+
     Raises:
         ConfigError: settings that do not go together, or Dask is not installed.
     """
 
     kind: str = "serial"  # serial, processes or dask
-    workers: int = 1  # at most, where they come and go (Slurm); not asked with an address
+    workers: int = 1  # at most, where they come and go (Slurm)
     threads: int = 1  # of each worker, for numpy and torch; a serial run keeps those it has
     address: str | None = None  # of a running Dask scheduler, such as tcp://10.0.0.1:8786
     slurm: Mapping[str, Any] | None = None  # queue, memory, walltime... of one worker's job
