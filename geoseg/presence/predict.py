@@ -47,7 +47,7 @@ class Prediction:
     model: Path
     out: Path
     device: str = "auto"
-    most_images: int = 256  # of a batch; fewer of large ones
+    most_images: int = 128  # of a batch; fewer of large ones
     prevalence: float | None = None  # share of places that hold it; of the calibration when None
 
 

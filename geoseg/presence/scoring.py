@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from geoseg.models.classifier import Classifier
     from geoseg.sensors import Band
 
-__all__ = ["Verdict", "score"]
+__all__ = ["Ready", "Verdict", "batches_of", "score"]
 
 _AHEAD = 2  # batches that wait for the network
 _MOST_VALUES = 2**24  # of a batch: 64 MiB as float32
@@ -77,7 +77,7 @@ class Verdict:
         return self.calibration.probability(logits, sensor_ids, self.prevalence), decided
 
 
-class _Ready(NamedTuple):
+class Ready(NamedTuple):
     """A batch on its way to the network."""
 
     numbers: list[int]  # of its places in the shard
@@ -91,7 +91,7 @@ def score(
     verdict: Verdict,
     *,
     device: torch.device,
-    most_images: int = 256,
+    most_images: int = 128,
     on_problem: Callable[[Problem], None],
 ) -> list[Result]:
     """What a classifier says of places, in their order.
@@ -114,7 +114,7 @@ def score(
         GeosegError: what the places raise.
     """
     found: list[tuple[int, Result]] = []
-    ready = _batches(_fit(places, classifier, on_problem), most_images)
+    ready = batches_of(_fit(places, classifier, on_problem), most_images)
     with torch.inference_mode(), Ahead(ready, most=_AHEAD) as batches:
         for batch in batches:
             found += zip(batch.numbers, _results(batch, classifier, verdict, device), strict=True)
@@ -123,7 +123,7 @@ def score(
 
 
 def _results(
-    ready: _Ready, classifier: Classifier, verdict: Verdict, device: torch.device
+    ready: Ready, classifier: Classifier, verdict: Verdict, device: torch.device
 ) -> list[Result]:
     batch = ready.batch.to(device)
     said = classifier([b.view() for b in batch.batches], batch.owners, batch.size)
@@ -158,19 +158,19 @@ def _results(
 
 
 def _by_place(
-    ready: _Ready, logits: list[list[float]], shares: list[list[float]]
+    ready: Ready, logits: list[list[float]], shares: list[list[float]]
 ) -> list[list[tuple[float, float]]]:
     """Logit and valid share of the images of each place, in the order of its images."""
     values = [list(zip(*group, strict=True)) for group in zip(logits, shares, strict=True)]
     return _ordered(ready, values)
 
 
-def _years(ready: _Ready) -> list[tuple[float, ...]]:
+def _years(ready: Ready) -> list[tuple[float, ...]]:
     found = _ordered(ready, [years.tolist() for years in ready.batch.years])
     return [tuple(years) for years in found]
 
 
-def _ordered(ready: _Ready, values: list[list[Any]]) -> list[list[Any]]:
+def _ordered(ready: Ready, values: list[list[Any]]) -> list[list[Any]]:
     """Values of images, batch by batch, as lists of each place in the order of its images.
 
     `stack_places` groups images by what they are and keeps their order within a group.
@@ -242,7 +242,7 @@ class _Channels:
         )
 
 
-def _batches(places: Iterator[tuple[int, Place]], most_images: int) -> Iterator[_Ready]:
+def batches_of(places: Iterator[tuple[int, Place]], most_images: int) -> Iterator[Ready]:
     """Batches of places whose images have the same shapes, so that few are small."""
     waiting: defaultdict[Hashable, list[tuple[int, Place]]] = defaultdict(list)
     sizes: defaultdict[Hashable, int] = defaultdict(int)
@@ -263,6 +263,6 @@ def _batches(places: Iterator[tuple[int, Place]], most_images: int) -> Iterator[
         yield _stacked(rest)
 
 
-def _stacked(numbered: list[tuple[int, Place]]) -> _Ready:
+def _stacked(numbered: list[tuple[int, Place]]) -> Ready:
     places = [place for _, place in numbered]
-    return _Ready([number for number, _ in numbered], places, stack_places(places))
+    return Ready([number for number, _ in numbered], places, stack_places(places))

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
+from rasterio.io import MemoryFile
 
 from geoseg.errors import ConfigError, DataError, SceneError, SensorError
 from geoseg.presence.packs import (
@@ -162,20 +163,35 @@ def test_any_png_keeps_its_values_and_depth(pixels, shape):
     np.testing.assert_array_equal(found, np.atleast_3d(pixels).transpose(2, 0, 1))
 
 
-def test_a_png_of_three_channels_of_16_bits_is_not_cut_to_8():
-    from rasterio.io import MemoryFile
-
-    wanted = np.moveaxis(picture(5, 3, np.uint16), -1, 0)
+def deep_png(pixels):
+    """Of 16 bits and several channels (H, W, C), which Pillow does not write."""
     with MemoryFile() as file:
-        shape = {"height": HEIGHT, "width": WIDTH, "count": 3}
+        height, width, count = pixels.shape
+        shape = {"height": height, "width": width, "count": count}
         with (
             pytest.warns(match="no geotransform"),
             file.open(driver="PNG", dtype="uint16", **shape) as raster,
         ):
-            raster.write(wanted)
-        stored = file.read()
+            raster.write(np.moveaxis(pixels, -1, 0))
+        return file.read()
 
-    np.testing.assert_array_equal(decode(stored, "png"), wanted)
+
+def test_a_png_of_three_channels_of_16_bits_is_not_cut_to_8():
+    pixels = picture(5, 3, np.uint16)
+
+    found = decode(deep_png(pixels), "png")
+
+    np.testing.assert_array_equal(np.moveaxis(found, 0, -1), pixels)
+
+
+@pytest.mark.parametrize("make", [png, deep_png])
+@pytest.mark.parametrize("kept", [0.5, 0.9])
+def test_a_png_that_is_cut_short_is_refused_at_any_depth(make, kept):
+    dtype = np.uint16 if make is deep_png else np.uint8
+    stored = make(np.random.default_rng(0).integers(1, 255, (64, 64, 3)).astype(dtype))
+
+    with pytest.raises(SceneError, match="damaged PNG"):
+        decode(stored[: int(kept * len(stored))], "png")
 
 
 def test_alpha_beyond_the_bands_says_what_is_valid():

@@ -33,7 +33,7 @@ def predict(
         float | None,
         typer.Option(help="Share of places that hold it here: 1e-4. That of calibration if none."),
     ] = None,
-    batch: Annotated[int, typer.Option(help="Images that the network sees at once.", min=1)] = 256,
+    batch: Annotated[int, typer.Option(help="Images that the network sees at once.", min=1)] = 128,
     device: Device = "auto",
     json: Json = False,
 ) -> None:

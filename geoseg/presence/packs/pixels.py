@@ -29,6 +29,7 @@ __all__ = ["MOST_BYTES", "Palette", "as_chip", "decode", "npy_bytes", "on_scale"
 MOST_BYTES = 2**26  # of an image, stored or decoded: a chip of 2048 px and 8 bands of 16 bits
 _MOST_VALUES = 2**25
 _PNG = b"\x89PNG\r\n\x1a\n"
+_END = b"IEND\xaeB`\x82"
 _GREY, _COLOUR, _PALETTE = 0, 2, 3  # colour types of PNG; 4 more: with alpha
 _ALPHA = 4
 _CHANNELS = {_GREY: 1, _COLOUR: 3, _PALETTE: 4, _GREY + _ALPHA: 2, _COLOUR + _ALPHA: 4}
@@ -151,13 +152,7 @@ def _unknown(shape: tuple[int, int]) -> Tensor:
 
 
 def _decode_png(stored: bytes) -> NDArray[np.generic]:
-    if len(stored) < 33 or not stored.startswith(_PNG) or stored[12:16] != b"IHDR":
-        raise SceneError("it is no PNG.")
-    # Before a byte is decoded: a few kB may claim to be a picture of gigabytes.
-    width, height, depth, colour = struct.unpack(">IIBB", stored[16:26])
-    channels = _CHANNELS.get(colour)
-    if channels is None or not 0 < width * height * channels <= _MOST_VALUES:
-        raise SceneError(f"it claims to be a PNG of {width} x {height} px; that is no chip.")
+    depth, colour = _checked_header(stored)
     if depth == 16 and colour != _GREY:
         return _decode_deep_png(stored)
     try:
@@ -174,6 +169,22 @@ def _decode_png(stored: bytes) -> NDArray[np.generic]:
     if mode.startswith("I"):
         pixels = pixels.astype(np.uint16)
     return pixels[None] if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0)
+
+
+def _checked_header(stored: bytes) -> tuple[int, int]:
+    """Bits and colour type of a PNG that has an end.
+
+    Before a byte is decoded: a few kB may claim to be a picture of gigabytes.
+    """
+    if len(stored) < 33 or not stored.startswith(_PNG) or stored[12:16] != b"IHDR":
+        raise SceneError("it is no PNG.")
+    width, height, depth, colour = struct.unpack(">IIBB", stored[16:26])
+    channels = _CHANNELS.get(colour)
+    if channels is None or not 0 < width * height * channels <= _MOST_VALUES:
+        raise SceneError(f"it claims to be a PNG of {width} x {height} px; that is no chip.")
+    if _END not in stored[-64:]:  # GDAL does not miss it
+        raise SceneError("it is a damaged PNG (cut short).")
+    return depth, colour
 
 
 def _decode_deep_png(stored: bytes) -> NDArray[np.generic]:
