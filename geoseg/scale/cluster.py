@@ -52,9 +52,7 @@ class Cluster:
         from distributed import Client
 
         self._work, self._engine = work, engine
-        self._futures: dict[
-            tuple[str, int], tuple[Any, str]
-        ] = {}  # by key: future and name of the unit
+        self._futures: dict[tuple[str, int], tuple[Any, Unit]] = {}  # by key
         self._ends: queue.SimpleQueue[Any] = queue.SimpleQueue()
         # Of one group: the scheduler keeps tasks of large groups back until a worker is free.
         self._group, self._count = f"unit-{uuid.uuid4().hex}", itertools.count()
@@ -91,7 +89,7 @@ class Cluster:
         """Give it to the scheduler, under a key that is used once."""
         key = (self._group, next(self._count))
         future = self._client.submit(attempt, self._work, unit, key=key, pure=False, retries=0)
-        self._futures[key] = future, unit.name
+        self._futures[key] = future, unit
         future.add_done_callback(self._ends.put)
 
     def ended(self, timeout_s: float) -> list[Attempt | Lost]:
@@ -115,27 +113,25 @@ class Cluster:
 
         if future.cancelled():
             raise self._gone()
-        name = self._futures[future.key][1]
-        ends: list[Attempt | Lost] = []
+        _, unit = self._futures.pop(future.key)
         try:
-            if future.status not in {"pending", "lost"}:
-                ends = [future.result(timeout=_FETCH_S)]
+            if future.status in {"finished", "error"}:
+                return [future.result(timeout=_FETCH_S)]
         except KilledWorker as error:
             died = (
                 f"its worker on {error.last_worker.host} died, as happens when the memory is full."
             )
-            ends = [Lost(name, died, times=error.allowed_failures + 1)]
+            return [Lost(unit.name, died, times=error.allowed_failures + 1)]
         except TimeoutError:
             pass
         except Exception as error:  # noqa: BLE001  of reading the work or its argument there
             told = f"{type(error).__name__}: {error}"
-            ends = [Attempt(name=name, worker="", started=time.time(), error=told)]
-        if ends:
-            del self._futures[future.key]
-        else:
-            # Its worker died before the result was fetched; the scheduler has it done again.
-            future.add_done_callback(self._ends.put)
-        return ends
+            return [Attempt(name=unit.name, worker="", started=time.time(), error=told)]
+        # The result died with its worker before it was fetched. Dask would have it done again, but
+        # tells of that unreliably.
+        future.cancel(force=True)
+        self.take(unit)
+        return []
 
     def _gone(self) -> GeosegError:
         return GeosegError(

@@ -138,7 +138,9 @@ def test_a_killed_worker_costs_an_attempt_and_a_deadly_unit_only_itself(folder, 
     assert "as happens when the memory is full" in summary.failed[0].error
     tries = Counter(number for number, _ in begun(log))
     assert tries[3] == 3
-    assert tries[0] == tries[7] == 2
+    # Dask has a unit done again whose result was lost with its worker.
+    assert tries[0] >= 2
+    assert tries[7] >= 2
     assert files_of(folder) == [name for name in outputs(12) if "3/" not in name]
     with Manifest(folder) as manifest:
         assert manifest.counts() == {"done": 11, "failed": 1}
@@ -211,16 +213,17 @@ def test_workers_leave_when_the_run_is_killed(folder, log, engine):
 def test_workers_that_will_not_leave_are_ended_and_swept_after(folder, log, monkeypatch):
     monkeypatch.setattr(processes, "_PATIENCE_S", 0.1)
 
-    def stop(_):
+    def press():
         wait_until(lambda: len(begun(log)) == 2)
-        raise KeyboardInterrupt
+        os.kill(os.getpid(), signal.SIGINT)
 
-    units = [*make_units(folder, log, 1), *list(make_units(folder, log, 2, takes_s=60))[1:]]
+    threading.Thread(target=press).start()
+    units = make_units(folder, log, 2, takes_s=60)
     with pytest.raises(KeyboardInterrupt):
-        do(folder, units, work=will_not_leave, engine=PROCESSES, on_done=stop)
+        do(folder, units, work=will_not_leave, engine=PROCESSES)
 
     assert not any(is_alive(pid) for _, pid in begun(log))
-    assert files_of(folder) == outputs(1)
+    assert files_of(folder) == []
 
 
 @EVERY
