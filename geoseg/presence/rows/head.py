@@ -37,7 +37,7 @@ __all__ = [
 _STRENGTHS = 10.0 ** np.arange(-4, 3)  # inverse of the L2 penalty, on standardised embeddings
 _FOLDS = 5
 _STEPS = 1000
-_CHUNK = 65_536  # rows turned into float at once
+_CHUNK = 8_192  # rows turned into float at once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -41,7 +41,7 @@ __all__ = [
     "write_rows",
 ]
 
-BLOCK_CELLS = 128  # cells to a side of what is scored at once: 41 km at 320 m
+BLOCK_CELLS = 64  # cells to a side of what is scored at once: 20 km at 320 m
 
 _HEADER = "rows.json"
 _FORMAT = 1
@@ -199,7 +199,7 @@ def read_block(groups: Sequence[RowGroup], *, embeddings: bool = True) -> BlockR
     tables = []
     for group in groups:
         with _opened(group.path) as file:
-            tables.append(file.read_row_group(group.number, columns=columns))
+            tables.append(file.read_row_group(group.number, columns=columns, use_threads=False))
     table = pa.concat_tables(tables).unify_dictionaries()
     stored = np.empty((len(table), 0), dtype=np.int8)
     if embeddings:
