@@ -12,6 +12,7 @@ from geoseg.commands.presence.predict import predict
 from geoseg.commands.presence.queue import queue
 from geoseg.commands.presence.reduce import reduce
 from geoseg.commands.presence.report import report
+from geoseg.commands.presence.score import score
 
 __all__ = ["presence_app"]
 
@@ -27,3 +28,4 @@ presence_app.command()(predict)
 presence_app.command()(queue)
 presence_app.command()(reduce)
 presence_app.command()(report)
+presence_app.command()(score)
