@@ -4,7 +4,7 @@ from geoseg.chips.augment import drop_bands, film_some, flip_randomly, jitter_ba
 from geoseg.chips.chip import Batch, Chip, stack
 from geoseg.chips.film import EFFECTS, Effect, RandomFilm, in_view, panchromatic, to_film
 from geoseg.chips.folds import Folds, make_folds
-from geoseg.chips.place import Place, PlaceBatch, stack_places
+from geoseg.chips.place import Place, PlaceBatch, drop_images, stack_places
 from geoseg.chips.sampling import (
     BandStatistics,
     GridChips,
@@ -41,6 +41,7 @@ __all__ = [
     "band_statistics",
     "class_shares",
     "drop_bands",
+    "drop_images",
     "film_some",
     "flip_randomly",
     "in_view",

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-__all__ = ["Place", "PlaceBatch", "stack_places"]
+__all__ = ["Place", "PlaceBatch", "drop_images", "stack_places"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,4 +76,30 @@ def stack_places(places: Sequence[Place]) -> PlaceBatch:
             [float("nan") if p.present is None else float(p.present) for p in places],
             dtype=torch.float32,
         ),
+    )
+
+
+def drop_images(places: PlaceBatch, *, share: float) -> PlaceBatch:
+    """Places without some of their images, drawn anew for each; one of each place stays.
+
+    Args:
+        places: with at least one image each.
+        share: of the images that go, 0 to 1.
+    """
+    device = places.present.device
+    draws = [torch.rand(len(owner), device=device) for owner in places.owners]
+    # The image of each place with the largest draw stays whatever the share is.
+    best = torch.zeros(places.size, device=device)
+    for owner, draw in zip(places.owners, draws, strict=True):
+        best = best.scatter_reduce(0, owner, draw, "amax")
+    kept = [
+        (draw >= share) | (draw >= best[owner])
+        for owner, draw in zip(places.owners, draws, strict=True)
+    ]
+    there = [number for number, chosen in enumerate(kept) if chosen.any()]
+    return PlaceBatch(
+        tuple(places.batches[n].part(kept[n]) for n in there),
+        tuple(places.owners[n][kept[n]] for n in there),
+        tuple(places.years[n][kept[n].to(places.years[n].device)] for n in there),
+        places.present,
     )

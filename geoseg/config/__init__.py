@@ -1,5 +1,12 @@
 """Recipes: what a run does, as a file that is checked before anything starts."""
 
+from geoseg.config.presence import (
+    CalibrationSettings,
+    ClassifierSettings,
+    FewLabelSettings,
+    LearningSettings,
+    PresenceRecipe,
+)
 from geoseg.config.recipe import (
     Recipe,
     load_recipe,
@@ -26,13 +33,18 @@ from geoseg.config.strict_yaml import read_yaml
 
 __all__ = [
     "AdaptationSettings",
+    "CalibrationSettings",
     "ChipSettings",
+    "ClassifierSettings",
+    "FewLabelSettings",
     "FilmSettings",
     "InferenceSettings",
     "InventorySettings",
     "LabelSettings",
+    "LearningSettings",
     "ModelSettings",
     "OutlineSettings",
+    "PresenceRecipe",
     "Recipe",
     "SceneSettings",
     "SchemeClass",

@@ -25,6 +25,7 @@ from geoseg.models.network import (
     Segmenter,
     build_segmenter,
 )
+from geoseg.models.presence_losses import evidence_loss, non_negative_pu_loss, presence_loss
 from geoseg.models.reach import extrapolation
 from geoseg.models.torchvision import TorchPair, inspect_pair
 from geoseg.models.tuning import Tuning, tune, warning_of
@@ -45,10 +46,13 @@ __all__ = [
     "build_segmenter",
     "choose_device",
     "dice_cross_entropy",
+    "evidence_loss",
     "extrapolation",
     "inspect_pair",
     "load_checkpoint",
     "load_classifier",
+    "non_negative_pu_loss",
+    "presence_loss",
     "read_tensors",
     "save_checkpoint",
     "save_classifier",

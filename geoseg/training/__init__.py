@@ -1,17 +1,26 @@
 """The training loop, and what goes into it."""
 
+from geoseg.training.classify import TaughtClassifier, classify, train_classifier
 from geoseg.training.gather import Material, gather, new_segmenter, teaches
 from geoseg.training.loop import StepReport, TrainingChips, TrainingResult, train
+from geoseg.training.place_samples import PlaceSamples, choose_labels
+from geoseg.training.pretrain import pretrain
 from geoseg.training.schedule import learning_rate
 
 __all__ = [
     "Material",
+    "PlaceSamples",
     "StepReport",
+    "TaughtClassifier",
     "TrainingChips",
     "TrainingResult",
+    "choose_labels",
+    "classify",
     "gather",
     "learning_rate",
     "new_segmenter",
+    "pretrain",
     "teaches",
     "train",
+    "train_classifier",
 ]

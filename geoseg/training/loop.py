@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from itertools import repeat
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.loggers.tensorboard import TensorBoardLogger
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 
 from geoseg.chips import Batch, MixedChips, film_some, stack
@@ -19,16 +19,16 @@ from geoseg.errors import ModelError
 from geoseg.metrics import confusion_matrix, score_classes
 from geoseg.models import Segmenter, dice_cross_entropy, save_checkpoint
 from geoseg.training.adapt import Teacher, style_of
+from geoseg.training.averaging import precision_of, running_mean
 from geoseg.training.resume import TrainingState, restore_state, save_state
 from geoseg.training.schedule import learning_rate
 from geoseg.training.vary import vary
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
-    from torch import Tensor
     from torch.utils.data import Dataset
 
     from geoseg.chips import Chip, GridChips
@@ -105,14 +105,16 @@ def train(
     """
     settings = recipe.training
     log = TensorBoardLogger(folder, name="log", version="")
-    fabric = Fabric(accelerator=device.type, devices=1, precision=_precision(device), loggers=[log])
+    fabric = Fabric(
+        accelerator=device.type, devices=1, precision=precision_of(device), loggers=[log]
+    )
     trained = [weights for weights in segmenter.parameters() if weights.requires_grad]
     optimizer = torch.optim.AdamW(
         trained, lr=settings.learning_rate, weight_decay=settings.weight_decay
     )
     network, optimizer = fabric.setup(segmenter, optimizer)
     average = AveragedModel(
-        segmenter, multi_avg_fn=_running_mean(settings.averaging), use_buffers=True
+        segmenter, multi_avg_fn=running_mean(settings.averaging), use_buffers=True
     )
     kept = {"network": segmenter, "average": average}
     model, resume = folder / "model.safetensors", folder / "state.safetensors"
@@ -248,19 +250,6 @@ def _confusion(fabric: Fabric, segmenter: Segmenter, batches: Sequence[Batch]) -
     return found
 
 
-def _running_mean(decay: float) -> Callable[..., None]:
-    """An exponential mean that forgets the beginning, which else is half of a short training.
-
-    At first it is the mean with polynomially rising weights of Shamir and Zhang 2013.
-    """
-
-    def update(mean: list[Tensor], newest: list[Tensor], count: Tensor | int) -> None:
-        done = float(count)
-        get_ema_multi_avg_fn(min(decay, (1 + done) / (4 + done)))(mean, newest, count)
-
-    return update
-
-
 def _averaged(average: AveragedModel) -> Segmenter:
     return cast("Segmenter", average.module)
 
@@ -278,9 +267,3 @@ def _judge(state: TrainingState, score: float) -> TrainingState:
     if score < state.best_score - _NOISE:
         return state
     return replace(state, kept_score=score, best_step=state.step)
-
-
-def _precision(device: torch.device) -> Literal["32-true", "bf16-mixed", "16-mixed"]:
-    if device.type != "cuda":
-        return "32-true"
-    return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"

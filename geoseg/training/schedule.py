@@ -6,12 +6,12 @@ import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from geoseg.config import TrainingSettings
+    from geoseg.config import LearningSettings, TrainingSettings
 
 __all__ = ["learning_rate"]
 
 
-def learning_rate(step: int, settings: TrainingSettings) -> float:
+def learning_rate(step: int, settings: TrainingSettings | LearningSettings) -> float:
     """Learning rate of a step counted from 0: a linear rise, then half a cosine down to 0.
 
     Loshchilov and Hutter 2017, without restarts.

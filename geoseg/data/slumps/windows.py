@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal, overload
 
 import numpy as np
 import torch
+from scipy import ndimage
 
 from geoseg.chips import Chip, Place
 from geoseg.errors import DataError
@@ -37,9 +38,10 @@ __all__ = [
 Fold = Literal["train", "calibration", "test"]
 FOLDS: tuple[Fold, ...] = ("train", "calibration", "test")
 
-_FOLD_SHARES = (0.6, 0.2, 0.2)
+_FOLD_SHARES = (0.5, 0.25, 0.25)
+_BLOCK = 20  # images of neighbouring numbers, which often show the same ground
 _MASK_ABOVE = 127  # the masks are JPEG: 0 and 255 with the noise of its compression
-_PALETTE = 256
+_PALETTE = 1024
 # The basemaps are of Maxar's satellites; Pleiades has the visible bands nearest to theirs of all in
 # the table of sensors.
 _SENSOR = "pleiades-1a"
@@ -60,14 +62,20 @@ class SlumpImage:
         """What its name says of where it lies: yg for Yamal and Gydan, nitze for other sites."""
         return self.name.split("_")[1]
 
+    @property
+    def neighbourhood(self) -> str:
+        """Images of one may show the same ground: its region and the tens of its number."""
+        return f"{self.region}-{int(self.name.split('_')[2]) // _BLOCK}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WindowSpec:
     """How windows are cut, and when one holds a slump."""
 
     size_px: int = 64
-    stride_px: int | None = None  # half a window when None
-    least_share: float = 0.02  # of a window that is slump, where it counts as present
+    stride_px: int | None = None  # of those without a slump; half a window when None
+    least_px: int = 100  # of a slump that a window is cut around
+    off_centre: float = 0.125  # of the side, how far at most its middle lies off the slump's
     margin_px: int = 4  # around a window without a slump, which no slump may reach either
 
     @property
@@ -80,7 +88,7 @@ class WindowSpec:
 class SlumpWindows(Sequence[Place]):
     """Windows of images, each a place with one image, cut when asked for.
 
-    Windows with less slump than counts, or with one just beside them, are not among them.
+    One window around each slump, and on a grid those without any slump in or just beside them.
     """
 
     images: tuple[SlumpImage, ...]
@@ -91,7 +99,8 @@ class SlumpWindows(Sequence[Place]):
     share: NDArray[np.float32]  # (N,) of the window that is slump
     present: NDArray[np.bool_]  # (N,)
     confuser: NDArray[np.bool_]  # (N,) no slump, but its colours
-    fold: NDArray[np.int8]  # (N,) index into FOLDS; all windows of an image are in one
+    fold: NDArray[np.int8]  # (N,) index into FOLDS; all windows of a neighbourhood are in one
+    palette: NDArray[np.float32]  # (3, P) pixels of all training images
 
     def __len__(self) -> int:
         return len(self.image)
@@ -109,6 +118,11 @@ class SlumpWindows(Sequence[Place]):
         """The windows of one fold."""
         return self.chosen(np.flatnonzero(self.fold == FOLDS.index(fold)))
 
+    @property
+    def neighbourhood(self) -> NDArray[np.str_]:
+        """The neighbourhood (N,) of each window: what is resampled together."""
+        return np.array([image.neighbourhood for image in self.images])[self.image]
+
     def chosen(self, numbers: NDArray[np.integer]) -> SlumpWindows:
         """Some of the windows, in this order."""
         columns = ("image", "row", "column", "share", "present", "confuser", "fold")
@@ -125,7 +139,8 @@ class SlumpWindows(Sequence[Place]):
             image=torch.from_numpy(colours),
             valid=torch.ones(colours.shape[1:], dtype=torch.bool),
             label=torch.from_numpy(source.slump[cut].astype(np.uint8)),
-            palette=torch.from_numpy(_palette(source.colours)),
+            # Of an image alone it would not do: a large slump would be what is usual.
+            palette=torch.from_numpy(self.palette),
             bands=tuple(sensor.band(name) for name in ("red", "green", "blue")),
             gsd_m=_GSD_M,
             time=_TIME,
@@ -158,16 +173,18 @@ def read_slump_images(folder: Path) -> tuple[SlumpImage, ...]:
 def cut_windows(
     images: Sequence[SlumpImage], spec: WindowSpec | None = None, *, seed: int = 0
 ) -> SlumpWindows:
-    """Every window of every image that clearly holds a slump or clearly holds none.
+    """The windows of all images.
 
     Args:
         images: to cut, as `read_slump_images` gives them.
         spec: how.
-        seed: of the folds, in which images are dealt region by region.
+        seed: of the folds, in which neighbourhoods are dealt region by region, and of where a
+            slump lies in its window.
     """
     spec = spec or WindowSpec()
     dealt = _deal(images, seed)
-    cut = [_cut(image, spec) for image in images]
+    rng = np.random.default_rng(seed)
+    cut = [_cut(image, spec, rng) for image in images]
     counts = [len(rows) for rows, _, _ in cut]
     number = np.repeat(np.arange(len(images), dtype=np.int32), counts)
     rows, columns, share = (np.concatenate(part) for part in zip(*cut, strict=True))
@@ -181,6 +198,7 @@ def cut_windows(
         present=share > 0,
         confuser=np.zeros(len(number), dtype=bool),
         fold=dealt[number],
+        palette=_palette([image for image, f in zip(images, dealt, strict=True) if f == 0]),
     )
     return replace(windows, confuser=_confusers(windows))
 
@@ -204,31 +222,52 @@ def _read(path: Path, mask: Path) -> SlumpImage:
 def _deal(images: Sequence[SlumpImage], seed: int) -> NDArray[np.int8]:
     """The fold of each image; each region is dealt by itself, so that each fold has its share."""
     rng = np.random.default_rng(seed)
-    fold = np.empty(len(images), dtype=np.int8)
-    regions = np.array([image.region for image in images])
-    for region in np.unique(regions):
-        members = rng.permutation(np.flatnonzero(regions == region))
+    dealt: dict[str, int] = {}
+    for region in sorted({image.region for image in images}):
+        members = sorted({i.neighbourhood for i in images if i.region == region})
+        members = [members[i] for i in rng.permutation(len(members))]
         ends = np.round(np.cumsum(_FOLD_SHARES) * len(members)).astype(int)
-        for number, part in enumerate(np.split(members, ends[:-1])):
-            fold[part] = number
-    return fold
+        dealt |= {m: int(np.searchsorted(ends, n, "right")) for n, m in enumerate(members)}
+    return np.array([dealt[image.neighbourhood] for image in images], dtype=np.int8)
 
 
 def _cut(
-    image: SlumpImage, spec: WindowSpec
+    image: SlumpImage, spec: WindowSpec, rng: np.random.Generator
 ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]:
-    """Rows, columns and share of slump (0 where absent) of the clear windows of an image."""
+    """Rows, columns and share of slump (0 where absent) of the windows of an image."""
     height, width = image.slump.shape
     size, step = spec.size_px, spec.step_px
+    if min(height, width) < size:
+        none = np.empty(0, dtype=np.int32)
+        return none, none, none.astype(np.float32)
     grid = np.meshgrid(
         np.arange(0, height - size + 1, step), np.arange(0, width - size + 1, step), indexing="ij"
     )
     rows, columns = (axis.ravel() for axis in grid)
-    inside = _count(image.slump, rows, columns, size, 0)
-    around = _count(image.slump, rows, columns, size, spec.margin_px)
-    clear = (inside >= spec.least_share * size**2) & (inside > 0) | (around == 0)
-    share = (inside[clear] / size**2).astype(np.float32)
-    return rows[clear].astype(np.int32), columns[clear].astype(np.int32), share
+    clear = _count(image.slump, rows, columns, size, spec.margin_px) == 0
+    around = _around_slumps(image.slump, spec, rng)
+    rows = np.concatenate([around[:, 0], rows[clear]])
+    columns = np.concatenate([around[:, 1], columns[clear]])
+    share = _count(image.slump, rows, columns, size, 0) / size**2
+    return rows.astype(np.int32), columns.astype(np.int32), share.astype(np.float32)
+
+
+def _around_slumps(
+    slump: NDArray[np.bool_], spec: WindowSpec, rng: np.random.Generator
+) -> NDArray[np.int_]:
+    """Upper left pixels (n, 2) of a window around each slump that is large enough."""
+    numbered, count = ndimage.label(slump, structure=np.ones((3, 3)))
+    numbers = np.arange(1, count + 1)
+    large = numbers[np.bincount(numbered.ravel(), minlength=count + 1)[1:] >= spec.least_px]
+    if len(large) == 0:
+        return np.empty((0, 2), dtype=int)
+    middle = np.array(ndimage.center_of_mass(slump, numbered, large))
+    off = rng.uniform(-spec.off_centre, spec.off_centre, middle.shape) * spec.size_px
+    middle_of = np.round(middle + off - spec.size_px / 2).astype(int)
+    corner: NDArray[np.int_] = np.clip(middle_of, 0, np.array(slump.shape) - spec.size_px)
+    # A slump bent around its middle may lie outside the window.
+    inside = _count(slump, corner[:, 0], corner[:, 1], spec.size_px, 0) >= spec.least_px
+    return corner[inside]
 
 
 def _count(
@@ -279,9 +318,9 @@ def _colours(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
     return np.concatenate([pixels.mean(axis=0), pixels.std(axis=0)])
 
 
-def _palette(colours: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Pixels (3, P) of a whole image, spread evenly over it."""
-    pixels = colours.reshape(-1, 3)
-    # Not a round step: it would walk down a few columns of the image only.
+def _palette(images: Sequence[SlumpImage]) -> NDArray[np.float32]:
+    """Pixels (3, P) of all of the images, spread evenly over them."""
+    pixels = np.concatenate([image.colours.reshape(-1, 3)[::7] for image in images])
+    # Not a round step: it would walk down a few columns of the images only.
     chosen = (np.arange(_PALETTE) * 0.6180339887 % 1 * len(pixels)).astype(np.int64)
     return np.ascontiguousarray(pixels[chosen].T, dtype=np.float32)

@@ -1,0 +1,221 @@
+"""A classifier of places is taught: from labels, masks and places without either."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import repeat
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.loggers.tensorboard import TensorBoardLogger
+from torch.optim.swa_utils import AveragedModel
+
+from geoseg.chips import PlaceBatch, drop_images, flip_randomly, jitter_bands
+from geoseg.errors import ModelError
+from geoseg.labels import IGNORE
+from geoseg.models import (
+    Classifier,
+    evidence_loss,
+    non_negative_pu_loss,
+    presence_loss,
+    save_classifier,
+)
+from geoseg.training.averaging import precision_of, running_mean
+from geoseg.training.loop import StepReport
+from geoseg.training.place_samples import PlaceSamples, steps_of, unlabelled_steps_of
+from geoseg.training.resume import TrainingState, restore_state, save_state
+from geoseg.training.schedule import learning_rate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from geoseg.config import PresenceRecipe
+    from geoseg.models import Findings
+    from geoseg.training.loop import OnStep
+
+__all__ = ["TaughtClassifier", "classify", "train_classifier", "vary_places"]
+
+_SEED_STRIDE = 1_000_003  # a prime: neighbouring seeds share no step
+_STRONG = 0.2  # jitter of what the pupil sees, in standard deviations of a band
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaughtClassifier:
+    """The trained classifier."""
+
+    model: Path  # model.safetensors
+    steps: int
+    loss: float  # of the last step
+
+
+def train_classifier(
+    classifier: Classifier,
+    samples: PlaceSamples,
+    recipe: PresenceRecipe,
+    *,
+    folder: Path,
+    device: torch.device,
+    record: Mapping[str, Any],
+    on_step: OnStep,
+) -> TaughtClassifier:
+    """Train a classifier and keep the running mean of its weights.
+
+    Step `i` depends on the seed and on `i` alone, so a training that was killed and started again
+    ends in the same weights as one that was not.
+
+    Args:
+        classifier: with fresh or pretrained weights; changed in place.
+        samples: with the labels that are granted, as of `choose_labels`.
+        recipe: the loop, and what is learned beside labels.
+        folder: gets model.safetensors, model.json, state.safetensors and the TensorBoard log.
+        device: one device; mixed precision is used where it is a GPU.
+        record: goes into the checkpoint; its `training_hash` and `data_hash` tell trainings apart.
+        on_step: is told of every step.
+
+    Raises:
+        LabelError: nothing to learn from.
+        ModelError: the loss is no longer a finite number.
+    """
+    settings = recipe.learning
+    log = TensorBoardLogger(folder, name="log", version="")
+    fabric = Fabric(
+        accelerator=device.type, devices=1, precision=precision_of(device), loggers=[log]
+    )
+    optimizer = torch.optim.AdamW(
+        classifier.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+    )
+    network, optimizer = fabric.setup(classifier, optimizer)
+    average = AveragedModel(
+        classifier, multi_avg_fn=running_mean(settings.averaging), use_buffers=True
+    )
+    kept = {"network": classifier, "average": average}
+    resume = folder / "state.safetensors"
+    fresh = TrainingState(fingerprint=f"{record['training_hash']} {record['data_hash']}")
+    state = restore_state(resume, fresh, kept, optimizer)
+    teacher = cast("Classifier", average.module)
+    learner = _Learner(fabric, network, optimizer, teacher, recipe)
+    # The loss of the last step is kept where another keeps its score.
+    loss = state.kept_score
+
+    for step, places, others in _batches(samples, recipe, first=state.step, device=device):
+        # Not one stream of random numbers: a resumed step has to draw what it would have drawn.
+        torch.manual_seed(recipe.seed * _SEED_STRIDE + step)
+        loss = learner.learn(places, others, step)
+        average.update_parameters(classifier)
+        fabric.log("loss", loss, step)
+        state = replace(state, step=step + 1, kept_score=loss)
+        if state.step % settings.validate_every == 0 or state.step == settings.steps:
+            if not np.isfinite(loss):
+                raise ModelError(
+                    f"The loss is {loss} at step {step}; lower learning.learning_rate."
+                )
+            save_state(resume, state, kept, optimizer)
+        on_step(StepReport(step=state.step, steps=settings.steps, loss=loss, score=None))
+    log.finalize("success")
+    model = folder / "model.safetensors"
+    save_classifier(model, teacher, {**record, "step": state.step})
+    return TaughtClassifier(model=model, steps=state.step, loss=loss)
+
+
+class _Learner(NamedTuple):
+    """What takes a step of gradient descent."""
+
+    fabric: Fabric
+    network: Any  # a Classifier inside Fabric's wrapper, which has no such type
+    optimizer: Any  # likewise
+    teacher: Classifier  # the running mean
+    recipe: PresenceRecipe
+
+    def learn(self, places: PlaceBatch, others: PlaceBatch | None, step: int) -> float:
+        """One step; the loss before it."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(step, self.recipe.learning)
+        self.network.train()
+        places = vary_places(places, self.recipe)
+        loss = self._loss(places)
+        if others is not None:
+            loss = loss + self._weight(step) * self._taught(others)
+        self.optimizer.zero_grad()
+        self.fabric.backward(loss)
+        self.optimizer.step()
+        return float(loss.detach())
+
+    def _loss(self, places: PlaceBatch) -> Tensor:
+        settings = self.recipe.few_labels
+        found = classify(self.network, places)
+        if settings.unlabelled == "positive_unlabelled":
+            assert settings.prior is not None  # the recipe refuses it otherwise
+            positive = places.present > 0.5
+            loss = non_negative_pu_loss(
+                found.places[positive], found.places[~positive], prior=settings.prior
+            )
+        else:
+            loss = presence_loss(found.places, places.present)
+        return loss if settings.masks == 0 else loss + settings.masks * _of_masks(found, places)
+
+    def _taught(self, places: PlaceBatch) -> Tensor:
+        """Of places that nobody labelled, by what the running mean is sure of.
+
+        Tarvainen and Valpola 2017; the pupil sees them changed, as in FixMatch (Sohn and others
+        2020).
+        """
+        confidence = self.recipe.few_labels.confidence
+        self.teacher.eval()
+        with torch.no_grad():
+            said = classify(self.teacher, places).places.float().sigmoid()
+        sure = (said >= confidence) | (said <= 1 - confidence)
+        label = torch.where(sure, said.round(), torch.nan)
+        batches = tuple(jitter_bands(b, strength=_STRONG) for b in places.batches)
+        changed = vary_places(places._replace(batches=batches, present=label), self.recipe)
+        return presence_loss(classify(self.network, changed).places, label)
+
+    def _weight(self, step: int) -> float:
+        """A rise over the first half: at the beginning the running mean knows nothing."""
+        return self.recipe.few_labels.weight * min(1.0, 2 * step / self.recipe.learning.steps)
+
+
+def classify(network: Any, places: PlaceBatch) -> Findings:  # noqa: ANN401  also inside a wrapper
+    """What a classifier says of a batch of places."""
+    found: Findings = network([b.view() for b in places.batches], places.owners, places.size)
+    return found
+
+
+def vary_places(places: PlaceBatch, recipe: PresenceRecipe) -> PlaceBatch:
+    """Places as the recipe has them changed: fewer images, turns, gains and offsets."""
+    settings = recipe.learning
+    if settings.image_dropout > 0:
+        places = drop_images(places, share=settings.image_dropout)
+    batches = places.batches
+    if settings.flips:
+        batches = tuple(flip_randomly(batch) for batch in batches)
+    if settings.jitter > 0:
+        batches = tuple(jitter_bands(batch, strength=settings.jitter) for batch in batches)
+    return places._replace(batches=batches)
+
+
+def _of_masks(found: Findings, places: PlaceBatch) -> Tensor:
+    """Mean over the sets of bands that have masks."""
+    losses = [
+        evidence_loss(evidence, batch.label)
+        for evidence, batch in zip(found.evidence, places.batches, strict=True)
+        if (batch.label != IGNORE).any()
+    ]
+    return torch.stack(losses).mean() if losses else found.places.new_zeros(())
+
+
+def _batches(
+    samples: PlaceSamples, recipe: PresenceRecipe, *, first: int, device: torch.device
+) -> Iterator[tuple[int, PlaceBatch, PlaceBatch | None]]:
+    """Step, places with labels, and places without."""
+    others: Iterator[PlaceBatch | None] = repeat(None)
+    steps = recipe.learning.steps
+    if recipe.few_labels.unlabelled == "pseudo_labels":
+        others = unlabelled_steps_of(samples, recipe, first=first, steps=steps, every=False)
+    labelled = steps_of(samples, recipe, first=first)
+    for step, (places, more) in enumerate(zip(labelled, others, strict=False), start=first):
+        yield step, places.to(device), None if more is None else more.to(device)
