@@ -66,7 +66,7 @@ class LabelledRows:
     embeddings: NDArray[np.float32]  # (N, D)
     present: NDArray[np.bool_]  # (N,)
     cell: NDArray[np.uint64]  # (N,) the place
-    block: NDArray[np.uint64]  # (N,) the block of places, some 40 km wide
+    block: NDArray[np.uint64]  # (N,) the block of places, some 20 km wide
     embedder_sha256: str
 
 
