@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from geoseg.errors import ConfigError, DataError, nearest
@@ -47,7 +47,7 @@ class DataSet:
     mirror: str  # folder in a local mirror
     files: tuple[DataFile, ...]
     base_url: str = ""  # followed by the path of a file
-    note: str = ""  # what a set without a URL is made from
+    note: str = ""  # what a set without a URL is made from, or what else to know of it
 
     def url_of(self, file: DataFile) -> str:
         """Where a file is downloaded from.
@@ -68,24 +68,21 @@ class DataSet:
 @cache
 def load_registry() -> Mapping[str, DataSet]:
     """Every data set by its name."""
-    text = files("geoseg.data").joinpath("registry.toml").read_text(encoding="utf-8")
-    sets = (
-        DataSet(**{**row, "files": tuple(DataFile(**file) for file in row["files"])})
-        for row in tomllib.loads(text)["set"]
-    )
+    sets = map(_data_set, tomllib.loads(_shipped("registry.toml"))["set"])
     return {data.name: data for data in sets}
 
 
 def find_data_set(name: str) -> DataSet:
-    """The data set of this name.
+    """The data set of this name; an underscore is as good as a hyphen.
 
     Raises:
         ConfigError: there is none; the message names the nearest one.
     """
     registry = load_registry()
-    if name not in registry:
-        raise ConfigError(f"no data set named {name!r}. {nearest(name, registry)}")
-    return registry[name]
+    hyphened = name.replace("_", "-")
+    if hyphened not in registry:
+        raise ConfigError(f"no data set named {name!r}. {nearest(hyphened, registry)}")
+    return registry[hyphened]
 
 
 def fetch(name: str, *, on_file: Callable[[str], None] | None = None) -> Path:
@@ -115,6 +112,19 @@ def fetch(name: str, *, on_file: Callable[[str], None] | None = None) -> Path:
                 f"{path} has other bytes than the registry expects; fetch it into the mirror again."
             )
     return folder
+
+
+def _data_set(row: dict[str, Any]) -> DataSet:
+    """A set with its files, which stand in its row or, where they are many, in a listing."""
+    if "listing" not in row:
+        return DataSet(**{**row, "files": tuple(DataFile(**file) for file in row["files"])})
+    lines = (line.split(maxsplit=2) for line in _shipped(row["listing"]).splitlines())
+    listed = tuple(DataFile(path=path, bytes=int(size), sha256=sha) for sha, size, path in lines)
+    return DataSet(**{key: row[key] for key in row if key != "listing"}, files=listed)
+
+
+def _shipped(name: str) -> str:
+    return files("geoseg.data").joinpath(name).read_text(encoding="utf-8")
 
 
 def _mirrored(data: DataSet) -> Path | None:
