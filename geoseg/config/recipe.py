@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -38,7 +38,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Recipe", "load_recipe", "recipe_hash", "training_hash", "with_absolute_paths"]
 
-_PATHS = frozenset({"path", "dem", "reference", "divides"})  # keys with a file in them
+_PATHS = frozenset({"path", "dem", "reference", "divides", "pack"})  # keys with a file in them
+# What of a recipe no network depends on.
+_AFTER_TRAINING = {"inference", "outlines", "inventory", "series", "calibration"}
+
+
+AnyRecipe = TypeVar("AnyRecipe", bound=Section)
 
 
 class Recipe(Section):
@@ -80,13 +85,31 @@ class Recipe(Section):
         return self
 
 
+@overload
 def load_recipe(
     path: Path | None,
     *,
     of_data: Mapping[str, Path] | None = None,
     overlay: Path | None = None,
     changes: Sequence[str] = (),
-) -> Recipe:
+) -> Recipe: ...
+@overload
+def load_recipe(
+    path: Path | None,
+    *,
+    of_data: Mapping[str, Path] | None = None,
+    overlay: Path | None = None,
+    changes: Sequence[str] = (),
+    kind: type[AnyRecipe],
+) -> AnyRecipe: ...
+def load_recipe(
+    path: Path | None,
+    *,
+    of_data: Mapping[str, Path] | None = None,
+    overlay: Path | None = None,
+    changes: Sequence[str] = (),
+    kind: type[Section] = Recipe,
+) -> Section:
     """A recipe: defaults of a file, a user's file over them, single keys over both.
 
     Args:
@@ -95,6 +118,7 @@ def load_recipe(
             that the user names.
         overlay: a file that names only what differs.
         changes: `key=value` with dotted keys, for example `training.steps=100`.
+        kind: of recipe, one with the keys `data` and, for images of one's own, `scene` or `pack`.
 
     Raises:
         ConfigError: an unknown key (the nearest one is named) or a value out of range.
@@ -105,21 +129,21 @@ def load_recipe(
         over, where = read_yaml(overlay), str(overlay)
     for change in changes:
         over, where = _merge(over, _change(change)), "--set or an option"
-    if "scene" in over and "data" not in over:
-        # An image of one's own takes the place of the data set of the defaults.
-        values.pop("data", None)
+    if {"scene", "pack"} & over.keys() and "data" not in over:
+        # Images of one's own take the place of the data set of the defaults.
+        values["data"] = None
     suited = (of_data or {}).get(str(over.get("data", values.get("data"))))
     if suited is not None:
         values = _merge(values, read_yaml(suited))
-    return _validated(_merge(values, over), where)
+    return _validated(_merge(values, over), where, kind)
 
 
-def recipe_hash(recipe: Recipe) -> str:
+def recipe_hash(recipe: Section) -> str:
     """Twelve hexadecimal digits that change with any key of a recipe."""
     return _hash(recipe)
 
 
-def with_absolute_paths(recipe: Recipe, base: Path) -> Recipe:
+def with_absolute_paths(recipe: AnyRecipe, base: Path) -> AnyRecipe:
     """The same recipe, good in any folder.
 
     Args:
@@ -138,24 +162,24 @@ def with_absolute_paths(recipe: Recipe, base: Path) -> Recipe:
             return str((base / value).absolute())
         return value
 
-    return Recipe.model_validate(absolute(recipe.model_dump(mode="json"), ""))
+    return type(recipe).model_validate(absolute(recipe.model_dump(mode="json"), ""))
 
 
-def _validated(values: Mapping[str, Any], where: str) -> Recipe:
+def _validated(values: Mapping[str, Any], where: str, kind: type[Section]) -> Section:
     try:
-        return Recipe.model_validate(values)
+        return kind.model_validate(values)
     except ValidationError as error:
         # An unknown key explains the missing one that follows from it.
         problems = sorted(error.errors(), key=lambda p: p["type"] != "extra_forbidden")
-        raise ConfigError(_sentence(problems[0], where)) from error
+        raise ConfigError(_sentence(problems[0], where, kind)) from error
 
 
-def training_hash(recipe: Recipe) -> str:
+def training_hash(recipe: Section) -> str:
     """Twelve hexadecimal digits that change with the keys that a network depends on."""
-    return _hash(recipe, without={"inference", "outlines", "inventory", "series"})
+    return _hash(recipe, without=_AFTER_TRAINING & type(recipe).model_fields.keys())
 
 
-def _hash(recipe: Recipe, without: set[str] | None = None) -> str:
+def _hash(recipe: Section, without: set[str] | None = None) -> str:
     canonical = json.dumps(recipe.model_dump(mode="json", exclude=without), sort_keys=True)
     return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
@@ -181,7 +205,7 @@ def _change(change: str) -> dict[str, Any]:
     return dict(tree)
 
 
-def _sentence(problem: ErrorDetails, where: str) -> str:
+def _sentence(problem: ErrorDetails, where: str, kind: type[Section]) -> str:
     key = ".".join(str(part) for part in problem["loc"])
     if problem["type"] != "extra_forbidden":
         reason = problem["msg"].removeprefix("Value error, ")
@@ -189,12 +213,12 @@ def _sentence(problem: ErrorDetails, where: str) -> str:
             return f"{where}: {reason}."
         return f"{where}: {key} = {problem['input']!r} cannot be used: {reason}."
     *parents, last = (str(part) for part in problem["loc"])
-    return f"{where} has the unknown key {key!r}. {nearest(last, _keys(parents))}"
+    return f"{where} has the unknown key {key!r}. {nearest(last, _keys(parents, kind))}"
 
 
-def _keys(parents: Sequence[str]) -> list[str]:
+def _keys(parents: Sequence[str], kind: type[Section]) -> list[str]:
     """The keys of a section, found through the schema."""
-    schema = Recipe.model_json_schema()
+    schema = kind.model_json_schema()
     node: dict[str, Any] = schema
     for name in parents:
         inner = node if name.isdigit() else node["properties"][name]

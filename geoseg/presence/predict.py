@@ -152,7 +152,8 @@ def _about(
         "target": checkpoint.classifier.spec.target,
         "pack": str(prediction.pack),
         "pack_digest": pack.digest,
-        "threshold": verdict.threshold,
+        "threshold": checkpoint.record.get("threshold") or {"threshold": verdict.threshold},
+        "calibration": checkpoint.record.get("calibration"),
         "prevalence": prediction.prevalence,
         "calibrated": verdict.calibration is not None,
     }

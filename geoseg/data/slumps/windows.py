@@ -39,7 +39,7 @@ Fold = Literal["train", "calibration", "test"]
 FOLDS: tuple[Fold, ...] = ("train", "calibration", "test")
 
 _FOLD_SHARES = (0.5, 0.25, 0.25)
-_BLOCK = 20  # images of neighbouring numbers, which often show the same ground
+_BLOCK = 10  # images of neighbouring numbers, which often show the same ground
 _MASK_ABOVE = 127  # the masks are JPEG: 0 and 255 with the noise of its compression
 _PALETTE = 1024
 # The basemaps are of Maxar's satellites; Pleiades has the visible bands nearest to theirs of all in

@@ -10,6 +10,7 @@ from geoseg.presence.packs.build import (
     write_problems,
 )
 from geoseg.presence.packs.folder import Described, list_chips
+from geoseg.presence.packs.given import Given
 from geoseg.presence.packs.kind import ImageKind
 from geoseg.presence.packs.labels import read_labels
 from geoseg.presence.packs.pack import Foreign, Pack, Problem, Shard, read_pack
@@ -23,6 +24,7 @@ __all__ = [
     "Chips",
     "Described",
     "Foreign",
+    "Given",
     "ImageKind",
     "Pack",
     "Packed",

@@ -14,6 +14,7 @@ import numpy as np
 from geoseg.errors import ConfigError, SceneError
 from geoseg.files import sha256_of, write_json, write_text, writing
 from geoseg.presence.packs.folder import read_chips
+from geoseg.presence.packs.given import Given
 from geoseg.presence.packs.kind import PALETTE_PX, ImageKind, PixelSample
 from geoseg.presence.packs.pack import PACK, Foreign, Problem, Shard, read_pack, write_pack
 from geoseg.presence.packs.pixels import on_scale
@@ -120,14 +121,14 @@ class Packed:
 class _Job:
     """One shard to be made, or to be looked through."""
 
-    source: Chips | Points | Path
+    source: Chips | Points | Given | Path
     foreign: Foreign | None
     output: Path
     most_px: int  # of a palette
 
 
 def make_pack(
-    source: Chips | Points | Shards,
+    source: Chips | Points | Given | Shards,
     folder: Path,
     *,
     per_shard: int = 2000,
@@ -216,7 +217,7 @@ class _Found:
 
 
 def _units(
-    source: Chips | Points | Shards, folder: Path, per_shard: int, suffix: str
+    source: Chips | Points | Given | Shards, folder: Path, per_shard: int, suffix: str
 ) -> Iterator[Unit]:
     if isinstance(source, Shards):
         most_px = _palette_share(len(source.paths))
@@ -239,7 +240,7 @@ def _palette_share(shards: int) -> int:
     return PALETTE_PX if shards < _MANY_SHARDS else _FEW_PX
 
 
-def _require_same_kind(folder: Path, source: Chips | Points | Shards) -> None:
+def _require_same_kind(folder: Path, source: Chips | Points | Given | Shards) -> None:
     """Refuse to make a pack over one of another kind, which would lose it."""
     path = folder / PACK
     if not path.is_file():

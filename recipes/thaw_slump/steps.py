@@ -1,0 +1,286 @@
+"""The steps of the recipe, each a dozen calls of the library.
+
+A step takes what it needs from the folder of the run and leaves its result there:
+
+    recipe.json                    the whole recipe as it was used
+    places/                        pack: of simulated places
+    training/model.safetensors     train
+    model.safetensors              calibrate: with its calibration and its threshold
+    calibration.parquet            calibrate: scores of the places that it was calibrated on
+    held_out/                      pack of the places that test
+    results/                       predict: what the model says of them
+    first.parquet                  first: since when
+    scores.json                    evaluate
+    report.html                    report
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from geoseg import __version__
+from geoseg.config import recipe_hash, training_hash
+from geoseg.data import fetch
+from geoseg.data.slumps import cut_windows, read_slump_images, simulated_places
+from geoseg.errors import ConfigError, nearest
+from geoseg.files import write_json
+from geoseg.metrics.calibration import Calibration
+from geoseg.models import choose_device, load_classifier
+from geoseg.presence.appearance import DateErrors, OnsetPrior
+from geoseg.presence.first_table import FirstSeen, write_first_appearances
+from geoseg.presence.packs import Given, make_pack, read_pack
+from geoseg.presence.predict import Predicted, Prediction, predict_pack
+from geoseg.presence.samples import LabelledPlaces, places_of_pack
+from geoseg.presence.scores import (
+    PresenceScores,
+    estimate_of_results,
+    read_held_out,
+    score_results,
+    write_held_out,
+)
+from geoseg.presence.teach import Calibrated, calibrate_classifier, new_classifier
+from geoseg.report.presence_page import TotalNumber, write_presence_report
+from geoseg.report.presence_results import report_of_results
+from geoseg.scale import Engine
+from geoseg.terminal import note, progress
+from geoseg.training import (
+    PlaceSamples,
+    StepReport,
+    TaughtClassifier,
+    choose_labels,
+    pretrain,
+    train_classifier,
+)
+
+if TYPE_CHECKING:
+    from geoseg.config import PresenceRecipe
+    from geoseg.metrics.prevalence import Estimate
+
+__all__ = [
+    "DATA",
+    "RECIPE",
+    "Run",
+    "calibrate",
+    "estimate",
+    "evaluate",
+    "first",
+    "predict",
+    "report",
+    "train",
+]
+
+RECIPE = "recipe.json"
+DATA = ("rts-chips", "simulated")
+_PREVALENCE = 0.15  # of simulated places
+
+
+@dataclass(frozen=True)
+class Run:
+    """A recipe and the folder that its results go to."""
+
+    recipe: PresenceRecipe
+    out: Path
+    device: str
+
+    @property
+    def trained(self) -> Path:
+        """The network before it is calibrated."""
+        return self.out / "training" / "model.safetensors"
+
+    @property
+    def model(self) -> Path:
+        """The network to be used."""
+        return self.out / "model.safetensors"
+
+    @property
+    def held_out_scores(self) -> Path:
+        """Of the places that it was calibrated on."""
+        return self.out / "calibration.parquet"
+
+    @property
+    def held_out(self) -> Path:
+        """The pack of the places that test."""
+        return self.out / "held_out"
+
+    @property
+    def results(self) -> Path:
+        """What the model says of them."""
+        return self.out / "results"
+
+    @property
+    def first(self) -> Path:
+        """Since when."""
+        return self.out / "first.parquet"
+
+    @cached_property
+    def places(self) -> LabelledPlaces:
+        """All labelled places, read on first use."""
+        recipe = self.recipe
+        if recipe.pack is not None:
+            return _from_pack(recipe.pack, recipe.seed)
+        data = (recipe.data or "").replace("_", "-")
+        if data == "simulated":
+            return _simulated(self)
+        if data == "rts-chips":
+            return _rts_chips(recipe.seed)
+        raise ConfigError(f"no places of data {recipe.data!r}. {nearest(data, DATA)}")
+
+    @cached_property
+    def provenance(self) -> dict[str, str]:
+        """What every result names: package, recipe and data, and the number of threads."""
+        return {
+            "geoseg": __version__,
+            "recipe_hash": recipe_hash(self.recipe),
+            "data_hash": self.places.name,
+            "threads": str(torch.get_num_threads()),
+        }
+
+
+def train(run: Run) -> TaughtClassifier:
+    """Teach a network on the places that are neither to calibrate nor to test by."""
+    recipe, part = run.recipe, run.places.part("train")
+    every = PlaceSamples(places=part.places, present=part.present)
+    samples = choose_labels(every, recipe.few_labels, seed=recipe.seed)
+    note(
+        f"Learning from {len(samples.positives)} places with and {len(samples.negatives)} without, "
+        f"{len(samples.unlabelled)} unlabelled"
+    )
+    device = choose_device(run.device)
+    classifier = new_classifier(part.places, recipe)
+    write_json(run.out / RECIPE, recipe.model_dump(mode="json"))
+    if recipe.few_labels.pretrain_steps and not run.trained.exists():
+        with progress("Pretraining") as advance:
+            pretrain(
+                classifier,
+                every,
+                recipe,
+                device=device,
+                on_step=lambda r: advance(r.step, r.steps, f"loss {r.loss:.3f}"),
+            )
+    with progress("Training") as advance:
+
+        def on_step(report: StepReport) -> None:
+            advance(report.step, report.steps, f"loss {report.loss:.3f}")
+
+        return train_classifier(
+            classifier,
+            samples,
+            recipe,
+            folder=run.trained.parent,
+            device=device,
+            record={**run.provenance, "training_hash": training_hash(recipe)},
+            on_step=on_step,
+        )
+
+
+def calibrate(run: Run) -> Calibrated:
+    """Make the logits probabilities, and set the threshold of the recall that is asked for."""
+    with progress("Calibrating") as advance:
+        calibrated = calibrate_classifier(
+            run.trained,
+            run.places.part("calibration"),
+            run.recipe.calibration,
+            device=choose_device(run.device),
+            out=run.model,
+            on_place=lambda done, total: advance(done, total, "places"),
+        )
+    write_held_out(run.held_out_scores, calibrated.held_out)
+    if not calibrated.threshold.guaranteed:
+        asked, kept = run.recipe.calibration.recall, calibrated.threshold.recall_of_lowest
+        note(
+            f"{calibrated.threshold.n} held-out places do not guarantee a recall of {asked:g}; the "
+            f"threshold is the lowest of them, which guarantees {kept:.3f}"
+        )
+    return calibrated
+
+
+def predict(run: Run) -> Predicted:
+    """Say of each place that tests how likely it holds what was learned."""
+    test = run.places.part("test")
+    given = Given(pool=test.places, name=test.name)
+    with progress("Packing") as advance:
+        make_pack(given, run.held_out, on_shard=lambda d, t: advance(d, t, "shards"))
+    prediction = Prediction(
+        pack=run.held_out,
+        model=run.model,
+        out=run.results,
+        device=run.device,
+        prevalence=run.recipe.calibration.prevalence,
+    )
+    with progress("Predicting") as advance:
+        return predict_pack(prediction, Engine(), lambda d, t: advance(d, t, "shards"))
+
+
+def first(run: Run) -> FirstSeen:
+    """Date the first appearance in each place that is said to hold it."""
+    return write_first_appearances(run.results, run.first, prior=OnsetPrior(), errors=DateErrors())
+
+
+def evaluate(run: Run) -> PresenceScores:
+    """Score what was said of the places that test."""
+    test = run.places.part("test")
+    groups = dict(zip((place.id for place in test.places), test.group, strict=True))
+    scores = score_results(run.results, load_classifier(run.model).record, groups)
+    write_json(run.out / "scores.json", {**asdict(scores), **run.provenance})
+    return scores
+
+
+def estimate(run: Run) -> Estimate:
+    """Estimate how many of the places that test hold it, without looking at what is known."""
+    calibration = Calibration.from_dict(load_classifier(run.model).record["calibration"])
+    return estimate_of_results(run.results, calibration, read_held_out(run.held_out_scores))
+
+
+def report(run: Run, number: Estimate) -> Path:
+    """Write the page, with pictures of the surest and the most doubtful places."""
+    page = run.out / "report.html"
+    told = report_of_results(
+        run.results, pack=run.held_out, first=run.first if run.first.is_file() else None
+    )
+    told = replace(
+        told,
+        title=f"{run.recipe.target.replace('_', ' ').capitalize()}: {run.places.name}",
+        total=TotalNumber.of(number, told.places),
+    )
+    write_presence_report(page, told)
+    return page
+
+
+def _simulated(run: Run) -> LabelledPlaces:
+    """Simulated places, written once: to make one takes longer than to read it."""
+    recipe = run.recipe
+    name = f"simulated {recipe.seed} {recipe.places} {__version__}"
+    pool = simulated_places(recipe.places, seed=recipe.seed, prevalence=_PREVALENCE)
+    folder = run.out / "places"
+    with progress("Simulating") as advance:
+        make_pack(
+            Given(pool=pool, name=name),
+            folder,
+            per_shard=250,
+            on_shard=lambda done, total: advance(done, total, "shards of 250 places"),
+        )
+    return _from_pack(str(folder), recipe.seed)
+
+
+def _from_pack(folder: str, seed: int) -> LabelledPlaces:
+    labelled, problems = places_of_pack(read_pack(Path(folder)), seed=seed)
+    for problem in problems:
+        note(f"{problem.key}: {problem.reason}")
+    return labelled
+
+
+def _rts_chips(seed: int) -> LabelledPlaces:
+    windows = cut_windows(read_slump_images(fetch("rts-chips", on_file=note)), seed=seed)
+    return LabelledPlaces(
+        places=windows,
+        present=windows.present.astype(np.float32),
+        group=windows.neighbourhood,
+        fold=windows.fold,
+        name=f"rts-chips {seed}",
+    )
