@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from geoseg.errors import ConfigError, GeosegError
 from geoseg.scale.crew import Lost
 from geoseg.scale.engine import seconds_of
-from geoseg.scale.processes import THREADS, starting
+from geoseg.scale.processes import THREADS, with_threads, without_ctrl_c
 from geoseg.scale.unit import Attempt, Unit, attempt
 
 if TYPE_CHECKING:
@@ -59,6 +59,8 @@ class Cluster:
         self._counted_at, self._threads = 0.0, 1
         with ExitStack() as stack:
             stack.enter_context(dask.config.set(_SCHEDULER))
+            # All the time: dead workers are replaced from here.
+            stack.enter_context(with_threads(engine.threads))
             address = engine.address
             if address is None:
                 address = stack.enter_context(_own_cluster(engine))
@@ -144,8 +146,8 @@ def _own_cluster(engine: Engine) -> Any:  # noqa: ANN401  a distributed.Cluster
         return _slurm(engine.slurm, workers=engine.workers, threads=engine.threads)
     from distributed import LocalCluster
 
-    with starting(engine.threads):
-        return LocalCluster(  # type: ignore[no-untyped-call]
+    with without_ctrl_c():
+        cluster = LocalCluster(  # type: ignore[no-untyped-call]
             n_workers=engine.workers,
             threads_per_worker=1,
             processes=True,
@@ -153,6 +155,9 @@ def _own_cluster(engine: Engine) -> Any:  # noqa: ANN401  a distributed.Cluster
             dashboard_address=":0",
             silence_logs=logging.CRITICAL,
         )
+    # A worker that dies while it starts is given up by Dask; this replaces it.
+    cluster.adapt(minimum=engine.workers, maximum=engine.workers)
+    return cluster
 
 
 def _slurm(slurm: Mapping[str, Any], *, workers: int, threads: int) -> Any:  # noqa: ANN401

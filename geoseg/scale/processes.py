@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from multiprocessing.context import SpawnProcess
 
-__all__ = ["THREADS", "Processes", "starting"]
+__all__ = ["THREADS", "Processes", "with_threads", "without_ctrl_c"]
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _MOMENT_S = 1.0
@@ -35,18 +35,26 @@ _PATIENCE_S = 5.0  # for a worker to leave by itself
 
 
 @contextmanager
-def starting(threads: int) -> Iterator[None]:
-    """Where processes are started: they have so many threads, and leave Ctrl-C to this one."""
+def with_threads(threads: int) -> Iterator[None]:
+    """Where processes are started in which numpy and torch have so many threads."""
     before = {name: os.environ.get(name) for name in THREADS}
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     os.environ.update(dict.fromkeys(THREADS, str(threads)))
     try:
         yield
     finally:
         for name, value in before.items():
-            os.environ.pop(name)
+            os.environ.pop(name, None)
             if value is not None:
                 os.environ[name] = value
+
+
+@contextmanager
+def without_ctrl_c() -> Iterator[None]:
+    """Where processes are started that leave Ctrl-C to this one; it is raised after the block."""
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
@@ -99,9 +107,9 @@ class Processes:
         ours, theirs = context.Pipe()
         # Not a daemon: work may have children, such as those that load data.
         process = context.Process(target=_serve, args=(theirs, self._work), daemon=False)
-        with starting(self._threads):
+        with without_ctrl_c(), with_threads(self._threads):
             process.start()
-            # In here: Ctrl-C is raised at the end of the block, and `stop` must know of the worker.
+            # In here, for after Ctrl-C `stop` must know of the worker.
             self._workers.append(_Worker(process, ours))
             theirs.close()
 

@@ -50,9 +50,9 @@ def make(task):
     # Half of the file is there when the worker dies.
     with writing(task.output) as aside:
         aside.write_text(task.text[:2])
+        time.sleep(task.takes_s)
         if task.number in task.poison or (task.number in task.frail and tries == 0):
             os.kill(os.getpid(), signal.SIGKILL)
-        time.sleep(task.takes_s)
         aside.write_text(f"{task.text} {task.number}")
     return {"number": task.number}
 

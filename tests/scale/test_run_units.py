@@ -370,13 +370,38 @@ def test_a_scheduler_that_does_not_answer_is_told(folder, log, monkeypatch):
 
 
 @SLOW
+def test_workers_that_dask_gives_up_are_replaced(folder, log, monkeypatch):
+    import dask.config
+
+    made = []
+    own_cluster = cluster._own_cluster
+    monkeypatch.setattr(
+        cluster, "_own_cluster", lambda engine: made.append(own_cluster(engine)) or made[0]
+    )
+
+    def give_up(ended):
+        if ended.name == "shard=000003":
+            for worker in list(made[0].workers.values()):
+                made[0].sync(worker.close)
+
+    with dask.config.set({"distributed.deploy.lost-worker-timeout": "1s"}):
+        summary = do(folder, make_units(folder, log, 12), engine=DASK, on_done=give_up)
+
+    assert (summary.done, summary.failed) == (12, ())
+    assert len({pid for _, pid in begun(log)}) > 2
+
+
+@SLOW
 @pytest.mark.usefixtures("at_once")
 def test_a_running_scheduler_does_the_work_until_it_goes(folder, log):
     from distributed import LocalCluster
 
     with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as running:
+        # A Dask worker that dies while it starts is given up, so its owner has it replaced.
+        running.adapt(minimum=2, maximum=2)
         engine = Engine(kind="dask", address=running.scheduler_address)
-        summary = do(folder, make_units(folder, log, 12, poison=(3,)), engine=engine)
+        units = make_units(folder, log, 12, poison=(3,), takes_s=0.2)
+        summary = do(folder, units, engine=engine)
         assert (summary.done, len(summary.failed)) == (11, 1)
 
         def end_it(_):
