@@ -18,7 +18,7 @@ from geoseg.presence.packs import Problem
 from geoseg.presence.results import Result
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from geoseg.models.classifier import Classifier
     from geoseg.sensors import Band
 
-__all__ = ["Ready", "Verdict", "batches_of", "score"]
+__all__ = ["Ready", "Verdict", "batches_of", "fit_places", "in_image_order", "only_sensor", "score"]
 
 _AHEAD = 2  # batches that wait for the network
 _MOST_VALUES = 2**24  # of a batch: 64 MiB as float32
@@ -114,7 +114,7 @@ def score(
         GeosegError: what the places raise.
     """
     found: list[tuple[int, Result]] = []
-    ready = batches_of(_fit(places, classifier, on_problem), most_images)
+    ready = batches_of(fit_places(places, classifier, on_problem), most_images)
     with torch.inference_mode(), Ahead(ready, most=_AHEAD) as batches:
         for batch in batches:
             found += zip(batch.numbers, _results(batch, classifier, verdict, device), strict=True)
@@ -134,7 +134,7 @@ def _results(
     seen = np.array([any(share > 0 for _, share in images) for images in per_image])
     if not np.isfinite(logits[seen]).all():
         raise ModelError("The network gives numbers that are not finite; train it again.")
-    sensors = [_only({image.sensor_id for image in place.images}) for place in ready.places]
+    sensors = [only_sensor(place) for place in ready.places]
     probability, decided = verdict(logits, sensors)
     return [
         Result(
@@ -162,42 +162,53 @@ def _by_place(
 ) -> list[list[tuple[float, float]]]:
     """Logit and valid share of the images of each place, in the order of its images."""
     values = [list(zip(*group, strict=True)) for group in zip(logits, shares, strict=True)]
-    return _ordered(ready, values)
+    return in_image_order(ready.places, values)
 
 
 def _years(ready: Ready) -> list[tuple[float, ...]]:
-    found = _ordered(ready, [years.tolist() for years in ready.batch.years])
+    found = in_image_order(ready.places, [years.tolist() for years in ready.batch.years])
     return [tuple(years) for years in found]
 
 
-def _ordered(ready: Ready, values: list[list[Any]]) -> list[list[Any]]:
-    """Values of images, batch by batch, as lists of each place in the order of its images.
+def in_image_order(places: Sequence[Place], values: Sequence[Sequence[Any]]) -> list[list[Any]]:
+    """Values of images as lists of each place in the order of its images.
 
     `stack_places` groups images by what they are and keeps their order within a group.
+
+    Args:
+        places: that were stacked.
+        values: for each batch of them, one of each image.
     """
     groups: dict[tuple[object, ...], deque[Any]] = {}
-    for place in ready.places:
+    for place in places:
         for image in place.images:
             if (key := _shape(image)) not in groups:
                 groups[key] = deque(values[len(groups)])
-    return [[groups[_shape(image)].popleft() for image in p.images] for p in ready.places]
+    return [[groups[_shape(image)].popleft() for image in p.images] for p in places]
 
 
 def _shape(image: Chip) -> tuple[object, ...]:
     return (image.bands, *image.image.shape[-2:], image.palette.shape[-1])
 
 
-def _only(sensors: set[str]) -> str | None:
+def only_sensor(place: Place) -> str | None:
     """The sensor of a place, where there is one alone."""
+    sensors = {image.sensor_id for image in place.images}
     return next(iter(sensors)) if len(sensors) == 1 else None
 
 
-def _fit(
+def fit_places(
     places: Iterable[Place | Problem],
     classifier: Classifier,
     on_problem: Callable[[Problem], None],
 ) -> Iterator[tuple[int, Place]]:
-    """Places that the network can be shown, numbered, with the bands that it takes."""
+    """Places that the network can be shown, numbered, with the bands that it takes.
+
+    Args:
+        places: as they are read.
+        classifier: whose network it is.
+        on_problem: is told of those that are left out.
+    """
     wanted = classifier.spec.input
     channels = _Channels(wanted.bands) if isinstance(wanted, FixedInput) else None
     for number, place in enumerate(places):

@@ -7,6 +7,7 @@ import typer
 from geoseg.commands.presence.embed import embed
 from geoseg.commands.presence.first import first
 from geoseg.commands.presence.heat import heat
+from geoseg.commands.presence.outline import outline
 from geoseg.commands.presence.pack import pack
 from geoseg.commands.presence.predict import predict
 from geoseg.commands.presence.queue import queue
@@ -23,6 +24,7 @@ presence_app = typer.Typer(
 presence_app.command()(embed)
 presence_app.command()(first)
 presence_app.command()(heat)
+presence_app.command()(outline)
 presence_app.command()(pack)
 presence_app.command()(predict)
 presence_app.command()(queue)
