@@ -5,17 +5,16 @@ Nothing heavy is imported before a command runs, so that `--help` stays instant.
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
 from importlib.resources import as_file, files
 from json import dumps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from geoseg.commands.options import Bands, Changes, Date, Device, Sensor
-from geoseg.terminal import Outcome, Table, note, show
+from geoseg.commands.steps import step_command
+from geoseg.terminal import Outcome, Table, note
 
 if TYPE_CHECKING:
     from geoseg_recipes.glacier_inventory.steps import Run
@@ -86,27 +85,7 @@ def _from_here(path: str | None) -> str | None:
     return None if path is None else str(Path(path).absolute())
 
 
-def _step(work: Callable[[Run], Outcome]) -> Callable[..., None]:
-    """A command with the options of `_open_run` and --json, from a step of the recipe."""
-
-    def command(*, json: bool, **options: Any) -> None:  # noqa: ANN401  typer passes them by name
-        try:
-            show(work(_open_run(**options)), as_json=json)
-        except KeyboardInterrupt:
-            note("Stopped. Run the same command again to go on.")
-            raise typer.Exit(130) from None
-
-    # The run itself is heavy to import and no option.
-    hints = get_type_hints(_open_run, localns={"Run": object}, include_extras=True)
-    parameters = inspect.signature(_open_run).parameters
-    hints["json"] = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-    shared = [p.replace(annotation=hints[n]) for n, p in parameters.items()]
-    as_json = inspect.Parameter("json", inspect.Parameter.KEYWORD_ONLY, default=False)
-    options = [*shared, as_json.replace(annotation=hints["json"])]
-    command.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]
-    command.__annotations__ = {p.name: p.annotation for p in options}
-    command.__doc__, command.__name__ = work.__doc__, work.__name__
-    return command
+_step = step_command(_open_run)
 
 
 @app.command()
