@@ -10,6 +10,7 @@ import numpy as np
 
 from geoseg.errors import LabelError, SceneError
 from geoseg.presence.packs import ImageKind, Problem, StoredPlace
+from geoseg.presence.packs.pack import require_whole
 from geoseg.presence.packs.pixels import Palette
 from geoseg.presence.packs.read import read_stored
 from geoseg.presence.packs.stored import decode_place
@@ -81,7 +82,7 @@ def split_groups(
     """The fold (N,) of each place: half to teach, a quarter to calibrate, a quarter to test.
 
     Whole groups are dealt at random, those with something and those without by themselves, so that
-    each fold has its share of both.
+    each fold has its share of both, and one group at least where there are three.
 
     Args:
         group: of each place.
@@ -95,7 +96,9 @@ def split_groups(
     fold = np.empty(len(names), dtype=np.int8)
     for kind in (True, False):
         members = rng.permutation(np.flatnonzero(holds == kind))
-        ends = np.round(np.cumsum(_SHARES) * len(members)).astype(int)
+        each = min(len(members) // len(FOLDS), 1)
+        counts = each + np.multiply(_SHARES, len(members) - each * len(FOLDS))
+        ends = np.round(np.cumsum(counts)).astype(int)
         for index, part in enumerate(np.split(members, ends[:-1])):
             fold[part] = index
     return fold[number]
@@ -106,8 +109,10 @@ def places_of_pack(pack: Pack, *, seed: int) -> tuple[LabelledPlaces, tuple[Prob
 
     Raises:
         LabelError: not a single place is labelled.
-        DataError: a shard cannot be read.
+        DataError: a shard cannot be read, or is not what it was when it was packed.
     """
+    for shard in pack.shards:
+        require_whole(shard)
     read = [e for s in pack.shards for e in read_stored(s.path, pack.foreign)]
     stored = [entry for entry in read if isinstance(entry, StoredPlace)]
     problems = [entry for entry in read if isinstance(entry, Problem)]
@@ -128,7 +133,7 @@ def places_of_pack(pack: Pack, *, seed: int) -> tuple[LabelledPlaces, tuple[Prob
         present=present,
         group=group,
         fold=split_groups(group, present, seed=seed),
-        name=f"pack {pack.digest}",
+        name=f"pack {pack.digest} {seed}",  # another seed, other folds
     )
     return labelled, tuple(problems)
 
@@ -161,8 +166,12 @@ class _Decoded(Sequence):  # type: ignore[type-arg]  # of Place, which is not kn
         return problems
 
 
-def _group(place: Place | StoredPlace) -> str:
+def _group(place: StoredPlace) -> str:
+    """The block of ground that a place lies in; its own where nobody knows."""
     if not (np.isfinite(place.lon) and np.isfinite(place.lat)):
         return place.id
-    wide = _GROUP_DEGREES / max(np.cos(np.radians(place.lat)), _GROUP_DEGREES)
-    return f"{np.floor(place.lat / _GROUP_DEGREES):.0f} {np.floor(place.lon / wide):.0f}"
+    row = np.floor(place.lat / _GROUP_DEGREES)
+    # As wide as it is high. By the middle of the row: by each place alone, blocks would be slanted.
+    middle = np.radians((row + 0.5) * _GROUP_DEGREES)
+    wide = _GROUP_DEGREES / max(np.cos(middle), _GROUP_DEGREES)
+    return f"{row:.0f} {np.floor(place.lon / wide):.0f}"
