@@ -27,7 +27,7 @@ from geoseg.models import (
 from geoseg.presence.scoring import Verdict, score
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from geoseg.chips import Chip, Place
@@ -50,6 +50,7 @@ class Calibrated:
     model: Path
     calibration: Calibration
     threshold: RecallThreshold  # guaranteed
+    shipped: Mapping[str, Any]  # the threshold in the model: with the recall that it guarantees
     expected: RecallThreshold  # keeps the recall on the mean
     held_out: HeldOut  # what it was calibrated on
 
@@ -157,10 +158,11 @@ def calibrate_classifier(
         groups=group[present],
     )
     expected = expected_recall_threshold(probability, recall=settings.recall)
+    shipped = _shipped(threshold)
     record = {
         **checkpoint.record,
         "calibration": calibration.to_dict(),
-        "threshold": _shipped(threshold),
+        "threshold": shipped,
         "expected_threshold": asdict(expected),
         "prevalence": settings.prevalence,
     }
@@ -169,6 +171,7 @@ def calibrate_classifier(
         model=out,
         calibration=calibration,
         threshold=threshold,
+        shipped=shipped,
         expected=expected,
         held_out=HeldOut(
             log_ratio=calibration.log_ratio(logits, sensors), present=present, groups=group

@@ -5,18 +5,17 @@ Nothing heavy is imported before a command runs, so that `--help` stays instant.
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
 from dataclasses import asdict
 from importlib.resources import as_file, files
 from json import dumps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from geoseg.commands.options import Changes, Device
-from geoseg.terminal import Outcome, Table, note, show
+from geoseg.commands.steps import step_command
+from geoseg.terminal import Outcome, Table, note
 
 if TYPE_CHECKING:
     from geoseg_recipes.thaw_slump.steps import Run
@@ -74,27 +73,7 @@ def _open_run(
     return Run(recipe=loaded, out=out, device=device)
 
 
-def _step(work: Callable[[Run], Outcome]) -> Callable[..., None]:
-    """A command with the options of `_open_run` and --json, from a step of the recipe."""
-
-    def command(*, json: bool, **options: Any) -> None:  # noqa: ANN401  typer passes them by name
-        try:
-            show(work(_open_run(**options)), as_json=json)
-        except KeyboardInterrupt:
-            note("Stopped. Run the same command again to go on.")
-            raise typer.Exit(130) from None
-
-    # The run itself is heavy to import and no option.
-    hints = get_type_hints(_open_run, localns={"Run": object}, include_extras=True)
-    parameters = inspect.signature(_open_run).parameters
-    hints["json"] = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-    shared = [p.replace(annotation=hints[n]) for n, p in parameters.items()]
-    as_json = inspect.Parameter("json", inspect.Parameter.KEYWORD_ONLY, default=False)
-    options = [*shared, as_json.replace(annotation=hints["json"])]
-    command.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]
-    command.__annotations__ = {p.name: p.annotation for p in options}
-    command.__doc__, command.__name__ = work.__doc__, work.__name__
-    return command
+_step = step_command(_open_run)
 
 
 @app.command()
@@ -169,7 +148,7 @@ def _calibrate(run: Run) -> Outcome:
         {
             "model": str(calibrated.model),
             "calibration": calibrated.calibration.how,
-            "threshold": asdict(calibrated.threshold),
+            "threshold": calibrated.shipped,
             "expected_threshold": asdict(calibrated.expected),
         }
     )
@@ -185,7 +164,7 @@ def _predict(run: Run) -> Outcome:
             "results": str(run.results),
             "places": predicted.places,
             "decided": predicted.decided,
-            "dated": sum(seen.spans.values()),
+            "dated": 0 if seen is None else sum(seen.spans.values()),
         }
     )
 

@@ -9,13 +9,15 @@ A step takes what it needs from the folder of the run and leaves its result ther
     calibration.parquet            calibrate: scores of the places that it was calibrated on
     held_out/                      pack of the places that test
     results/                       predict: what the model says of them
-    first.parquet                  first: since when
+    first.parquet                  first: since when; not where each place has one image alone
     scores.json                    evaluate
     report.html                    report
 """
 
 from __future__ import annotations
 
+import json
+import shutil
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -29,13 +31,14 @@ from geoseg.config import recipe_hash, training_hash
 from geoseg.data import fetch
 from geoseg.data.slumps import cut_windows, read_slump_images, simulated_places
 from geoseg.errors import ConfigError, nearest
-from geoseg.files import write_json
+from geoseg.files import sha256_of, write_json
 from geoseg.metrics.calibration import Calibration
 from geoseg.models import choose_device, load_classifier
 from geoseg.presence.appearance import DateErrors, OnsetPrior
 from geoseg.presence.first_table import FirstSeen, write_first_appearances
 from geoseg.presence.packs import Given, make_pack, read_pack
 from geoseg.presence.predict import Predicted, Prediction, predict_pack
+from geoseg.presence.results import RESULTS, results_table
 from geoseg.presence.samples import LabelledPlaces, places_of_pack
 from geoseg.presence.scores import (
     PresenceScores,
@@ -213,12 +216,21 @@ def predict(run: Run) -> Predicted:
         device=run.device,
         prevalence=run.recipe.calibration.prevalence,
     )
+    _clear_results_of_others(prediction)
     with progress("Predicting") as advance:
         return predict_pack(prediction, Engine(), lambda d, t: advance(d, t, "shards"))
 
 
-def first(run: Run) -> FirstSeen:
-    """Date the first appearance in each place that is said to hold it."""
+def first(run: Run) -> FirstSeen | None:
+    """Date the first appearance in each place that is said to hold it.
+
+    None where no place has more than one image: nothing was seen before anything.
+    """
+    counts = results_table(run.results, ["n_images"])["n_images"].to_numpy()
+    if counts.max(initial=0) < 2:
+        note("No place has more than one image: nothing is dated")
+        run.first.unlink(missing_ok=True)
+        return None
     return write_first_appearances(run.results, run.first, prior=OnsetPrior(), errors=DateErrors())
 
 
@@ -250,6 +262,19 @@ def report(run: Run, number: Estimate) -> Path:
     )
     write_presence_report(page, told)
     return page
+
+
+def _clear_results_of_others(prediction: Prediction) -> None:
+    """Remove what another model said, or of other places: the recipe of the folder has changed."""
+    about = prediction.out / RESULTS
+    if not about.is_file():
+        return
+    told = json.loads(about.read_bytes())
+    before = [told.get(key) for key in ("model", "pack_digest", "prevalence")]
+    now = [sha256_of(prediction.model), read_pack(prediction.pack).digest, prediction.prevalence]
+    if before != now:
+        note(f"{prediction.out} holds results of another model or other places; they are made anew")
+        shutil.rmtree(prediction.out)
 
 
 def _simulated(run: Run) -> LabelledPlaces:
