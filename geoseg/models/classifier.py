@@ -9,6 +9,7 @@ pass.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -80,7 +81,10 @@ class Classifier(nn.Module):
         self.stem = stem
         self.encoder = encoder
         self.spec = spec
-        features = encoder.feature_info.channels()[-1]  # type: ignore[operator,union-attr]  # of timm
+        described: Any = encoder.feature_info  # of timm
+        features = described.channels()[-1]
+        self.stride = int(described.reduction()[-1])  # pixels to one cell
+        self._channels_last = getattr(encoder, "output_fmt", None) == "NHWC"  # as Swin's
         self.neck = nn.Sequential(nn.Conv2d(features, spec.width, 1), nn.GELU())
         self.pixels = _Attention(spec.width)
         self.dates = _Attention(spec.width)
@@ -126,23 +130,34 @@ class Classifier(nn.Module):
         out: list[Tensor | None] = [None] * len(stemmed)
         for shape in dict.fromkeys(s.shape[-2:] for s in stemmed):
             same = [i for i, s in enumerate(stemmed) if s.shape[-2:] == shape]
-            together = torch.cat([stemmed[i] for i in same])
-            found = self.neck(self.encoder(together)[-1])
-            parts = found.split([len(stemmed[i]) for i in same])
+            together = self.whole_cells(torch.cat([stemmed[i] for i in same]))
+            deepest = self.encoder(together)[-1]
+            if self._channels_last:
+                deepest = deepest.movedim(-1, 1)
+            parts = self.neck(deepest).split([len(stemmed[i]) for i in same])
             for i, part in zip(same, parts, strict=True):
                 out[i] = part
         return [features for features in out if features is not None]
 
+    def whole_cells(self, images: Tensor, *, fill: float = 0) -> Tensor:
+        """Images (..., H, W) continued to the right and below to whole cells of evidence."""
+        height, width = images.shape[-2:]
+        beyond = (0, -width % self.stride, 0, -height % self.stride)
+        return F.pad(images, beyond, value=fill) if any(beyond) else images
+
     def _pool(self, cells: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
         """Embeddings (n, D) and the valid share (n,) of images, by attention over their cells."""
+        known = valid.to(cells.dtype)
         height, width = cells.shape[-2:]
-        share = F.adaptive_avg_pool2d(valid[:, None].to(cells.dtype), (height, width))
-        share = share.flatten(1)
+        share = F.adaptive_avg_pool2d(self.whole_cells(known)[:, None], (height, width)).flatten(1)
         flat = cells.flatten(2).movedim(1, -1)  # (n, cells, D)
-        logits = self.pixels(flat) + share.clamp(min=_LEAST_VALID**2).log()
-        logits = logits.masked_fill(share < _LEAST_VALID, -torch.inf)
-        weights = logits.softmax(dim=1).nan_to_num()  # no cell is valid: no weight at all
-        return (flat * weights[..., None]).sum(dim=1), share.mean(dim=1)
+        there = share >= _LEAST_VALID
+        logits = self.pixels(flat) + share.clamp(min=_LEAST_VALID).log()
+        weights = logits.masked_fill(~there, -torch.inf).softmax(dim=1)
+        weights = weights.nan_to_num()  # no cell is valid: no weight at all
+        # Nor has the image any in its place.
+        seen = known.mean(dim=(1, 2)) * there.any(dim=1)
+        return (flat * weights[..., None]).sum(dim=1), seen
 
 
 class _Attention(nn.Module):
@@ -190,21 +205,8 @@ def build_classifier(spec: ClassifierSpec, *, pretrained: bool = False) -> Class
             f"timm has no encoder named {spec.encoder!r}. "
             f"Did you mean {' or '.join(close) or 'resnet18'}?"
         )
-    # A stride of 32 is what every network has; fewer know how to keep it smaller.
-    options: dict[str, Any] = {}
-    if spec.output_stride != 32:
-        options["output_stride"] = spec.output_stride
-    if "vit" in spec.encoder:  # which otherwise takes one image size only
-        options["dynamic_img_size"] = True
     try:
-        encoder = timm.create_model(
-            spec.encoder,
-            pretrained=pretrained,
-            in_chans=channels,
-            features_only=True,
-            out_indices=(-1,),
-            **options,
-        )
+        encoder = _build_encoder(spec, channels, pretrained=pretrained)
     except (ValueError, KeyError, TypeError, RuntimeError, OSError, NotImplementedError) as error:
         remedy = (
             "set model.pretrained to false where the publisher cannot be reached"
@@ -213,6 +215,25 @@ def build_classifier(spec: ClassifierSpec, *, pretrained: bool = False) -> Class
         )
         raise ModelError(f"{spec.encoder} cannot be built ({error}); {remedy}.") from error
     return Classifier(stem, encoder.to(memory_format=torch.channels_last), spec)  # type: ignore[call-overload]  # torch types it for tensors of 4 dimensions
+
+
+def _build_encoder(spec: ClassifierSpec, channels: int, *, pretrained: bool) -> nn.Module:
+    options: dict[str, Any] = {
+        "pretrained": pretrained,
+        "in_chans": channels,
+        "features_only": True,
+        "out_indices": (-1,),
+    }
+    # A stride of 32 is what every network has; fewer know how to keep it smaller.
+    if spec.output_stride != 32:
+        options["output_stride"] = spec.output_stride
+    published = timm.get_pretrained_cfg(spec.encoder)
+    if published is not None and published.fixed_input_size:
+        # A transformer otherwise takes one image size only. CLIP's ResNets know no such option, nor
+        # do they need it.
+        with suppress(TypeError):
+            return timm.create_model(spec.encoder, dynamic_img_size=True, **options)
+    return timm.create_model(spec.encoder, **options)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -45,7 +45,7 @@ def evidence_loss(evidence: Tensor, label: Tensor) -> Tensor:
     share = F.adaptive_avg_pool2d(marked[:, None], (height, width))[:, 0]
     target = share / seen.clamp(min=torch.finfo(evidence.dtype).eps)
     losses = F.binary_cross_entropy_with_logits(evidence, target.clamp(max=1), reduction="none")
-    mean: Tensor = (losses * seen).sum() / seen.sum().clamp(min=1)
+    mean: Tensor = (losses * seen).sum() / seen.sum().clamp(min=torch.finfo(seen.dtype).eps)
     return mean
 
 

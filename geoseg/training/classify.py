@@ -156,7 +156,18 @@ class _Learner(NamedTuple):
             )
         else:
             loss = presence_loss(found.places, places.present)
-        return loss if settings.masks == 0 else loss + settings.masks * _of_masks(found, places)
+        if settings.masks > 0:
+            loss = loss + settings.masks * self._of_masks(found, places)
+        return loss
+
+    def _of_masks(self, found: Findings, places: PlaceBatch) -> Tensor:
+        """Mean over the sets of bands that have masks."""
+        losses = [
+            evidence_loss(evidence, self.teacher.whole_cells(batch.label, fill=IGNORE))
+            for evidence, batch in zip(found.evidence, places.batches, strict=True)
+            if (batch.label != IGNORE).any()
+        ]
+        return torch.stack(losses).mean() if losses else found.places.new_zeros(())
 
     def _taught(self, places: PlaceBatch) -> Tensor:
         """Of places that nobody labelled, by what the running mean is sure of.
@@ -196,16 +207,6 @@ def vary_places(places: PlaceBatch, recipe: PresenceRecipe) -> PlaceBatch:
     if settings.jitter > 0:
         batches = tuple(jitter_bands(batch, strength=settings.jitter) for batch in batches)
     return places._replace(batches=batches)
-
-
-def _of_masks(found: Findings, places: PlaceBatch) -> Tensor:
-    """Mean over the sets of bands that have masks."""
-    losses = [
-        evidence_loss(evidence, batch.label)
-        for evidence, batch in zip(found.evidence, places.batches, strict=True)
-        if (batch.label != IGNORE).any()
-    ]
-    return torch.stack(losses).mean() if losses else found.places.new_zeros(())
 
 
 def _batches(
