@@ -68,7 +68,7 @@ def choose_labels(samples: PlaceSamples, settings: FewLabelSettings, *, seed: in
     if settings.labels is not None and settings.labels < total:
         rng = np.random.default_rng([seed, settings.labels])
         wanted = round(settings.labels * len(positives) / total)
-        count = min(max(wanted, 2), settings.labels - 2, len(positives))
+        count = min(max(wanted, 2), settings.labels - min(2, len(negatives)), len(positives))
         kept = [
             rng.permutation(positives)[:count],
             rng.permutation(negatives)[: settings.labels - count],
@@ -85,10 +85,18 @@ def steps_of(samples: PlaceSamples, recipe: PresenceRecipe, *, first: int) -> It
 
     Step `i` depends on the seed and `i` alone. Of positives and unlabelled ones when there are no
     negatives.
+
+    Raises:
+        LabelError: no positives, or nothing beside them.
     """
     settings = recipe.learning
     positives = samples.positives
     others = samples.negatives if len(samples.negatives) else samples.unlabelled
+    if len(positives) == 0 or len(others) == 0:
+        raise LabelError(
+            f"There are {len(positives)} places with it and {len(others)} without it or unlabelled "
+            "to learn from; label at least two of each kind."
+        )
     count = min(max(round(settings.batch * settings.present_share), 1), settings.batch - 1)
 
     def draw(step: int) -> NDArray[np.intp]:

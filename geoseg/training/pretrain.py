@@ -88,7 +88,8 @@ def _embeddings(classifier: Classifier, places: PlaceBatch) -> Tensor:
     """Embedding (N, D) of the only image of each place."""
     found = classify(classifier, places)
     every, owner = torch.cat(list(found.embeddings)), torch.cat(list(places.owners))
-    return torch.zeros_like(every).index_copy(0, owner, every)
+    # By their number: of two images with one draw both stay.
+    return every.new_zeros(places.size, every.shape[1]).index_copy(0, owner, every)
 
 
 def _changed(places: PlaceBatch) -> PlaceBatch:
@@ -108,7 +109,9 @@ def _cropped(batch: Batch) -> Batch:
     top = int(torch.randint(height - rows + 1, ()))
     left = int(torch.randint(width - columns + 1, ()))
     part = (..., slice(top, top + rows), slice(left, left + columns))
-    image = F.interpolate(batch.image[part], (height, width), mode="bilinear")
+    # NaN spreads over what is interpolated from it; the 0 of what is not valid would be a value.
+    known = torch.where(batch.valid[:, None], batch.image, torch.nan)
+    image = F.interpolate(known[part], (height, width), mode="bilinear")
     valid = F.interpolate(batch.valid[part][:, None].float(), (height, width), mode="nearest")
     return batch._replace(
         image=image, valid=valid[:, 0] > 0, gsd_m=batch.gsd_m * share, label=batch.label
