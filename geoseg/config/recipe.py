@@ -129,7 +129,8 @@ def load_recipe(
         over, where = read_yaml(overlay), str(overlay)
     for change in changes:
         over, where = _merge(over, _change(change)), "--set or an option"
-    if {"scene", "pack"} & over.keys() and "data" not in over:
+    own = any(over.get(key) is not None for key in ("scene", "pack"))
+    if own and "data" not in over:
         # Images of one's own take the place of the data set of the defaults.
         values["data"] = None
     suited = (of_data or {}).get(str(over.get("data", values.get("data"))))
