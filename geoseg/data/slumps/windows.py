@@ -180,9 +180,17 @@ def cut_windows(
         spec: how.
         seed: of the folds, in which neighbourhoods are dealt region by region, and of where a
             slump lies in its window.
+
+    Raises:
+        DataError: there are too few neighbourhoods for one to train on.
     """
     spec = spec or WindowSpec()
     dealt = _deal(images, seed)
+    if not (dealt == 0).any():
+        raise DataError(
+            f"{len(images)} images leave none to train on; give images of two neighbourhoods of "
+            "one region at least."
+        )
     rng = np.random.default_rng(seed)
     cut = [_cut(image, spec, rng) for image in images]
     counts = [len(rows) for rows, _, _ in cut]
