@@ -65,7 +65,7 @@ def activation_maps(
         views = [images.view() for images in stacked.batches]
         said: Findings = classifier(views, stacked.owners, stacked.size)
         maps = [
-            list(_at_pixels(evidence.float(), images.valid).cpu().numpy())
+            list(_at_pixels(classifier, evidence.float(), images.valid).cpu().numpy())
             for evidence, images in zip(said.evidence, stacked.batches, strict=True)
         ]
     return in_image_order(places, maps), said.places.double().cpu().numpy()
@@ -95,12 +95,16 @@ def decision_level(verdict: Verdict, sensor_id: str | None = None) -> float:
     return float(brentq(above, -_FURTHEST, _FURTHEST, xtol=1e-9))
 
 
-def _at_pixels(evidence: Tensor, valid: Tensor) -> Tensor:
+def _at_pixels(classifier: Classifier, evidence: Tensor, valid: Tensor) -> Tensor:
     """Evidence (n, h, w) of cells at the pixels of their images (n, H, W), NaN where not valid."""
+    rows, columns = valid.shape[-2:]
+    # The last cells may reach beyond the image.
+    whole = classifier.whole_cells(valid.float())[:, None]
     height, width = evidence.shape[-2:]
-    seen = F.adaptive_avg_pool2d(valid[:, None].float(), (height, width)) > 0
+    seen = F.adaptive_avg_pool2d(whole, (height, width)) > 0
     known = torch.where(seen, evidence[:, None], 0)
     total, weight = (
-        F.interpolate(cells, valid.shape[-2:], mode="bilinear") for cells in (known, seen.float())
+        F.interpolate(cells, whole.shape[-2:], mode="bilinear")[:, 0, :rows, :columns]
+        for cells in (known, seen.float())
     )
-    return torch.where(valid, (total / weight)[:, 0], torch.nan)
+    return torch.where(valid, total / weight, torch.nan)

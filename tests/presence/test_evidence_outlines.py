@@ -165,6 +165,18 @@ def test_nothing_is_masked_where_nothing_is_valid_and_what_lies_there_says_nothi
     assert not activation_masks(taught, place("a", clouded), -math.inf)[0][hidden].any()
 
 
+def test_cells_that_reach_beyond_an_image_do_not_shift_its_mask(taught):
+    whole = chip(3, (20, 30, 20))
+    part = (..., slice(43), slice(59))  # not whole cells of 8 pixels
+    cut = replace(whole, image=whole.image[part], valid=whole.valid[part], label=whole.label[part])
+
+    (mask,) = activation_masks(taught, place("a", whole), 0.0)
+    (found,) = activation_masks(taught, place("a", cut), 0.0)
+
+    assert found.shape == (43, 59)
+    assert (found & mask[part]).sum() / (found | mask[part]).sum() > 0.9
+
+
 def test_images_keep_their_order_among_sensors_and_shapes(taught):
     small = chip(1, (4, 4, 20))
     cut = replace(
