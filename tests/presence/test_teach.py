@@ -8,12 +8,18 @@ import numpy as np
 import pytest
 import torch
 
-from geoseg.chips import Chip, Place
+from geoseg.chips import Chip, Place, stack_places
 from geoseg.config import CalibrationSettings, PresenceRecipe
 from geoseg.errors import LabelError, ModelError
 from geoseg.labels import IGNORE
 from geoseg.metrics.calibration import Calibration
-from geoseg.models import AnyInput, FixedInput, load_classifier, save_classifier
+from geoseg.models import (
+    AnyInput,
+    FixedInput,
+    load_classifier,
+    presence_loss,
+    save_classifier,
+)
 from geoseg.presence.packs import Given, make_pack
 from geoseg.presence.predict import Prediction, predict_pack
 from geoseg.presence.results import results_table
@@ -22,6 +28,7 @@ from geoseg.presence.scoring import Verdict
 from geoseg.presence.teach import calibrate_classifier, new_classifier, score_places
 from geoseg.scale import Engine
 from geoseg.sensors import find_sensor
+from geoseg.training.classify import classify
 
 CPU = torch.device("cpu")
 DAY = datetime(2020, 7, 1, tzinfo=UTC)
@@ -30,7 +37,7 @@ RECIPE = PresenceRecipe.model_validate(
 )
 
 
-def chip(brightness, seed, *, sensor="sentinel-2", bands=("red", "nir"), size=16, valid=True):
+def chip(brightness, seed, *, sensor="sentinel-2", bands=("red", "nir"), size=32, valid=True):
     noise = np.random.default_rng(seed).normal(0, 0.02, (len(bands), size, size))
     return Chip(
         image=torch.from_numpy((brightness + noise).astype(np.float32)) * valid,
@@ -69,16 +76,19 @@ def known():
 
 @pytest.fixture(scope="module")
 def model(known, tmp_path_factory):
-    """A network whose logits rise with brightness, far too surely: what calibration is for."""
-    classifier = new_classifier(known.places, RECIPE).eval()
-    results = score_places(classifier, known.places, device=CPU)
-    logits = np.array([result.logit for result in results])
-    lit = np.array([float(place.images[0].image.mean()) for place in known.places])
-    slope = np.polyfit(lit, logits, 1)[0]
+    """A network that tells them apart and is far too sure: what calibration is for."""
+    classifier = new_classifier(known.places, RECIPE).train()
+    others = held_out(64, positives=32, seed=9)
+    batch = stack_places(others.places)
+    optimizer = torch.optim.AdamW(classifier.parameters(), lr=3e-3)
+    for _ in range(40):
+        loss = presence_loss(classify(classifier, batch).places, batch.present)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
     with torch.no_grad():
-        factor = 60 / slope
-        classifier.head.weight *= factor
-        classifier.head.bias.copy_(classifier.head.bias * factor - logits.mean() * factor + 3)
+        classifier.head.weight *= 3
+        classifier.head.bias *= 3
     path = tmp_path_factory.mktemp("model") / "model.safetensors"
     save_classifier(path, classifier, {"data_hash": "drawn"})
     return path
@@ -211,7 +221,7 @@ def test_a_network_is_made_for_the_bands_of_the_places(known):
     pixels = torch.stack([place.images[0].image for place in known.places])
     np.testing.assert_allclose(spec.input.mean, pixels.mean(dim=(0, 2, 3)), rtol=1e-4)
     np.testing.assert_allclose(spec.input.std, pixels.std(dim=(0, 2, 3)), rtol=1e-3)
-    assert spec.size_px == 16
+    assert spec.size_px == 32
 
 
 def test_the_same_seed_gives_the_same_network(known):
