@@ -206,7 +206,8 @@ def build_classifier(spec: ClassifierSpec, *, pretrained: bool = False) -> Class
             f"Did you mean {' or '.join(close) or 'resnet18'}?"
         )
     try:
-        encoder = _build_encoder(spec, channels, pretrained=pretrained)
+        # Any: some releases of torch type `to` without the memory format of a module.
+        encoder: Any = _build_encoder(spec, channels, pretrained=pretrained)
     except (ValueError, KeyError, TypeError, RuntimeError, OSError, NotImplementedError) as error:
         remedy = (
             "set model.pretrained to false where the publisher cannot be reached"
@@ -214,7 +215,7 @@ def build_classifier(spec: ClassifierSpec, *, pretrained: bool = False) -> Class
             else "set model.output_stride to 32, or name a convolutional encoder"
         )
         raise ModelError(f"{spec.encoder} cannot be built ({error}); {remedy}.") from error
-    return Classifier(stem, encoder.to(memory_format=torch.channels_last), spec)  # type: ignore[call-overload]  # torch types it for tensors of 4 dimensions
+    return Classifier(stem, encoder.to(memory_format=torch.channels_last), spec)
 
 
 def _build_encoder(spec: ClassifierSpec, channels: int, *, pretrained: bool) -> nn.Module:
