@@ -8,6 +8,7 @@ from scipy.stats import binom
 from geoseg.chips import stack_places
 from geoseg.data.slumps import simulated_places
 from geoseg.data.slumps.look import INSTRUMENTS
+from geoseg.data.slumps.tundra import make_tundra
 from geoseg.dates import decimal_year
 from geoseg.labels import IGNORE
 from geoseg.sensors import find_sensor
@@ -177,3 +178,29 @@ def test_places_of_all_sensors_make_one_batch(sample):
     # Both Landsats have other wavelengths, so each of five instruments is a set of bands.
     assert len(batch.batches) == 5
     assert batch.size == 40
+
+
+def test_a_headwall_stands_around_the_upper_end_and_the_wet_floor_opens_below():
+    slump = make_tundra(np.random.default_rng(3), onset=1990.0, green=0.5).slump
+    whole = (slice(None), slice(None))
+    radius_m = slump.scar.radius_m(2020.0)
+
+    wall, floor = slump.headwall(radius_m, whole), slump.floor(radius_m, whole)
+
+    assert (
+        np.average(slump.down_m, weights=wall) < -10 < 10 < np.average(slump.down_m, weights=floor)
+    )
+    # What stands upslope of the middle faces down.
+    upslope = (wall > 0.5) & (slump.down_m < 0)
+    east, north = np.gradient(slump.down_m, axis=1) / 10, -np.gradient(slump.down_m, axis=0) / 10
+    down = slump.inward[0] * east + slump.inward[1] * north
+    assert (down[upslope] > 0).all()
+    assert slump.scar.radius_m(1989.9) is None
+
+
+def test_film_and_landsat_5_are_stored_in_8_bits(sample):
+    for sensor_id in ("hexagon-kh9-mapping", "landsat-5"):
+        for chip in of_sensor(sample[1], sensor_id):
+            counts = chip.image[:, chip.valid]
+            assert torch.equal(counts, counts.round())
+            assert 1 <= counts.min() <= counts.max() <= 255

@@ -126,7 +126,7 @@ def take(
     sensor = instrument.sensor
     if sensor.kind is SensorKind.SAR:
         # Its antenna looks east from the west.
-        ground = _ground(tundra, year, window, towards=(-1.0, 0.0), strength=1.2, wet=0.8)
+        ground = _ground(tundra, year, window, towards=(-1.0, 0.0), strength=1.2, wet=0.5)
         valid = np.ones((SIZE_PX, SIZE_PX), dtype=bool)
         return _picture(_radar(tundra, ground, window, rng), valid, ground.slump)
     azimuth = rng.normal(2.8, 0.35)  # radians clockwise from north: late morning

@@ -230,9 +230,8 @@ def _bare_patch(
     cosine, sine = np.float32(np.cos(angle)), np.float32(np.sin(angle))
     along, across = east * cosine + north * sine, north * cosine - east * sine
     distance_m = np.hypot(along / np.float32(long), across)
-    # Half of them were there always, the others begin as slumps do.
-    always = rng.random() < 0.5
-    return _scar(rng, distance_m, texture, 0.0 if always else _onset(rng), rng.uniform(12, 40))
+    # They begin and grow as slumps do: that something turned bare is no proof of a slump.
+    return _scar(rng, distance_m, texture, rng.uniform(1950, 2016), rng.uniform(12, 40))
 
 
 def _slump(
@@ -258,21 +257,18 @@ def _scar(
     born: float,
     edge_m: float,
 ) -> Scar:
+    lobes = field("ponds", rng)
     growth_m, largest_m = rng.uniform((4, 45), (8, 130))
     return Scar(
-        born=born,
+        born=float(born),
         first_m=25.0,
         growth_m=float(growth_m),
         largest_m=float(largest_m),
         # One ragged edge for all years: it only ever moves outwards.
-        taken_at_m=distance_m * np.exp(0.12 * texture),
+        taken_at_m=_float32(distance_m * np.exp(0.08 * texture + 0.18 * lobes)),
         edge_m=float(edge_m),
         soil=_soil(rng),
     )
-
-
-def _onset(rng: np.random.Generator) -> float:
-    return float(rng.uniform(1970, 2016))
 
 
 def _soil(rng: np.random.Generator) -> NDArray[np.float32]:
