@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from geoseg.errors import DataError, OutputError
+from geoseg.errors import DataError, GeosegError, OutputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,7 +67,7 @@ def writing(path: Path) -> Iterator[Path]:
         aside.replace(path)
         _sync(path.parent)
     except OSError as error:
-        if isinstance(error, OutputError) or error.filename not in {None, str(folder / path.name)}:
+        if isinstance(error, GeosegError) or error.filename not in {None, str(folder / path.name)}:
             raise
         reason = why_not_written(error, path.parent)
         raise OutputError(f"{path} could not be written: {reason}.") from error

@@ -186,7 +186,7 @@ def _plan(
                 "for outlines."
             )
         bands = bands_of(scene, reader.bands)
-        if (sentence := extrapolation(mapper.spec, bands, gsd_m(reader.grid))) is not None:
+        if (sentence := extrapolation(mapper.spec.input, bands, gsd_m(reader.grid))) is not None:
             note(f"{scene.id}: {sentence}")
         return plan_mapping(mapper, reader, settings, timed=timed), settings
 

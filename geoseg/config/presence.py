@@ -115,3 +115,9 @@ class PresenceRecipe(Section):
     learning: LearningSettings = LearningSettings()
     few_labels: FewLabelSettings = FewLabelSettings()
     calibration: CalibrationSettings = CalibrationSettings()
+
+    @model_validator(mode="after")
+    def _places_are_of_one_source(self) -> PresenceRecipe:
+        if self.pack is not None and self.data is not None and "data" in self.model_fields_set:
+            raise ValueError(f"data is {self.data} and pack is {self.pack}; name one of them")
+        return self

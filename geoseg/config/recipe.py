@@ -199,7 +199,7 @@ def _merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 def _change(change: str) -> dict[str, Any]:
     key, equals, value = change.partition("=")
     if not equals or not key.strip():
-        raise ConfigError(f"{change!r} changes nothing; write it as training.steps=100.")
+        raise ConfigError(f"{change!r} changes nothing; write it as key=value, for example seed=1.")
     tree = parse_yaml(f"value: {value}", where=f"--set {change}")["value"]
     for part in reversed(key.strip().split(".")):
         tree = {part: tree}

@@ -62,6 +62,11 @@ def load_checkpoint(path: Path) -> Checkpoint:
         ModelError: no such file, not a checkpoint of geoseg, or damaged.
     """
     tensors, header = read_tensors(path)
+    if "classifier" in header:
+        raise ModelError(
+            f"{path} says of chips whether something is in them and maps nothing; give it to "
+            "`geoseg presence predict`."
+        )
     try:
         spec = _spec(header["spec"])
         segmenter = build_segmenter(spec)

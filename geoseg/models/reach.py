@@ -9,7 +9,7 @@ from geoseg.models.network import AnyInput
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from geoseg.models.network import ModelSpec
+    from geoseg.models.network import FixedInput
     from geoseg.sensors import Band
 
 __all__ = ["extrapolation"]
@@ -17,24 +17,24 @@ __all__ = ["extrapolation"]
 _NEAR_GSD = 1.25  # a pixel this many times coarser or finer is still of the same kind
 
 
-def extrapolation(spec: ModelSpec, bands: Sequence[Band], gsd_m: float) -> str | None:
+def extrapolation(taken: FixedInput | AnyInput, bands: Sequence[Band], gsd_m: float) -> str | None:
     """One sentence on what of an image lies outside of what a network was trained on.
 
     Args:
-        spec: of the network.
+        taken: what the network takes.
         bands: of the image.
         gsd_m: at which it is mapped.
 
     Returns:
         None where nothing does; a network for fixed bands takes no others.
     """
-    if not isinstance(spec.input, AnyInput):
+    if not isinstance(taken, AnyInput):
         return None
     said = []
-    seen = spec.input.seen
+    seen = taken.seen
     if new := [band for band in bands if not any(_alike(band, other) for other in seen)]:
         said.append(f"{', '.join(map(_described, new))} (trained on {_listed(seen)})")
-    finest, coarsest = spec.input.gsd_m
+    finest, coarsest = taken.gsd_m
     if not finest / _NEAR_GSD <= gsd_m <= coarsest * _NEAR_GSD:
         trained = f"{finest:g} m" if finest == coarsest else f"{finest:g} to {coarsest:g} m"
         said.append(f"pixels of {gsd_m:g} m (trained at {trained})")

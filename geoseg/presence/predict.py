@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from geoseg import __version__
 from geoseg.errors import ConfigError, DataError, ModelError
 from geoseg.files import sha256_of, write_json, writing
-from geoseg.models import choose_device
+from geoseg.models import choose_device, extrapolation
 from geoseg.models.classifier import ClassifierCheckpoint, load_classifier
 from geoseg.presence.duplicates import repeated
 from geoseg.presence.packs import PROBLEMS, Pack, Problem, Shard, read_pack, read_shard
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from geoseg.scale import Ended, Engine
 
-__all__ = ["Predicted", "Prediction", "predict_pack"]
+__all__ = ["Predicted", "Prediction", "beyond_training", "predict_pack"]
 
 _TOLD = 100  # problems that results.json names; all are in problems.csv
 _SHORT = 12  # digits of a hash that name a model
@@ -129,6 +129,19 @@ def predict_pack(
         predicted = _sum_up(prediction.out, pack, manifest)
     write_json(prediction.out / RESULTS, {**about, "state": "done", **_figures(predicted)})
     return predicted
+
+
+def beyond_training(prediction: Prediction) -> list[str]:
+    """What of a pack a network was never shown, a sentence a kind of image.
+
+    Raises:
+        DataError: no pack.
+        ModelError: no classifier.
+    """
+    taken = load_classifier(prediction.model).classifier.spec.input
+    kinds = read_pack(prediction.pack).kinds
+    said = ((kind, extrapolation(taken, kind.measured(), kind.gsd_m)) for kind in kinds)
+    return [f"{kind.sensor_id}: {sentence}" for kind, sentence in said if sentence is not None]
 
 
 def sha256_of_model(path: Path) -> str:

@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from geoseg.chips import Place
+    from geoseg.data.slumps import SlumpWindows
     from geoseg.presence.packs import Pack
 
-__all__ = ["FOLDS", "Fold", "LabelledPlaces", "places_of_pack", "split_groups"]
+__all__ = ["FOLDS", "Fold", "LabelledPlaces", "places_of_pack", "places_of_windows", "split_groups"]
 
 Fold = Literal["train", "calibration", "test"]
 FOLDS: tuple[Fold, ...] = ("train", "calibration", "test")
@@ -42,24 +43,20 @@ class LabelledPlaces:
 
     def part(self, fold: Fold) -> LabelledPlaces:
         """Those of one fold."""
-        chosen = np.flatnonzero(self.fold == FOLDS.index(fold))
-        return LabelledPlaces(
-            places=_Chosen(self.places, chosen),
-            present=self.present[chosen],
-            group=self.group[chosen],
-            fold=self.fold[chosen],
-            name=f"{self.name} {fold}",
-        )
+        return self.chosen(np.flatnonzero(self.fold == FOLDS.index(fold)), fold)
 
     def known(self) -> LabelledPlaces:
         """Those that somebody has looked at."""
-        chosen = np.flatnonzero(~np.isnan(self.present))
+        return self.chosen(np.flatnonzero(~np.isnan(self.present)), "known")
+
+    def chosen(self, numbers: NDArray[np.intp], which: str) -> LabelledPlaces:
+        """Some of them, in this order; their name says which."""
         return LabelledPlaces(
-            places=_Chosen(self.places, chosen),
-            present=self.present[chosen],
-            group=self.group[chosen],
-            fold=self.fold[chosen],
-            name=f"{self.name} known",
+            places=_Chosen(self.places, numbers),
+            present=self.present[numbers],
+            group=self.group[numbers],
+            fold=self.fold[numbers],
+            name=f"{self.name} {which}",
         )
 
 
@@ -102,6 +99,17 @@ def split_groups(
         for index, part in enumerate(np.split(members, ends[:-1])):
             fold[part] = index
     return fold[number]
+
+
+def places_of_windows(windows: SlumpWindows, *, name: str) -> LabelledPlaces:
+    """Windows of images of slumps, in the folds that they were cut for."""
+    return LabelledPlaces(
+        places=windows,
+        present=windows.present.astype(np.float32),
+        group=windows.neighbourhood,
+        fold=windows.fold,
+        name=name,
+    )
 
 
 def places_of_pack(pack: Pack, *, seed: int) -> tuple[LabelledPlaces, tuple[Problem, ...]]:

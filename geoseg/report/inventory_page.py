@@ -12,13 +12,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from jinja2.utils import htmlsafe_json_dumps
 
 from geoseg.errors import ConfigError
-from geoseg.files import require_no_folder, write_text, writing
+from geoseg.files import require_no_folder, write_text
+from geoseg.report.figure_files import write_figures
 from geoseg.report.history import history_of, kind_words
 from geoseg.report.inventory_figures import (
     draw_glaciers,
     draw_hypsometry,
     draw_totals,
-    png_and_svg,
 )
 from geoseg.report.inventory_map import map_data
 from geoseg.report.quantities import known, measured, quantity, rated, shown
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import pandas as pd
-    from matplotlib.figure import Figure
 
     from geoseg.inventory import Inventory
-    from geoseg.report.history import History, Total
+    from geoseg.report.figure_files import write_figures
+from geoseg.report.history import History, Total
 
 __all__ = ["check_report_path", "write_report"]
 
@@ -66,7 +66,7 @@ def write_report(
         "glaciers": draw_glaciers(history),
         "hypsometry": None if hypsometry is None else draw_hypsometry(hypsometry, history.surveys),
     }
-    written, pictures = _write_figures(path, figures)
+    written, pictures = write_figures(path, figures)
     write_text(path, _page(inventory, history, totals, pictures))
     return (path, *written)
 
@@ -81,27 +81,6 @@ def check_report_path(path: Path) -> None:
     if path.suffix != ".html":
         raise ConfigError(f"{path} is no name of a page; let it end in '.html'.")
     require_no_folder(path)
-
-
-def _write_figures(
-    path: Path, figures: dict[str, Figure | None]
-) -> tuple[list[Path], dict[str, str]]:
-    """Write figures, remove those of an earlier page, and return paths and what the page holds."""
-    folder = path.with_name(f"{path.stem}_figures")
-    written, pictures = [], {}
-    for name, figure in figures.items():
-        files = [folder / f"{name}.{form}" for form in ("png", "svg")]
-        if figure is None:
-            for file in files:
-                file.unlink(missing_ok=True)
-            continue
-        png, svg = png_and_svg(figure)
-        for file, content in zip(files, (png, svg), strict=True):
-            with writing(file) as aside:
-                aside.write_bytes(content)
-        written += files
-        pictures[name] = f"data:image/svg+xml;base64,{base64.b64encode(svg).decode('ascii')}"
-    return written, pictures
 
 
 def _page(

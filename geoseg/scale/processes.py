@@ -177,10 +177,12 @@ def _serve(pipe: Connection, work: Callable[[Any], Any]) -> None:
         while True:
             pipe.send(attempt(work, pipe.recv()))
     except (EOFError, OSError):
-        return  # the parent is gone
+        # The parent is gone; what else it sent would only break the leaving.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _leave(*_: object) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one would break the leaving
     raise SystemExit(0)
 
 

@@ -268,7 +268,7 @@ def predict(run: Run) -> list[Prediction]:
     for number, scene in enumerate(run.series, start=1):
         with open_input(spec, scene, run.recipe.inference) as reader:
             bands, mapped_m = bands_of(scene, reader.bands), gsd_m(reader.grid)
-        if (sentence := extrapolation(spec, bands, mapped_m)) is not None:
+        if (sentence := extrapolation(spec.input, bands, mapped_m)) is not None:
             note(f"{scene.id}: {sentence}")
         with progress(f"Mapping {scene.id} ({number} of {len(run.series)})") as advance:
             mapped = predict_scene(

@@ -23,7 +23,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 
 from geoseg import __version__
@@ -39,7 +38,7 @@ from geoseg.presence.first_table import FirstSeen, write_first_appearances
 from geoseg.presence.packs import Given, make_pack, read_pack
 from geoseg.presence.predict import Predicted, Prediction, predict_pack
 from geoseg.presence.results import RESULTS, results_table
-from geoseg.presence.samples import LabelledPlaces, places_of_pack
+from geoseg.presence.samples import LabelledPlaces, places_of_pack, places_of_windows
 from geoseg.presence.scores import (
     PresenceScores,
     estimate_of_results,
@@ -302,10 +301,4 @@ def _from_pack(folder: str, seed: int) -> LabelledPlaces:
 
 def _rts_chips(seed: int) -> LabelledPlaces:
     windows = cut_windows(read_slump_images(fetch("rts-chips", on_file=note)), seed=seed)
-    return LabelledPlaces(
-        places=windows,
-        present=windows.present.astype(np.float32),
-        group=windows.neighbourhood,
-        fold=windows.fold,
-        name=f"rts-chips {seed}",
-    )
+    return places_of_windows(windows, name=f"rts-chips {seed}")

@@ -62,11 +62,17 @@ def test_a_pack_of_ones_own_takes_the_place_of_the_default_data(tmp_path):
     recipe = load(overlay=overlay)
 
     assert (recipe.data, recipe.pack) == (None, "my_pack")
-    assert load("pack=a", "data=rts-chips").data == "rts-chips"
     assert load().data == "simulated"
     assert load("pack=null").data == "simulated"
     # Nothing of the defaults' data is taken up.
     assert recipe.few_labels.masks == 0
+
+
+def test_a_pack_beside_data_is_refused():
+    with pytest.raises(ConfigError, match="data is rts-chips and pack is a; name one of them"):
+        load("pack=a", "data=rts-chips")
+    assert load("pack=a", "data=null").pack == "a"
+    assert PresenceRecipe(pack="a").pack == "a"
 
 
 def test_a_pack_is_found_from_the_folder_of_its_recipe(tmp_path):

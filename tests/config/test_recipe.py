@@ -38,7 +38,7 @@ def test_a_scene_of_ones_own_takes_the_place_of_the_default_data_set(tmp_path):
         ("training.steps=-3", "training.steps = -3 cannot be used"),
         ("training.steps=many", "training.steps = 'many' cannot be used"),
         ("inference.halo_px=400", "halo_px must be at most a quarter of tile_px"),
-        ("steps", "'steps' changes nothing; write it as training.steps=100."),
+        ("steps", "'steps' changes nothing; write it as key=value, for example seed=1."),
     ],
 )
 def test_a_wrong_key_or_value_is_named_with_the_way_out(change, message):

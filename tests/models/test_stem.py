@@ -231,18 +231,18 @@ def any_spec(encoder="resnet18", architecture="unet"):
 
 
 def test_what_a_network_never_saw_is_said_in_one_sentence():
-    spec = any_spec()
+    taken = any_spec().input
     film, radar = find_sensor("hexagon-kh9-mapping").bands, find_sensor("sentinel-1").bands[:1]
 
-    assert extrapolation(spec, S2[1:4], 10) is None
-    assert extrapolation(spec, find_sensor("landsat-7").bands[:3], 30) is None
-    assert extrapolation(spec, radar, 10).startswith(
+    assert extrapolation(taken, S2[1:4], 10) is None
+    assert extrapolation(taken, find_sensor("landsat-7").bands[:3], 30) is None
+    assert extrapolation(taken, radar, 10).startswith(
         "The network extrapolates: it was never shown vv at 5.405 GHz (trained on blue, green"
     )
-    assert extrapolation(spec, DEM[:1], 10).startswith(
+    assert extrapolation(taken, DEM[:1], 10).startswith(
         "The network extrapolates: it was never shown elevation"
     )
-    sentence = extrapolation(spec, film, 2)
+    sentence = extrapolation(taken, film, 2)
     assert "pixels of 2 m (trained at 10 to 30 m)" in sentence
     assert sentence.count(".") - sentence.count("0.") == 1
 

@@ -31,7 +31,7 @@ from geoseg.presence.ahead import Ahead
 from geoseg.presence.packs import ImageKind, Shards, make_pack, read_shard
 from geoseg.presence.packs.stored import StoredImage, StoredPlace
 from geoseg.presence.packs.tars import TarWriter
-from geoseg.presence.predict import Prediction, predict_pack
+from geoseg.presence.predict import Prediction, beyond_training, predict_pack
 from geoseg.presence.results import part_of_shard, results_table
 from geoseg.presence.scoring import Verdict, score
 from geoseg.scale import Engine
@@ -378,6 +378,21 @@ def test_the_command_ends_with_1_where_something_was_left_out(model, tmp_path):
     assert "s1.tar" in done.stderr
     figures = json.loads(done.stdout)
     assert (figures["places"], figures["shards_done"], figures["problems"]) == (1, 1, 1)
+
+
+def test_images_unlike_those_of_the_training_are_told_of(model, tmp_path):
+    coarse = ImageKind(sensor_id="landsat-8", bands=("red", "swir16"), gsd_m=30.0)
+    pixels = np.ones((2, 16, 16), dtype=np.uint8)
+    images = (StoredImage(pixels=pixels, suffix="npy", kind=coarse, time=DAY),)
+    made = make_shards(tmp_path / "s", [[varied(0)], [place("far", *images)]])
+    any_bands = make_model(tmp_path / "any.safetensors", fixed=False)
+
+    job = Prediction(pack=made.folder, model=any_bands, out=tmp_path / "out", device="cpu")
+    (sentence,) = beyond_training(job)
+
+    assert sentence.startswith("landsat-8: The network extrapolates: it was never shown swir16 at")
+    assert "pixels of 30 m (trained at 10 m)" in sentence
+    assert beyond_training(replace(job, model=model)) == []  # it takes its own bands or none
 
 
 def test_what_is_no_pack_and_no_model_is_refused(pack, model, tmp_path):

@@ -44,7 +44,7 @@ def predict(
 
     Example: geoseg presence predict out/pack --model out/run/model.safetensors --prevalence 1e-4
     """
-    from geoseg.presence.predict import Prediction, predict_pack
+    from geoseg.presence.predict import Prediction, beyond_training, predict_pack
 
     prediction = Prediction(
         pack=pack,
@@ -55,6 +55,8 @@ def predict(
         prevalence=prevalence,
     )
     engine = _engine(executor, workers, address)
+    for sentence in beyond_training(prediction):
+        note(sentence)
     try:
         with progress("Predicting") as advance:
             predicted = predict_pack(
