@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from dataclasses import dataclass
 from math import floor, isnan
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from geoseg.errors import DataError
 from geoseg.files import writing
 from geoseg.metrics.calibration import Calibration
-from geoseg.presence.appearance import first_appearances, fit_date_errors
+from geoseg.presence.appearance import DateErrors, first_appearances, fit_date_errors
 from geoseg.presence.evidence import DatedEvidence
 from geoseg.presence.results import RESULTS, read_results
 
@@ -26,9 +26,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from geoseg.presence.appearance import DateErrors, FirstAppearances, OnsetPrior
+    from geoseg.presence.appearance import FirstAppearances, OnsetPrior
 
-__all__ = ["FirstSeen", "date_errors_of", "write_first_appearances"]
+__all__ = [
+    "FirstSeen",
+    "date_errors_of",
+    "shipped_date_errors",
+    "write_first_appearances",
+]
 
 _KEPT = ("chip_id", "geometry", "probability")
 _IMAGES = ("years", "sensors", "image_logits", "image_valid")
@@ -146,6 +151,16 @@ def date_errors_of(labelled: Path) -> DateErrors:
     return fit_date_errors(_only(evidence, known), present[known])
 
 
+def shipped_date_errors(results: Path) -> DateErrors | None:
+    """How single images err by the model of a prediction; None where it was not taught on series.
+
+    Raises:
+        DataError: results.json is damaged.
+    """
+    record = _told(results).get("date_errors")
+    return None if record is None else DateErrors(**record)
+
+
 def _only(evidence: DatedEvidence, places: NDArray[np.bool_]) -> DatedEvidence:
     """Some of the places."""
     counts = np.diff(evidence.offsets)
@@ -170,14 +185,19 @@ def _joined(parts: list[DatedEvidence]) -> DatedEvidence:
 
 def _calibration(results: Path) -> Calibration | None:
     """That of the model, where results.json tells of one."""
+    record = _told(results).get("calibration")
+    return None if record is None else Calibration.from_dict(record)
+
+
+def _told(results: Path) -> dict[str, Any]:
+    """What results.json says; nothing where there is none."""
     about = results / RESULTS
     if not about.is_file():
-        return None
+        return {}
     try:
-        record = json.loads(about.read_text(encoding="utf-8")).get("calibration")
-    except ValueError as error:
+        return dict(json.loads(about.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
         raise DataError(f"{about} is damaged ({error}); run the prediction again.") from error
-    return None if record is None else Calibration.from_dict(record)
 
 
 def _places_in(results: Path) -> int:

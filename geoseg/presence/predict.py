@@ -167,6 +167,7 @@ def _about(
         "pack_digest": pack.digest,
         "threshold": checkpoint.record.get("threshold") or {"threshold": verdict.threshold},
         "calibration": checkpoint.record.get("calibration"),
+        "date_errors": checkpoint.record.get("date_errors"),
         "prevalence": prediction.prevalence,
         "calibrated": verdict.calibration is not None,
     }

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from geoseg.errors import DataError, LabelError
+from geoseg.errors import ConfigError, DataError, LabelError
 from geoseg.files import writing
 from geoseg.metrics.detection import score_detection
 from geoseg.metrics.histogram import LogitHistogram
@@ -130,8 +130,13 @@ def estimate_of_results(results: Path, calibration: Calibration, held_out: HeldO
     return estimate_prevalence(pool, held_out, np.random.default_rng(_SEED))
 
 
-def write_held_out(path: Path, held_out: HeldOut) -> None:
+def write_held_out(path: Path, held_out: HeldOut, *, model: str) -> None:
     """Keep the places that a model was calibrated on: numbers are estimated with them.
+
+    Args:
+        path: of a Parquet.
+        held_out: the places.
+        model: SHA-256 of the calibrated model.
 
     Raises:
         OutputError: the file cannot be written.
@@ -140,25 +145,35 @@ def write_held_out(path: Path, held_out: HeldOut) -> None:
     groups = held_out.groups
     if groups is not None:
         columns["group"] = np.asarray(groups).astype(str)
+    table = pd.DataFrame(columns)
+    table.attrs["model"] = model
     with writing(path) as aside:
-        pd.DataFrame(columns).to_parquet(aside, index=False)
+        table.to_parquet(aside, index=False)
 
 
-def read_held_out(path: Path) -> HeldOut:
+def read_held_out(path: Path, *, model: str) -> HeldOut:
     """What `write_held_out` kept.
 
     Raises:
+        ConfigError: another model was calibrated on them.
         DataError: no such file, or a damaged one.
     """
     try:
         table = pd.read_parquet(path)
-        return HeldOut(
+        of_model = table.attrs["model"]
+        held_out = HeldOut(
             log_ratio=table["log_ratio"].to_numpy(dtype=np.float64),
             present=table["present"].to_numpy(dtype=bool),
             groups=table["group"].to_numpy() if "group" in table else None,
         )
     except (OSError, KeyError, ValueError) as error:
         raise DataError(f"{path} cannot be read ({error}); calibrate again.") from error
+    if of_model != model:
+        raise ConfigError(
+            f"{path} is of the calibration of another model; give that which lies beside the "
+            "model of these results."
+        )
+    return held_out
 
 
 def _only(sensors: list[str]) -> str | None:

@@ -24,16 +24,21 @@ from geoseg.models import (
     load_classifier,
     save_classifier,
 )
+from geoseg.presence.appearance import fit_date_errors
+from geoseg.presence.evidence import DatedEvidence
 from geoseg.presence.scoring import Verdict, score
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
     from geoseg.chips import Chip, Place
     from geoseg.config import CalibrationSettings, PresenceRecipe
     from geoseg.metrics.calibration import Calibration
     from geoseg.models import Classifier
+    from geoseg.presence.appearance import DateErrors
     from geoseg.presence.packs import Problem
     from geoseg.presence.results import Result
     from geoseg.presence.samples import LabelledPlaces
@@ -159,11 +164,13 @@ def calibrate_classifier(
     )
     expected = expected_recall_threshold(probability, recall=settings.recall)
     shipped = _shipped(threshold)
+    date_errors = _date_errors(results, known.present > 0.5, calibration)
     record = {
         **checkpoint.record,
         "calibration": calibration.to_dict(),
         "threshold": shipped,
         "expected_threshold": asdict(expected),
+        "date_errors": None if date_errors is None else asdict(date_errors),
         "prevalence": settings.prevalence,
     }
     save_classifier(out, checkpoint.classifier, record)
@@ -185,6 +192,30 @@ def _shipped(threshold: RecallThreshold) -> dict[str, Any]:
     if threshold.guaranteed:
         return told
     return {**told, "threshold": threshold.lowest, "recall": threshold.recall_of_lowest}
+
+
+def _date_errors(
+    results: Sequence[Result], present: NDArray[np.bool_], calibration: Calibration
+) -> DateErrors | None:
+    """How single images of series err; None where there is no series, or too few to tell by."""
+    if all(len(result.years) < 2 for result in results):
+        return None
+    evidence = DatedEvidence.of_places([_evidence(result, calibration) for result in results])
+    try:
+        return fit_date_errors(evidence, present)
+    except LabelError:
+        return None
+
+
+def _evidence(
+    result: Result, calibration: Calibration
+) -> tuple[Sequence[float], Sequence[float], Sequence[float]]:
+    """Years, evidence and validity of the images of one place."""
+    logits = np.array(result.image_logits, dtype=np.float64)
+    ratios = calibration.log_ratio(logits, result.sensors)
+    seen = np.isfinite(ratios)
+    validity = np.where(seen, result.image_valid, 0)
+    return result.years, np.where(seen, ratios, 0).tolist(), validity.tolist()
 
 
 def _only_sensor(sensors: Sequence[str]) -> str | None:

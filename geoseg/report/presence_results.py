@@ -13,12 +13,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from geoseg.errors import ConfigError, DataError
+from geoseg.metrics.calibration import Calibration
 from geoseg.presence.packs import StoredPlace, read_labels, read_pack
 from geoseg.presence.packs.pack import PACK
 from geoseg.presence.packs.pixels import Palette
 from geoseg.presence.packs.read import read_stored
 from geoseg.presence.packs.stored import decode_place
 from geoseg.presence.results import RESULTS, read_results
+from geoseg.presence.scores import estimate_of_results, read_held_out
 from geoseg.report.presence_page import DecisionRule, PresenceReport, TotalNumber
 from geoseg.report.presence_sheets import Sheet, ShownPlace, show_place
 from geoseg.report.presence_tally import count_first_years, tally_results
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from geoseg.metrics.prevalence import Estimate
     from geoseg.presence.packs import Pack
     from geoseg.report.presence_tally import FirstYears, Tally
 
@@ -129,6 +132,7 @@ def report_of_results(
     pack: Path | None = None,
     labels: Path | None = None,
     first: Path | None = None,
+    held_out: Path | None = None,
     on_rows: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> PresenceReport:
     """All that a page says of a prediction; memory does not grow with the number of places.
@@ -138,10 +142,12 @@ def report_of_results(
         pack: images to show; the pack that was predicted when None, none where that is gone.
         labels: CSV or Parquet with chip_id and present, beside what the results know.
         first: Parquet of `geoseg presence first`.
+        held_out: calibration.parquet of the model: the total number gets an interval.
         on_rows: is told how many rows were read, and of how many.
 
     Raises:
-        ConfigError: the pack is not the one that was predicted.
+        ConfigError: the pack is not the one that was predicted, the model not the one that was
+            calibrated so.
         DataError: results, pack or first appearances that cannot be read.
         LabelError: labels that cannot be read.
     """
@@ -149,6 +155,7 @@ def report_of_results(
     images = _pack(about, pack)
     told, wrong = _labels(labels)
     years = None if first is None else _first_years(first)
+    estimate = None if held_out is None else _estimate(results, about, held_out)
     batches = result_batches(results, on_rows)
     tally = tally_results(batches, threshold=about.rule.threshold, labels=told)
     truth = judge(
@@ -169,7 +176,7 @@ def report_of_results(
         rule=about.rule,
         problems=(*_problems(about), *wrong),
         problem_count=int(about.told.get("problems") or 0) + len(wrong),
-        total=_total(about, tally),
+        total=_total(about, tally) if estimate is None else TotalNumber.of(estimate, tally.places),
         truth=truth,
         why_no_truth=_why_no_truth(tally),
         sheets=_sheets(tally, images),
@@ -261,6 +268,18 @@ def _facts(about: About, results: Path) -> dict[str, str]:
         "geoseg": told.get("geoseg"),
     }
     return {title: str(value) for title, value in facts.items() if value is not None}
+
+
+def _estimate(results: Path, about: About, path: Path) -> Estimate:
+    """The share of places that hold it."""
+    if about.told.get("calibration") is None:
+        raise ConfigError(
+            f"{results} is of a model that was not calibrated, so that {path} cannot be of its "
+            "calibration; leave --held-out away."
+        )
+    held_out = read_held_out(path, model=str(about.told.get("model")))
+    calibration = Calibration.from_dict(about.told["calibration"])
+    return estimate_of_results(results, calibration, held_out)
 
 
 def _total(about: About, tally: Tally) -> TotalNumber | None:

@@ -34,7 +34,7 @@ from geoseg.files import sha256_of, write_json
 from geoseg.metrics.calibration import Calibration
 from geoseg.models import choose_device, load_classifier
 from geoseg.presence.appearance import DateErrors, OnsetPrior
-from geoseg.presence.first_table import FirstSeen, write_first_appearances
+from geoseg.presence.first_table import FirstSeen, shipped_date_errors, write_first_appearances
 from geoseg.presence.packs import Given, make_pack, read_pack
 from geoseg.presence.predict import Predicted, Prediction, predict_pack
 from geoseg.presence.results import RESULTS, results_table
@@ -192,7 +192,7 @@ def calibrate(run: Run) -> Calibrated:
             out=run.model,
             on_place=lambda done, total: advance(done, total, "places"),
         )
-    write_held_out(run.held_out_scores, calibrated.held_out)
+    write_held_out(run.held_out_scores, calibrated.held_out, model=sha256_of(calibrated.model))
     if not calibrated.threshold.guaranteed:
         asked, kept = run.recipe.calibration.recall, calibrated.threshold.recall_of_lowest
         note(
@@ -230,7 +230,8 @@ def first(run: Run) -> FirstSeen | None:
         note("No place has more than one image: nothing is dated")
         run.first.unlink(missing_ok=True)
         return None
-    return write_first_appearances(run.results, run.first, prior=OnsetPrior(), errors=DateErrors())
+    errors = shipped_date_errors(run.results) or DateErrors()
+    return write_first_appearances(run.results, run.first, prior=OnsetPrior(), errors=errors)
 
 
 def evaluate(run: Run) -> PresenceScores:
@@ -244,8 +245,12 @@ def evaluate(run: Run) -> PresenceScores:
 
 def estimate(run: Run) -> Estimate:
     """Estimate how many of the places that test hold it, without looking at what is known."""
-    calibration = Calibration.from_dict(load_classifier(run.model).record["calibration"])
-    return estimate_of_results(run.results, calibration, read_held_out(run.held_out_scores))
+    checkpoint = load_classifier(run.model)
+    return estimate_of_results(
+        run.results,
+        Calibration.from_dict(checkpoint.record["calibration"]),
+        read_held_out(run.held_out_scores, model=checkpoint.sha256),
+    )
 
 
 def report(run: Run, number: Estimate) -> Path:

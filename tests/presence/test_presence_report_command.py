@@ -17,10 +17,13 @@ from geoseg.commands.presence.queue import queue
 from geoseg.commands.presence.report import report
 from geoseg.errors import ConfigError, DataError, LabelError
 from geoseg.files import sha256_of, write_json
+from geoseg.metrics.calibration import fit_calibration
+from geoseg.metrics.prevalence import HeldOut
 from geoseg.presence.packs import ImageKind, Shard, StoredImage, StoredPlace
 from geoseg.presence.packs.pack import write_pack
 from geoseg.presence.packs.tables import TableWriter
 from geoseg.presence.results import RESULTS, Result, part_of_shard, write_part
+from geoseg.presence.scores import write_held_out
 from geoseg.report.presence_results import report_of_results
 
 THRESHOLD = 0.2
@@ -82,7 +85,7 @@ def result(shard, number, probability, *, known):
         sensors=("hexagon-kh9-mapping", "sentinel-2", "sentinel-1"),
         image_logits=(0.0, 0.0, 0.0),
         image_valid=(1.0, 1.0, 1.0),
-        logit=None if probability is None else 0.0,
+        logit=None if probability is None else math.log(probability / (1 - probability)),
         probability=probability,
         decision=None if probability is None else probability >= THRESHOLD,
     )
@@ -176,6 +179,32 @@ def test_the_page_is_written_from_results_and_the_pack_they_name(results, tmp_pa
     assert "and 2 more." in page
     expected = rows.probability.sum()
     assert f"{expected:.1f}" in page
+
+
+def test_the_total_has_an_interval_where_the_calibration_of_the_model_is_given(tmp_path, pack):
+    rng = np.random.default_rng(0)
+    present = np.arange(600) < 200
+    logits = rng.normal(np.where(present, 2.0, -2.0), 2.0)
+    calibration = fit_calibration(logits, present)
+    results = results_of(tmp_path / "results", pack, calibration=calibration.to_dict())
+    plain = results_of(tmp_path / "plain", pack)
+    kept = HeldOut(log_ratio=calibration.log_ratio(logits), present=present)
+    held_out, other = tmp_path / "calibration.parquet", tmp_path / "other.parquet"
+    write_held_out(held_out, kept, model="0123")
+    write_held_out(other, kept, model="4567")
+    asked = ("report", results, "--out", tmp_path / "page.html", "--json", "--held-out")
+
+    done = run(*asked, held_out)
+
+    assert done.exit_code == 0, done.stderr
+    total = json.loads(done.stdout)["total"]
+    assert total["low"] < total["value"] < total["high"]
+    # Logits of mean -2: nearly all of the places are like those without it.
+    assert total["value"] < 0.4 * SHARDS * PLACES
+    assert "90 % interval" in (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert isinstance(run(*asked, other).exception, ConfigError)
+    with pytest.raises(ConfigError, match="that was not calibrated"):
+        report_of_results(plain, held_out=held_out)
 
 
 def test_places_on_the_sheets_have_the_images_of_their_own(results):

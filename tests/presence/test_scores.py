@@ -7,7 +7,7 @@ import pytest
 from scipy.special import expit
 from sklearn.metrics import average_precision_score, brier_score_loss, recall_score
 
-from geoseg.errors import DataError, LabelError
+from geoseg.errors import ConfigError, DataError, LabelError
 from geoseg.metrics.calibration import fit_calibration
 from geoseg.metrics.prevalence import HeldOut
 from geoseg.presence.results import Result, part_of_shard, write_part
@@ -171,20 +171,22 @@ def test_held_out_places_come_back_as_they_were_kept(tmp_path, groups):
         groups=groups,
     )
 
-    write_held_out(tmp_path / "held.parquet", kept)
+    write_held_out(tmp_path / "held.parquet", kept, model="ab")
 
-    found = read_held_out(tmp_path / "held.parquet")
+    found = read_held_out(tmp_path / "held.parquet", model="ab")
     np.testing.assert_array_equal(found.log_ratio, kept.log_ratio)
     np.testing.assert_array_equal(found.present, kept.present)
     assert (found.groups is None) == (groups is None)
     assert groups is None or found.groups.tolist() == groups.tolist()
+    with pytest.raises(ConfigError, match="of the calibration of another model"):
+        read_held_out(tmp_path / "held.parquet", model="cd")
 
 
 def test_held_out_places_that_are_gone_or_damaged_are_to_be_made_again(tmp_path):
     path = tmp_path / "held.parquet"
 
     with pytest.raises(DataError, match=r"held\.parquet cannot be read .*; calibrate again"):
-        read_held_out(path)
+        read_held_out(path, model="ab")
     path.write_bytes(b"PAR1 and no more")
     with pytest.raises(DataError, match="calibrate again"):
-        read_held_out(path)
+        read_held_out(path, model="ab")

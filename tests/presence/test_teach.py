@@ -1,7 +1,7 @@
 """From a network and held-out places to probabilities and a threshold."""
 
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -20,6 +20,7 @@ from geoseg.models import (
     presence_loss,
     save_classifier,
 )
+from geoseg.presence.first_table import date_errors_of, shipped_date_errors
 from geoseg.presence.packs import Given, make_pack
 from geoseg.presence.predict import Prediction, predict_pack
 from geoseg.presence.results import results_table
@@ -131,6 +132,32 @@ def test_probabilities_come_true_and_the_threshold_keeps_its_recall(known, model
     assert decided[present].mean() >= 0.9
     assert 0 < decided[~present].mean() < 1
     assert (decided == (chance >= calibrated.threshold.threshold)).all()
+
+
+def test_how_images_of_series_err_is_shipped_as_a_prediction_of_them_tells_it(
+    known, model, calibrated, tmp_path
+):
+    days = [DAY.replace(year=year) for year in (2000, 2010, 2020)]
+    series = replace(
+        known,
+        places=[
+            replace(p, images=tuple(replace(p.images[0], time=day) for day in days))
+            for p in known.places
+        ],
+    )
+    settings = CalibrationSettings(recall=0.9, confidence=0.95)
+    taught = calibrate_classifier(model, series, settings, device=CPU, out=tmp_path / "m")
+    pack = make_pack(Given(pool=series.places, name="series"), tmp_path / "pack").pack
+    asked = Prediction(pack=pack.folder, model=taught.model, out=tmp_path / "out", device="cpu")
+    predict_pack(asked, Engine())
+
+    shipped, told = shipped_date_errors(asked.out), date_errors_of(asked.out)
+
+    assert shipped is not None
+    assert asdict(shipped) == pytest.approx(asdict(told), rel=1e-4)
+    # Three times the same image: what one says, all say.
+    assert shipped.correlation > 0.9
+    assert load_classifier(calibrated.model).record["date_errors"] is None  # of no series
 
 
 def test_a_prediction_by_it_has_the_probabilities_and_decisions_of_its_record(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,7 +26,8 @@ def first(
         Path | None,
         typer.Option(
             help="Results of places with labels, not those of training: how single images err is "
-            "learnt from them. Without, images are taken as calibrated and independent."
+            "learnt from them. Without, as the model tells that was calibrated on series; else "
+            "images are taken as calibrated and independent."
         ),
     ] = None,
     years_before: Annotated[
@@ -45,10 +47,16 @@ def first(
     Example: geoseg presence first out/presence --out first.parquet
     """
     from geoseg.presence.appearance import DateErrors, OnsetPrior
-    from geoseg.presence.first_table import date_errors_of, write_first_appearances
+    from geoseg.presence.first_table import (
+        date_errors_of,
+        shipped_date_errors,
+        write_first_appearances,
+    )
 
     prior = OnsetPrior(per_year=per_year, years_before=years_before)
-    errors = DateErrors() if labelled is None else date_errors_of(labelled)
+    errors = shipped_date_errors(results) if labelled is None else date_errors_of(labelled)
+    learnt = errors is not None
+    errors = errors or DateErrors()
     try:
         with progress("Dating") as advance:
             seen = write_first_appearances(
@@ -61,10 +69,10 @@ def first(
     except KeyboardInterrupt:
         note("Stopped; nothing was written. Run the same command again.")
         raise typer.Exit(130) from None
-    if not seen.calibrated and labelled is None:
+    if not learnt:
         note(
-            "The results hold no calibration: logits of images are taken as they are, and the "
-            "intervals may be too narrow. Name places with --labelled to learn how they err."
+            "How single images err is not known: they are taken as calibrated and independent, and "
+            "the intervals may be too narrow. Name places with --labelled to learn it."
         )
     note(f"The first appearances lie in {out}")
     figures = {
@@ -72,7 +80,7 @@ def first(
         "present": seen.present,
         "without_valid_image": seen.unseen,
         "calibrated": seen.calibrated,
-        "correlation": errors.correlation,
+        "date_errors": asdict(errors),
         "first_seen": [{**span._asdict(), "places": n} for span, n in seen.spans.items()],
     }
     show(Outcome(figures, (_table(seen),)), as_json=json)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -30,6 +31,13 @@ def report(
     first: Annotated[
         Path | None, typer.Option(help="First appearances, of `geoseg presence first`.")
     ] = None,
+    held_out: Annotated[
+        Path | None,
+        typer.Option(
+            help="calibration.parquet of the run that made the model: the number of all places "
+            "that hold it gets an interval."
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Write one page of a prediction that works offline: how good it is, and places to look at.
@@ -50,6 +58,7 @@ def report(
                 pack=pack,
                 labels=labels,
                 first=first,
+                held_out=held_out,
                 on_rows=lambda done, total: advance(done, total, "places"),
             )
     except KeyboardInterrupt:
@@ -71,6 +80,11 @@ def _figures(made: PresenceReport) -> dict[str, Any]:
         "found": made.found,
         "threshold": made.rule.threshold,
     }
+    if made.total is not None:
+        total = made.total
+        figures["total"] = {"value": total.value, "how": total.words}
+        if isfinite(total.low):
+            figures["total"] |= {"low": total.low, "high": total.high}
     if made.truth is not None:
         truth = made.truth
         figures["truth"] = {
