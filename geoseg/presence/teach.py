@@ -24,7 +24,7 @@ from geoseg.models import (
     load_classifier,
     save_classifier,
 )
-from geoseg.presence.appearance import fit_date_errors
+from geoseg.presence.appearance import DateErrors, fit_date_errors
 from geoseg.presence.evidence import DatedEvidence
 from geoseg.presence.scoring import Verdict, score
 
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from geoseg.config import CalibrationSettings, PresenceRecipe
     from geoseg.metrics.calibration import Calibration
     from geoseg.models import Classifier
-    from geoseg.presence.appearance import DateErrors
     from geoseg.presence.packs import Problem
     from geoseg.presence.results import Result
     from geoseg.presence.samples import LabelledPlaces
@@ -197,14 +196,19 @@ def _shipped(threshold: RecallThreshold) -> dict[str, Any]:
 def _date_errors(
     results: Sequence[Result], present: NDArray[np.bool_], calibration: Calibration
 ) -> DateErrors | None:
-    """How single images of series err; None where there is no series, or too few to tell by."""
+    """How the images of a place err together; None without series, or of too few to tell by.
+
+    The calibration has made their evidence comparable. Centre and scale by moments would take the
+    differences between sensors, of which some see slumps much better, for doubt about each image.
+    """
     if all(len(result.years) < 2 for result in results):
         return None
     evidence = DatedEvidence.of_places([_evidence(result, calibration) for result in results])
     try:
-        return fit_date_errors(evidence, present)
+        fitted = fit_date_errors(evidence, present)
     except LabelError:
         return None
+    return DateErrors(separation=fitted.separation, correlation=fitted.correlation)
 
 
 def _evidence(
