@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from geoseg.commands.options import Bands, Date, Json
+from geoseg.commands.options import Json
 from geoseg.errors import ConfigError
 from geoseg.terminal import Outcome, Table, note, progress, show
 
@@ -46,13 +46,19 @@ def pack(
     sensor: Annotated[
         str | None, typer.Option(help="What took the chips: an id of `geoseg sensors list`.")
     ] = None,
-    bands: Bands = None,
+    bands: Annotated[
+        str | None,
+        typer.Option(help="Bands of the chips, or of --scene, in their order: red,green,blue,nir."),
+    ] = None,
     gsd_m: Annotated[float | None, typer.Option("--gsd", help="Pixel of the chips, m.")] = None,
     nodata: Annotated[
         float | None, typer.Option(help="Value of chips where nothing was measured.")
     ] = None,
     scale: Annotated[float, typer.Option(help="Pixel = stored value x scale.")] = 1.0,
-    date: Date = None,
+    date: Annotated[
+        str | None,
+        typer.Option(help="When the chips, or --scene, were taken (UTC): 2021, or 2021-08-12."),
+    ] = None,
     labels: Annotated[
         Path | None, typer.Option(help="CSV or Parquet: chip_id, present[, lon, lat, time, sensor]")
     ] = None,
