@@ -43,6 +43,7 @@ bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/vectorize.py
 	$(BIN)/python benchmarks/kill_resume.py
 	$(BIN)/python benchmarks/track.py
+	$(BIN)/python benchmarks/presence.py
 
 clean:
 	rm -rf $(VENV) out build dist *.egg-info

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,9 @@ import shapely
 from rasterio.transform import from_origin
 
 from geoseg.scenes import Asset, Scene
+
+# A shell that starts something in the background takes Ctrl-C from it, and from all it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 CRS = "EPSG:32645"
 PIXEL_M = 30.0

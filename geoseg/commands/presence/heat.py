@@ -41,7 +41,8 @@ def heat(
         "seen": int(found.seen.sum()),
         "nowhere": found.nowhere,
     }
-    rows = [(name, f"{figures[name]:,.10g}") for name in ("cells", "expected", "decided", "seen")]
+    rows = [(name, f"{figures[name]:,}") for name in ("cells", "decided", "seen")]
+    rows.append(("expected", f"{figures['expected']:,.1f}"))
     rows.append(("without position or valid pixel", str(found.nowhere)))
     show(
         Outcome(figures, (Table(f"Cells of {cell_km:g} km", ("what", "number"), rows),)),
