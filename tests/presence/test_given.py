@@ -36,13 +36,11 @@ def test_a_pack_of_simulated_places_gives_back_what_went_in(simulated, tmp_path,
             assert same == (before.time, before.sensor_id, before.gsd_m, before.bands)
             assert torch.equal(chip.image, before.image)
             assert torch.equal(chip.valid, before.valid)
-            # A shard of Parquet has no column of masks.
-            label = before.label if suffix == ".tar" else torch.full_like(before.label, IGNORE)
-            assert torch.equal(chip.label, label)
+            assert torch.equal(chip.label, before.label)
             hidden += int((~chip.valid).sum())
             masked += int((chip.label == 1).sum())
     assert hidden > 0
-    assert (masked > 0) == (suffix == ".tar")
+    assert masked > 0
 
 
 def test_images_of_8_bits_stay_so_only_where_nothing_is_lost(simulated):

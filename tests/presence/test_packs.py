@@ -116,8 +116,9 @@ def test_places_come_back_as_they_were_packed(tmp_path, writer, suffix):
     np.testing.assert_array_equal(pan.image[0], picture(2, 1) * np.float32(0.5))
 
 
-def test_a_mask_of_labels_stays_with_its_image(tmp_path):
-    found = read_all(packed(tmp_path, places()).pack)
+@pytest.mark.parametrize(("writer", "suffix"), [(TarWriter, ".tar"), (TableWriter, ".parquet")])
+def test_a_mask_of_labels_stays_with_its_image(tmp_path, writer, suffix):
+    found = read_all(packed(tmp_path, places(), writer, suffix).pack)
 
     assert torch.equal(found[1].images[0].label, torch.ones(HEIGHT, WIDTH, dtype=torch.uint8))
     assert (found[2].images[0].label == 255).all()
@@ -469,6 +470,12 @@ def test_a_table_of_somebody_else_is_read_in_place(tmp_path):
     assert [i.time.year for i in found[0].images] == [2019, 2021]
     np.testing.assert_array_equal(found[0].images[1].image, np.moveaxis(picture(1), -1, 0))
     assert [p.key for p in made.problems] == ["b"]
+
+    # A column of that name which holds something else.
+    pq.write_table(pa.Table.from_pylist([row | {"mask": "lake"} for row in rows]), path)
+    theirs = make_pack(Shards(paths=[path], foreign=None), tmp_path / "other")
+    assert [p.key for p in theirs.problems] == ["a", "b"]
+    assert theirs.problems[0].reason == "its mask is no PNG in bytes."
 
 
 def test_another_kind_of_pack_is_not_written_over(tmp_path):

@@ -40,14 +40,15 @@ _SCHEMA = pa.schema(
         "present": pa.bool_(),
         "nodata": pa.float64(),
         "scale": pa.float64(),
+        "mask": pa.binary(),  # a PNG of class ids, 255 where unknown
     }
 )
-_NEEDED = frozenset(_SCHEMA.names) - {"lon", "lat", "present", "nodata", "scale"}
+_NEEDED = frozenset(_SCHEMA.names) - {"lon", "lat", "present", "nodata", "scale", "mask"}
 _BROKEN = (ValueError, KeyError, TypeError, AttributeError, OverflowError)
 
 
 class TableWriter:
-    """Writes places one after the other; masks of labels have no column."""
+    """Writes places one after the other."""
 
     def __init__(self, path: Path) -> None:
         self._table = pq.ParquetWriter(path, _SCHEMA, compression="zstd")
@@ -109,6 +110,7 @@ def _row(place: StoredPlace, image: StoredImage) -> dict[str, Any]:
         "present": place.present,
         "nodata": kind.nodata,
         "scale": kind.scale,
+        "mask": image.mask,
     }
 
 
@@ -143,12 +145,16 @@ def _image(row: dict[str, Any]) -> StoredImage:
     dtype = np.dtype(row["dtype"])
     if dtype.kind not in "uif" or len(row["image"]) > MOST_BYTES:
         raise SceneError(f"an image is {dtype} of {len(row['image'])} bytes; that is no chip.")
+    mask = row.get("mask")
+    if not (mask is None or isinstance(mask, bytes)):
+        raise SceneError("its mask is no PNG in bytes.")
     shape = (len(row["bands"]), row["height"], row["width"])
     return StoredImage(
         pixels=np.frombuffer(row["image"], dtype=dtype).reshape(shape),
         suffix="npy",
         kind=ImageKind.of(row),
         time=_moment(row["time"]),
+        mask=mask,
     )
 
 
