@@ -1,17 +1,13 @@
 """`geoseg compare`, from the command line."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
+from command_line import geoseg, geoseg_here
 
 from geoseg.config import ModelSettings
 from geoseg.errors import ConfigError
 from geoseg.evaluation import find_candidates
-
-GEOSEG = Path(sys.executable).with_name("geoseg")
 
 
 def recipe_of(example, folder, **more):
@@ -33,10 +29,6 @@ def recipe_of(example, folder, **more):
     return path
 
 
-def compare(*arguments):
-    return subprocess.run([GEOSEG, "compare", *arguments], capture_output=True, text=True)
-
-
 @pytest.mark.slow
 def test_models_are_compared_over_the_same_folds_and_a_stopped_comparison_goes_on(
     example, tmp_path
@@ -47,10 +39,10 @@ def test_models_are_compared_over_the_same_folds_and_a_stopped_comparison_goes_o
         *("--block-m", "600", "--json"),
     ]
 
-    first = compare(*options, "--models", "unet")
+    first = geoseg("compare", *options, "--models", "unet")
     assert first.returncode == 0, first.stderr
     done = {path: path.stat().st_mtime_ns for path in out.glob("units/*/unit.json")}
-    both = compare(*options, "--models", "unet,unet:frozen")
+    both = geoseg("compare", *options, "--models", "unet,unet:frozen")
 
     assert both.returncode == 0, both.stderr
     figures = json.loads(both.stdout)
@@ -75,8 +67,8 @@ def test_another_pixel_of_the_maps_is_another_unit(example, tmp_path):
     options = ["--recipe", recipe, "--models", "unet", "--folds", "2", "--block-m", "900"]
     out = tmp_path / "out"
 
-    first = compare(*options, "--out", out)
-    second = compare(*options, "--out", out, "--set", "inference.gsd_m=60")
+    first = geoseg("compare", *options, "--out", out)
+    second = geoseg("compare", *options, "--out", out, "--set", "inference.gsd_m=60")
 
     assert (first.returncode, second.returncode) == (0, 0), second.stderr
     assert len(list(out.glob("units/*/unit.json"))) == 4
@@ -98,7 +90,7 @@ def test_a_comparison_that_cannot_be_is_refused_before_anything_is_trained(
 ):
     out = tmp_path / "out"
 
-    done = compare("--recipe", recipe_of(example, tmp_path), "--out", out, *options)
+    done = geoseg_here("compare", "--recipe", recipe_of(example, tmp_path), "--out", out, *options)
 
     assert done.returncode in {1, 2}
     assert words in done.stderr

@@ -1,23 +1,19 @@
 """`geoseg predict` over an archive, with scenes in it that cannot be mapped."""
 
 import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import geopandas as gpd
 import numpy as np
 import pytest
 import rasterio
 import torch
+from command_line import geoseg, geoseg_here
 from conftest import scene_of, two_band_spec, write_raster
 
 from geoseg.models import build_segmenter, save_checkpoint
 from geoseg.scenes import read_catalog, scan_scene, with_checksums, write_catalog, write_scene
 
-GEOSEG = str(Path(sys.executable).with_name("geoseg"))
 SMALL = ("--set", "inference.tile_px=64", "--set", "inference.halo_px=16", "--device", "cpu")
 
 
@@ -28,16 +24,6 @@ def model(tmp_path_factory):
     path = tmp_path_factory.mktemp("model") / "model.safetensors"
     save_checkpoint(path, build_segmenter(spec), {})
     return path
-
-
-def geoseg(*arguments, cwd=None):
-    return subprocess.run(
-        [GEOSEG, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        env={**os.environ, "COLUMNS": "100"},
-    )
 
 
 def pixels(seed=0, shape=(2, 130, 170)):
@@ -183,7 +169,7 @@ def test_wrong_use_is_one_sentence(model, tmp_path, options, code, words):
     write_raster(tmp_path / "a.tif", pixels())
     write_raster(tmp_path / "bare.tif", pixels(), crs=None)
 
-    done = geoseg("predict", "--model", model, *options, "--out", "out", *SMALL, cwd=tmp_path)
+    done = geoseg_here("predict", "--model", model, *options, "--out", "out", *SMALL, cwd=tmp_path)
 
     assert done.returncode == code, done.stderr
     assert words in done.stderr

@@ -1,8 +1,6 @@
 import json
 import os
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -10,24 +8,18 @@ import geopandas as gpd
 import numpy as np
 import pytest
 import shapely
+from command_line import geoseg
 from inventory.drawn_outlines import ids_of, rectangle, rectangles, track, write
 
 from geoseg.errors import GeosegError
 from geoseg.inventory import read_inventory
 from geoseg.labels import geodesic_areas_km2
 
-GEOSEG = str(Path(sys.executable).with_name("geoseg"))
 MIRROR = Path(os.environ.get("GEOSEG_DATA_MIRROR", "/nowhere"))
 LAKES = MIRROR / "hkh_lakes" / "HKHLAKEDB"
 SLUMPS = MIRROR / "rts_arts" / "RTS_NESiberia(Runge2022)" / "Chukotka_Coast"
 RGI = MIRROR / "everest_landsat7" / "15_rgi60_glacier_outlines.gpkg"
 TWO = ((0, 0, 900, 700), (1500, 0, 300, 400))
-
-
-def geoseg(*arguments):
-    return subprocess.run(
-        [GEOSEG, *map(str, arguments)], capture_output=True, text=True, check=False
-    )
 
 
 def lies_in(folder):

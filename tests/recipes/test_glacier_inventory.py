@@ -1,17 +1,15 @@
 import json
-import os
 import subprocess
 import sys
-from pathlib import Path
 
 import geopandas as gpd
 import numpy as np
 import pytest
 import rasterio
 import rasterio.features
+from command_line import geoseg, geoseg_here
 from conftest import HEIGHT, WIDTH, true_outlines, write_raster
 
-GEOSEG = str(Path(sys.executable).with_name("geoseg"))
 QUICK = [
     *("--set", "training.steps=40", "--set", "training.averaging=0.7", "--set", "chips.size_px=64"),
     *("--set", "training.warmup_steps=2", "--set", "training.batch=4"),
@@ -19,15 +17,6 @@ QUICK = [
     *("--set", "inference.halo_px=16", "--set", "outlines.min_area_m2=20000"),
     *("--set", "inference.prevalence_reach_m=0", "--device", "cpu"),
 ]
-
-
-def geoseg(*arguments, **environment):
-    return subprocess.run(
-        [GEOSEG, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, **environment},
-    )
 
 
 def own_files(example):
@@ -122,7 +111,7 @@ def test_a_series_of_scenes_ends_in_one_inventory_through_time(example, tmp_path
 def test_each_bad_input_is_one_sentence_and_leaves_nothing(example, tmp_path):
     def fails(code, words, *arguments):
         out = tmp_path / "bad"
-        done = geoseg("glacier-inventory", "run", *arguments, *QUICK, "--out", out)
+        done = geoseg_here("glacier-inventory", "run", *arguments, *QUICK, "--out", out)
         assert done.returncode == code, done.stderr
         assert words in done.stderr
         assert "Traceback" not in done.stderr

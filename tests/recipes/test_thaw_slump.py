@@ -5,12 +5,12 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from command_line import GEOSEG, geoseg, geoseg_here
 
 from geoseg.data.slumps import simulated_places
 from geoseg.models import load_classifier
@@ -18,7 +18,6 @@ from geoseg.presence.packs import Given, Shards, make_pack, read_pack, read_shar
 from geoseg.presence.packs.tars import TarWriter
 from geoseg.presence.results import results_table
 
-GEOSEG = str(Path(sys.executable).with_name("geoseg"))
 QUICK = [
     *("--set", "learning.steps=6", "--set", "learning.warmup_steps=2"),
     *("--set", "model.encoder=test_resnet", "--set", "model.width=16", "--device", "cpu"),
@@ -27,12 +26,6 @@ LEFT = {
     *("recipe.json", "training/model.safetensors", "model.safetensors", "calibration.parquet"),
     *("held_out/pack.json", "results/results.json", "first.parquet", "scores.json", "report.html"),
 }
-
-
-def geoseg(*arguments):
-    return subprocess.run(
-        [GEOSEG, "thaw-slump", *map(str, arguments)], capture_output=True, text=True
-    )
 
 
 def figures_of(done):
@@ -65,7 +58,7 @@ def weights(out):
 def run(tmp_path_factory):
     out = tmp_path_factory.mktemp("thaw") / "out"
     asked = ("run", "--data", "simulated", "--set", "places=120", *QUICK)
-    return out, geoseg(*asked, "--out", out, "--json")
+    return out, geoseg("thaw-slump", *asked, "--out", out, "--json")
 
 
 @pytest.mark.slow
@@ -128,13 +121,13 @@ def test_a_second_run_does_nothing_again_and_a_step_goes_on_with_the_recipe_of_t
     before = written(out, "places", "held_out", "results")
     models = [(out / name).read_bytes() for name in ("model.safetensors", "recipe.json")]
 
-    again = figures_of(geoseg("run", "--out", out, "--device", "cpu", "--json"))
+    again = figures_of(geoseg("thaw-slump", "run", "--out", out, "--device", "cpu", "--json"))
 
     assert again == figures
     assert before
     assert written(out, "places", "held_out", "results") == before
     assert [(out / n).read_bytes() for n in ("model.safetensors", "recipe.json")] == models
-    scored = figures_of(geoseg("evaluate", "--out", out, "--device", "cpu", "--json"))
+    scored = figures_of(geoseg("thaw-slump", "evaluate", "--out", out, "--device", "cpu", "--json"))
     assert scored["average_precision"] == figures["average_precision"]
 
 
@@ -142,11 +135,11 @@ def test_a_second_run_does_nothing_again_and_a_step_goes_on_with_the_recipe_of_t
 def test_another_threshold_changes_the_model_and_its_results_are_made_anew(tmp_path):
     pack = pack_of(tmp_path / "pack", 80, images=1)
     out = tmp_path / "out"
-    first = geoseg("run", "--pack", pack.folder, *QUICK, "--out", out, "--json")
+    first = geoseg("thaw-slump", "run", "--pack", pack.folder, *QUICK, "--out", out, "--json")
     assert figures_of(first)["threshold"]["recall"] != 0.5
     network = weights(out)
 
-    done = geoseg("run", "--out", out, "--set", "calibration.recall=0.5", "--json")
+    done = geoseg("thaw-slump", "run", "--out", out, "--set", "calibration.recall=0.5", "--json")
 
     figures = figures_of(done)
     assert figures["threshold"]["recall"] == figures["recall_wanted"] == 0.5
@@ -163,7 +156,7 @@ def test_places_of_one_image_each_are_not_dated(tmp_path):
     out.mkdir()
     (out / "first.parquet").write_bytes(b"of an earlier recipe")
 
-    done = geoseg("run", "--pack", pack.folder, *QUICK, "--out", out, "--json")
+    done = geoseg("thaw-slump", "run", "--pack", pack.folder, *QUICK, "--out", out, "--json")
 
     figures = figures_of(done)
     assert figures["dated"] == 0
@@ -189,7 +182,9 @@ def test_damaged_places_of_a_pack_are_told_of_and_the_others_are_used(tmp_path):
     writer.close()
     pack = make_pack(Shards(paths=[path], foreign=None), tmp_path / "pack").pack
 
-    done = geoseg("train", "--pack", pack.folder, *QUICK, "--out", tmp_path / "out", "--json")
+    done = geoseg(
+        "thaw-slump", "train", "--pack", pack.folder, *QUICK, "--out", tmp_path / "out", "--json"
+    )
 
     assert figures_of(done)["steps"] == 6
     assert f"{stored[3].id}: Image 0" in done.stderr
@@ -199,7 +194,7 @@ def test_damaged_places_of_a_pack_are_told_of_and_the_others_are_used(tmp_path):
 def test_each_wrong_use_is_one_sentence_and_leaves_nothing(tmp_path):
     def fails(code, words, *arguments):
         out = tmp_path / "bad"
-        done = geoseg(*arguments, *QUICK, "--out", out)
+        done = geoseg_here("thaw-slump", *arguments, *QUICK, "--out", out)
         assert done.returncode == code, done.stderr
         assert words in done.stderr
         assert "Traceback" not in done.stderr
@@ -231,7 +226,7 @@ def test_ctrl_c_says_how_to_go_on_and_the_same_command_does(tmp_path):
     assert not (out / "training" / "model.safetensors").exists()
     packed = written(out, "places")
     assert packed
-    assert figures_of(geoseg("train", "--out", out, *QUICK, "--json"))["steps"] == 6
+    assert figures_of(geoseg("thaw-slump", "train", "--out", out, *QUICK, "--json"))["steps"] == 6
     assert written(out, "places") == packed
 
 

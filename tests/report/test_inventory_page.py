@@ -7,7 +7,6 @@ import json
 import re
 import shutil
 import subprocess
-import sys
 import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import shapely
+from command_line import geoseg, geoseg_here
 from hypothesis import given
 from hypothesis import strategies as st
 from inventory.small_inventory import (
@@ -42,7 +42,6 @@ from geoseg.report.inventory_figures import draw_glaciers
 from geoseg.report.inventory_map import map_data
 from geoseg.report.quantities import measured, quantity, rated
 
-GEOSEG = str(Path(sys.executable).with_name("geoseg"))
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 HOSTILE = '</script><script>alert(\'1\')</script>"><img src=x onerror="alert(2)"> $x_{$ \\'
 FORMS = ("png", "svg")
@@ -603,18 +602,12 @@ def test_hostile_names_and_empty_pages_run_without_complaint(tmp_path):
 # ---- On the command line ----
 
 
-def geoseg(*arguments):
-    return subprocess.run(
-        [GEOSEG, "report", *map(str, arguments)], capture_output=True, text=True, check=False
-    )
-
-
 @pytest.mark.slow
 def test_the_page_is_written_on_the_command_line(tmp_path):
     write_inventory(tmp_path / "a.gpkg", small_inventory(), styles={}, project=None, parquet=False)
     out = tmp_path / "r" / "page.html"
 
-    done = geoseg(tmp_path / "a.gpkg", "--out", out, "--json")
+    done = geoseg("report", tmp_path / "a.gpkg", "--out", out, "--json")
 
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
@@ -640,7 +633,7 @@ def test_what_cannot_become_a_page_is_refused_in_one_sentence(tmp_path):
         ("a.gpkg", "page.pdf", 2, "page.pdf is no name of a page; let it end in '.html'."),
         ("a.gpkg", "folder.html", 1, "folder.html is a folder"),
     ):
-        done = geoseg(tmp_path / given_, "--out", tmp_path / out)
+        done = geoseg_here("report", tmp_path / given_, "--out", tmp_path / out)
 
         assert done.returncode == code, done.stderr
         assert sentence in " ".join(done.stderr.split())
