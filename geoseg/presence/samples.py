@@ -106,7 +106,7 @@ def places_of_windows(windows: SlumpWindows, *, name: str) -> LabelledPlaces:
     return LabelledPlaces(
         places=windows,
         present=windows.present.astype(np.float32),
-        group=windows.neighbourhood,
+        group=windows.ground.astype(str),
         fold=windows.fold,
         name=name,
     )

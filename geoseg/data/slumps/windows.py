@@ -17,6 +17,7 @@ import torch
 from scipy import ndimage
 
 from geoseg.chips import Chip, Place
+from geoseg.data.slumps.ground import same_ground
 from geoseg.errors import DataError
 from geoseg.sensors import find_sensor
 
@@ -39,7 +40,6 @@ Fold = Literal["train", "calibration", "test"]
 FOLDS: tuple[Fold, ...] = ("train", "calibration", "test")
 
 _FOLD_SHARES = (0.5, 0.25, 0.25)
-_BLOCK = 10  # images of neighbouring numbers, which often show the same ground
 _MASK_ABOVE = 127  # the masks are JPEG: 0 and 255 with the noise of its compression
 _PALETTE = 1024
 # The basemaps are of Maxar's satellites; Pleiades has the visible bands nearest to theirs of all in
@@ -61,11 +61,6 @@ class SlumpImage:
     def region(self) -> str:
         """What its name says of where it lies: yg for Yamal and Gydan, nitze for other sites."""
         return self.name.split("_")[1]
-
-    @property
-    def neighbourhood(self) -> str:
-        """Images of one may show the same ground: its region and the tens of its number."""
-        return f"{self.region}-{int(self.name.split('_')[2]) // _BLOCK}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,8 +93,8 @@ class SlumpWindows(Sequence[Place]):
     column: NDArray[np.int32]  # (N,)
     share: NDArray[np.float32]  # (N,) of the window that is slump
     present: NDArray[np.bool_]  # (N,)
-    confuser: NDArray[np.bool_]  # (N,) no slump, but its colours
-    fold: NDArray[np.int8]  # (N,) index into FOLDS; all windows of a neighbourhood are in one
+    ground: NDArray[np.int32]  # (N,) windows of one number are of images that overlap
+    fold: NDArray[np.int8]  # (N,) index into FOLDS; all windows of one ground are in one
     palette: NDArray[np.float32]  # (3, P) pixels of all training images
 
     def __len__(self) -> int:
@@ -118,14 +113,9 @@ class SlumpWindows(Sequence[Place]):
         """The windows of one fold."""
         return self.chosen(np.flatnonzero(self.fold == FOLDS.index(fold)))
 
-    @property
-    def neighbourhood(self) -> NDArray[np.str_]:
-        """The neighbourhood (N,) of each window: what is resampled together."""
-        return np.array([image.neighbourhood for image in self.images])[self.image]
-
     def chosen(self, numbers: NDArray[np.integer]) -> SlumpWindows:
         """Some of the windows, in this order."""
-        columns = ("image", "row", "column", "share", "present", "confuser", "fold")
+        columns = ("image", "row", "column", "share", "present", "ground", "fold")
         return replace(self, **{name: getattr(self, name)[numbers] for name in columns})
 
     def place_of(self, number: int) -> Place:
@@ -178,25 +168,26 @@ def cut_windows(
     Args:
         images: to cut, as `read_slump_images` gives them.
         spec: how.
-        seed: of the folds, in which neighbourhoods are dealt region by region, and of where a
-            slump lies in its window.
+        seed: of the folds, to which grounds are dealt region by region, and of where a slump lies
+            in its window.
 
     Raises:
-        DataError: there are too few neighbourhoods for one to train on.
+        DataError: there are too few grounds for one to train on.
     """
     spec = spec or WindowSpec()
-    dealt = _deal(images, seed)
+    ground = same_ground([image.colours for image in images])
+    dealt = _deal(images, ground, seed)
     if not (dealt == 0).any():
         raise DataError(
-            f"{len(images)} images leave none to train on; give images of two neighbourhoods of "
-            "one region at least."
+            f"{len(images)} images leave none to train on; give images of two places of one "
+            "region at least."
         )
     rng = np.random.default_rng(seed)
     cut = [_cut(image, spec, rng) for image in images]
     counts = [len(rows) for rows, _, _ in cut]
     number = np.repeat(np.arange(len(images), dtype=np.int32), counts)
     rows, columns, share = (np.concatenate(part) for part in zip(*cut, strict=True))
-    windows = SlumpWindows(
+    return SlumpWindows(
         images=tuple(images),
         spec=spec,
         image=number,
@@ -204,11 +195,10 @@ def cut_windows(
         column=columns,
         share=share,
         present=share > 0,
-        confuser=np.zeros(len(number), dtype=bool),
+        ground=ground[number],
         fold=dealt[number],
         palette=_palette([image for image, f in zip(images, dealt, strict=True) if f == 0]),
     )
-    return replace(windows, confuser=_confusers(windows))
 
 
 def _read(path: Path, mask: Path) -> SlumpImage:
@@ -227,16 +217,17 @@ def _read(path: Path, mask: Path) -> SlumpImage:
     return SlumpImage(name=path.stem, colours=colours, slump=slump)
 
 
-def _deal(images: Sequence[SlumpImage], seed: int) -> NDArray[np.int8]:
+def _deal(images: Sequence[SlumpImage], ground: NDArray[np.int32], seed: int) -> NDArray[np.int8]:
     """The fold of each image; each region is dealt by itself, so that each fold has its share."""
     rng = np.random.default_rng(seed)
-    dealt: dict[str, int] = {}
-    for region in sorted({image.region for image in images}):
-        members = sorted({i.neighbourhood for i in images if i.region == region})
-        members = [members[i] for i in rng.permutation(len(members))]
+    region = np.array([image.region for image in images])
+    dealt = np.zeros(len(images), dtype=np.int8)
+    for name in np.unique(region):
+        members = rng.permutation(np.unique(ground[region == name]))
         ends = np.round(np.cumsum(_FOLD_SHARES) * len(members)).astype(int)
-        dealt |= {m: int(np.searchsorted(ends, n, "right")) for n, m in enumerate(members)}
-    return np.array([dealt[image.neighbourhood] for image in images], dtype=np.int8)
+        for fold, part in enumerate(np.split(members, ends[:-1])):
+            dealt[np.isin(ground, part)] = fold
+    return dealt
 
 
 def _cut(
@@ -287,43 +278,6 @@ def _count(
     return np.asarray(
         sums[bottom, right] - sums[rows, right] - sums[bottom, columns] + sums[rows, columns]
     )
-
-
-def _confusers(windows: SlumpWindows) -> NDArray[np.bool_]:
-    """Whether a window without a slump (N,) has the colours of one.
-
-    The colours of some pixels are their means and standard deviations. Of the windows without a
-    slump, the quarter is chosen whose colours are nearest (Mahalanobis) to those of the slumps of
-    the training images.
-    """
-    training = np.unique(windows.image[windows.fold == 0])
-    slumps = [windows.images[i] for i in training if windows.images[i].slump.any()]
-    absent = np.flatnonzero(~windows.present)
-    found = np.zeros(len(windows), dtype=bool)
-    if len(slumps) < 2 or len(absent) == 0:
-        return found
-    known = np.array([_colours(image.colours[image.slump]) for image in slumps])
-    size = windows.spec.size_px
-    seen = np.array(
-        [
-            _colours(
-                windows.images[windows.image[i]]
-                .colours[windows.row[i] :, windows.column[i] :][:size, :size]
-                .reshape(-1, 3)
-            )
-            for i in absent
-        ]
-    )
-    off = seen - known.mean(axis=0)
-    spread = np.linalg.pinv(np.cov(known, rowvar=False))
-    distance = np.einsum("ni,ij,nj->n", off, spread, off)
-    found[absent[distance <= np.quantile(distance, 0.25)]] = True
-    return found
-
-
-def _colours(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Means and standard deviations (6,) of pixels (P, 3)."""
-    return np.concatenate([pixels.mean(axis=0), pixels.std(axis=0)])
 
 
 def _palette(images: Sequence[SlumpImage]) -> NDArray[np.float32]:
