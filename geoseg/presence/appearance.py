@@ -13,6 +13,7 @@ many dates that all say "present" say less, and a change from one date to the ne
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -52,10 +53,15 @@ class OnsetPrior:
     years_before: float = 10.0  # the time before the first image counts as this many such years
 
     def __post_init__(self) -> None:
-        if not self.per_year > 0:
-            raise ConfigError(f"{self.per_year:g} appearances a year; give a number above 0.")
-        if not self.years_before > 0:
-            raise ConfigError(f"{self.years_before:g} years before the first image; give more.")
+        if not 0 < self.per_year < math.inf:
+            raise ConfigError(
+                f"{self.per_year:g} appearances a year; give a number above 0, such as 1e-4."
+            )
+        if not 0 < self.years_before < math.inf:
+            raise ConfigError(
+                f"{self.years_before:g} years before the first image; give a number above 0, such "
+                "as 10."
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from geoseg.errors import DataError
+from geoseg.errors import ConfigError, DataError
 from geoseg.files import writing
 from geoseg.metrics.calibration import Calibration
 from geoseg.presence.appearance import DateErrors, first_appearances, fit_date_errors
@@ -158,7 +158,13 @@ def shipped_date_errors(results: Path) -> DateErrors | None:
         DataError: results.json is damaged.
     """
     record = _told(results).get("date_errors")
-    return None if record is None else DateErrors(**record)
+    try:
+        return None if record is None else DateErrors(**record)
+    except (TypeError, ConfigError) as error:
+        raise DataError(
+            f"date_errors of {results / RESULTS} cannot be read ({error}); run the prediction "
+            "again."
+        ) from error
 
 
 def _only(evidence: DatedEvidence, places: NDArray[np.bool_]) -> DatedEvidence:

@@ -1,5 +1,6 @@
 """Since when a place holds something."""
 
+import math
 import sys
 import time
 from pathlib import Path
@@ -252,6 +253,10 @@ def test_a_million_places_take_seconds():
 def test_impossible_assumptions_are_refused():
     with pytest.raises(ConfigError, match="0 appearances a year; give a number above 0"):
         OnsetPrior(per_year=0)
+    with pytest.raises(ConfigError, match="inf appearances a year; give a number above 0"):
+        OnsetPrior(per_year=math.inf)
+    with pytest.raises(ConfigError, match="inf years before the first image; give a number"):
+        OnsetPrior(years_before=math.inf)
     with pytest.raises(ConfigError, match="Dates correlate by 1; give a share"):
         DateErrors(correlation=1.0)
 

@@ -13,7 +13,11 @@ from geoseg.commands.presence.first import first
 from geoseg.errors import DataError, LabelError
 from geoseg.metrics.calibration import fit_calibration
 from geoseg.presence.appearance import DateErrors, OnsetPrior
-from geoseg.presence.first_table import date_errors_of, write_first_appearances
+from geoseg.presence.first_table import (
+    date_errors_of,
+    shipped_date_errors,
+    write_first_appearances,
+)
 from geoseg.presence.results import Result, part_of_shard, write_part
 
 # `first` alone would be an application without verbs.
@@ -139,6 +143,16 @@ def test_damaged_results_json_is_told(results, tmp_path):
         write_first_appearances(
             results, tmp_path / "first.parquet", prior=OnsetPrior(), errors=DateErrors()
         )
+
+
+@pytest.mark.parametrize(
+    "told", [{"separation": 9.0, "sepration": 1.0}, {"scale": "much"}, {"scale": 0.0}, [9.0]]
+)
+def test_errors_of_images_that_no_model_ships_are_told_in_a_sentence(results, told):
+    (results / "results.json").write_text(json.dumps({"date_errors": told}), encoding="utf-8")
+
+    with pytest.raises(DataError, match=r"date_errors of .*results.json cannot be read"):
+        shipped_date_errors(results)
 
 
 def test_the_command_counts_places_by_interval(results, tmp_path):

@@ -7,6 +7,7 @@ import geopandas as gpd
 import numpy as np
 import pyarrow as pa
 import pytest
+from command_line import geoseg_here
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -102,6 +103,18 @@ def test_results_become_cells_and_a_picture(tmp_path):
     assert len(gpd.read_file(tmp_path / "h.gpkg")) == 2
     pixels = np.asarray(Image.open(tmp_path / "h.png").convert("L"))
     assert pixels.min() < 100 < pixels.max()
+
+
+def test_a_name_that_the_picture_would_take_is_refused(tmp_path):
+    folder = results_in(tmp_path / "results", [(-134.0, 69.0)])
+
+    done = geoseg_here("presence", "heat", folder, "--out", tmp_path / "h.png")
+
+    assert done.returncode == 2
+    assert "h.png is no name of a GeoPackage; let it end in '.gpkg'." in " ".join(
+        done.stderr.split()
+    )
+    assert not list(tmp_path.glob("h.*"))
 
 
 def test_results_without_positions_and_cells_of_no_size_are_refused(tmp_path):

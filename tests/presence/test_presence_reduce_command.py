@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from geoseg.commands.presence.reduce import reduce
 from geoseg.data.simulate import simulate
-from geoseg.errors import ConfigError, GridError, SceneError
+from geoseg.errors import ConfigError, GridError, LabelError, SceneError
 from geoseg.inference.maps import as_stored
 from geoseg.presence.reduction.run import map_grid
 
@@ -153,6 +153,18 @@ def test_chips_of_a_file_keep_their_names_and_order(example):
     with rasterio.open(example / "probability.tif") as raster:
         inside = raster.read(2)[60:100, 50:90]
     assert table.loc[0, "maximum"] == pytest.approx(inside.max() / 250)
+
+
+def test_an_empty_chip_is_named_by_its_row(example):
+    boxes = [shapely.box(500_500, 7_799_000, 500_900, 7_799_400), shapely.Polygon()]
+    chips = gpd.GeoDataFrame({"chip_id": ["a", "b"]}, geometry=boxes, crs="EPSG:32608")
+    chips.to_file(example / "grid.gpkg")
+
+    done = run(example, "--chips", example / "grid.gpkg", "--out", example / "chips.parquet")
+
+    with pytest.raises(LabelError, match=r"grid\.gpkg holds an empty polygon \(row 1\)"):
+        raise done.exception
+    assert not (example / "chips.parquet").exists()
 
 
 def test_a_rule_learnt_on_one_map_serves_another(example):

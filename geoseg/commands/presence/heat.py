@@ -25,8 +25,11 @@ def heat(
 
     Example: geoseg presence heat out/presence --cell-km 50 --out out/heat.gpkg
     """
+    from geoseg.errors import ConfigError
     from geoseg.presence.heat import draw_heat, read_heat, write_heat
 
+    if out.suffix != ".gpkg":
+        raise ConfigError(f"{out} is no name of a GeoPackage; let it end in '.gpkg'.")
     found = read_heat(results, cell_km)
     picture = out.with_suffix(".png")
     write_heat(found, out)

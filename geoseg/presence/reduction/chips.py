@@ -131,6 +131,9 @@ class VectorChips:
             some = gpd.read_file(self.path, rows=slice(first, first + _AT_ONCE))
             if not some.geom_type.isin(["Polygon", "MultiPolygon"]).all():
                 raise LabelError(f"{self.path} holds chips that are no polygons; give squares.")
+            if some.is_empty.any():
+                empty = first + int(some.is_empty.to_numpy().argmax())
+                raise LabelError(f"{self.path} holds an empty polygon (row {empty}); delete it.")
             numbers = range(first, first + len(some))
             ids = some["chip_id"] if "chip_id" in some.columns else numbers
             placed = some.geometry.to_crs(crs_of(self.grid))
