@@ -32,13 +32,15 @@ def presence_loss(logits: Tensor, present: Tensor) -> Tensor:
 def evidence_loss(evidence: Tensor, label: Tensor) -> Tensor:
     """Mean binary cross-entropy of cells against the share of their known pixels that is marked.
 
-    A cell without a known pixel teaches nothing.
+    A cell without a known pixel teaches nothing. In float32 whatever the network computes in: to
+    bfloat16 one known pixel of a cell is next to none.
 
     Args:
         evidence: logits (n, h, w) of the cells of images.
         label: (n, H, W) uint8: 0 not, IGNORE unknown, else marked.
     """
-    known = (label != IGNORE).to(evidence.dtype)
+    evidence = evidence.float()
+    known = (label != IGNORE).float()
     marked = known * (label > 0)
     height, width = evidence.shape[-2:]
     seen = F.adaptive_avg_pool2d(known[:, None], (height, width))[:, 0]

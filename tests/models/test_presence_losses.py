@@ -73,11 +73,18 @@ def test_a_cell_without_a_known_pixel_teaches_nothing():
     assert evidence.grad[0, 0, 1] == 0
 
 
-def test_a_single_known_pixel_teaches_its_cell_in_full():
-    label = torch.full((1, 4, 4), IGNORE, dtype=torch.uint8)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("side", [4, 16, 32])
+def test_a_single_known_pixel_teaches_its_cell_in_full(dtype, side):
+    label = torch.full((1, side, side), IGNORE, dtype=torch.uint8)
     label[0, 2, 3] = 1
+    evidence = torch.full((1, 1, 1), 2.0, dtype=dtype, requires_grad=True)
 
-    assert float(evidence_loss(torch.zeros(1, 1, 1), label)) == pytest.approx(math.log(2))
+    loss = evidence_loss(evidence, label)
+    loss.backward()
+
+    assert float(loss.detach()) == pytest.approx(softplus(-2), rel=1e-6)
+    assert float(evidence.grad) == pytest.approx(sigmoid(2) - 1, rel=0.01)
 
 
 def test_no_known_pixel_at_all_gives_no_loss():
