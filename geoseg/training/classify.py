@@ -161,13 +161,19 @@ class _Learner(NamedTuple):
         return loss
 
     def _of_masks(self, found: Findings, places: PlaceBatch) -> Tensor:
-        """Mean over the sets of bands that have masks."""
-        losses = [
-            evidence_loss(evidence, self.teacher.whole_cells(batch.label, fill=IGNORE))
-            for evidence, batch in zip(found.evidence, places.batches, strict=True)
-            if (batch.label != IGNORE).any()
-        ]
-        return torch.stack(losses).mean() if losses else found.places.new_zeros(())
+        """Mean over what is known of the places with a label, whatever the bands of an image.
+
+        A mask is a label too: of a place whose label is not granted it teaches nothing.
+        """
+        losses, pixels = [], []
+        for cells, batch, owner in zip(found.evidence, places.batches, places.owners, strict=True):
+            unlabelled = places.present[owner].isnan()
+            label = batch.label.masked_fill(unlabelled[:, None, None], IGNORE)
+            losses.append(evidence_loss(cells, self.teacher.whole_cells(label, fill=IGNORE)))
+            pixels.append((label != IGNORE).sum())
+        # A cell is of as many pixels in each set of bands, so that each cell counts alike.
+        known = torch.stack(pixels)
+        return (torch.stack(losses) * known).sum() / known.sum().clamp(min=1)
 
     def _taught(self, places: PlaceBatch) -> Tensor:
         """Of places that nobody labelled, by what the running mean is sure of.

@@ -1,6 +1,7 @@
 """A classifier of places learns from labels, from masks and from places without either."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,11 +19,12 @@ from taught_places import (
 )
 
 from geoseg.chips import stack_places
+from geoseg.config import FewLabelSettings
 from geoseg.errors import LabelError, ModelError
 from geoseg.labels import IGNORE
 from geoseg.models import load_classifier
 from geoseg.training import choose_labels, classify, train_classifier
-from geoseg.training.classify import vary_places
+from geoseg.training.classify import _Learner, vary_places
 
 PU = {"unlabelled": "positive_unlabelled", "prior": 0.3}
 
@@ -157,6 +159,54 @@ def test_with_masks_evidence_is_for_it_inside_what_is_marked_and_against_it_outs
     assert inside > 0.5
     assert outside < -0.5
     assert wrong < 0.5 * wrong_without
+
+
+def learner_of(classifier, **few_labels):
+    """What takes a step, and is its own running mean."""
+    return _Learner(None, classifier, None, classifier, recipe_of(few_labels=few_labels))
+
+
+def test_masks_of_places_whose_label_is_not_granted_are_not_learned_from(places, tmp_path):
+    told_wrong = [
+        replace(place, images=tuple(replace(i, label=1 - i.label) for i in place.images))
+        for place in places
+    ]
+    granted = choose_labels(samples_of(places), FewLabelSettings(**PU), seed=0).present
+    losses = []
+    for secret in (places, told_wrong):
+        mixed = [
+            p if known > 0.5 else q for p, q, known in zip(places, secret, granted, strict=True)
+        ]
+        recipe = recipe_of(few_labels={**PU, "masks": 5.0}, steps=3)
+        losses.append(taught(samples_of(mixed), recipe, tmp_path / str(len(losses))).loss)
+    without = taught(samples_of(places), recipe_of(few_labels=PU, steps=3), tmp_path / "without")
+
+    assert losses[0] == losses[1]
+    assert losses[0] != without.loss  # those of places with a label are
+
+
+@pytest.mark.parametrize("rare", [1, 5])
+def test_each_known_cell_of_a_mask_counts_alike_however_rare_its_bands_are(places, rare):
+    batch = stack_places([*places[0:45:3], *places[1 : 3 * rare : 3]])
+    labels = [b.label.clone() for b in batch.batches]
+    labels[0][:, :16] = IGNORE
+    batches = tuple(b._replace(label=y) for b, y in zip(batch.batches, labels, strict=True))
+    classifier = fresh_classifier()
+    found = classify(classifier, batch)
+    evidence = tuple(torch.zeros_like(e, requires_grad=True) for e in found.evidence)
+
+    loss = learner_of(classifier)._of_masks(
+        found._replace(evidence=evidence), batch._replace(batches=batches)
+    )
+    loss.backward()
+
+    counts = [15 * 2, rare * 4]  # of cells of 16 x 16 pixels
+    assert [int((e.grad != 0).sum()) for e in evidence] == counts
+    # At a logit of 0 the gradient of a cell is its weight times 0.5 less the share that is marked.
+    for e, y in zip(evidence, labels, strict=True):
+        marked = torch.nn.functional.avg_pool2d((y == 1).float(), 16)
+        known = torch.nn.functional.avg_pool2d((y != IGNORE).float(), 16)
+        torch.testing.assert_close(e.grad, known * (0.5 - marked) / sum(counts))
 
 
 def test_places_without_masks_are_learned_from_all_the_same(tmp_path):
