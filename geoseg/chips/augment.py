@@ -20,14 +20,16 @@ __all__ = ["drop_bands", "film_some", "flip_randomly", "jitter_bands"]
 
 
 def flip_randomly(batch: Batch) -> Batch:
-    """One of eight rotations and mirror images, drawn for each sample; chips must be square.
+    """One of eight rotations and mirror images, drawn for each sample.
 
-    The aspect of the terrain turns with it.
+    Of chips that are not square one of the four that keep their shape. The aspect of the terrain
+    turns with it.
     """
     image, valid, label = batch.image.clone(), batch.valid.clone(), batch.label.clone()
     bands = band_table(batch.bands)
-    moves = torch.randint(8, (len(image),), device=image.device)
-    for move in range(1, 8):
+    step = 1 if image.shape[-2] == image.shape[-1] else 2  # no quarter turns
+    moves = step * torch.randint(8 // step, (len(image),), device=image.device)
+    for move in range(step, 8, step):
         chosen = moves == move
         turns, mirrored = move % 4, move >= 4
         image[chosen] = turned(image[chosen], bands, turns, mirrored=mirrored)

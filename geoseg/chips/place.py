@@ -42,6 +42,14 @@ class PlaceBatch(NamedTuple):
         """How many places."""
         return len(self.present)
 
+    @property
+    def seen(self) -> Tensor:
+        """Which places (N,) bool have a valid pixel: of the others nothing is seen."""
+        seen = torch.zeros_like(self.present, dtype=torch.bool)
+        for batch, owner in zip(self.batches, self.owners, strict=True):
+            seen[owner[_with_valid_pixel(batch)]] = True
+        return seen
+
     def to(self, device: torch.device) -> PlaceBatch:
         """The same places on a device."""
         return PlaceBatch(
@@ -82,19 +90,26 @@ def stack_places(places: Sequence[Place]) -> PlaceBatch:
 def drop_images(places: PlaceBatch, *, share: float) -> PlaceBatch:
     """Places without some of their images, drawn anew for each; one of each place stays.
 
+    It is one with a valid pixel where the place has any.
+
     Args:
         places: with at least one image each.
         share: of the images that go, 0 to 1.
     """
     device = places.present.device
     draws = [torch.rand(len(owner), device=device) for owner in places.owners]
-    # The image of each place with the largest draw stays whatever the share is.
-    best = torch.zeros(places.size, device=device)
-    for owner, draw in zip(places.owners, draws, strict=True):
-        best = best.scatter_reduce(0, owner, draw, "amax")
+    # The image of each place with the largest draw stays whatever the share is; those that show
+    # nothing come after all others.
+    ranks = [
+        torch.where(_with_valid_pixel(batch), draw, draw - 1)
+        for batch, draw in zip(places.batches, draws, strict=True)
+    ]
+    best = torch.full((places.size,), -1.0, device=device)
+    for owner, rank in zip(places.owners, ranks, strict=True):
+        best = best.scatter_reduce(0, owner, rank, "amax")
     kept = [
-        (draw >= share) | (draw >= best[owner])
-        for owner, draw in zip(places.owners, draws, strict=True)
+        (draw >= share) | (rank >= best[owner])
+        for owner, draw, rank in zip(places.owners, draws, ranks, strict=True)
     ]
     there = [number for number, chosen in enumerate(kept) if chosen.any()]
     return PlaceBatch(
@@ -103,3 +118,8 @@ def drop_images(places: PlaceBatch, *, share: float) -> PlaceBatch:
         tuple(places.years[n][kept[n].to(places.years[n].device)] for n in there),
         places.present,
     )
+
+
+def _with_valid_pixel(batch: Batch) -> Tensor:
+    """Which images (n,) bool of a batch show anything."""
+    return batch.valid.flatten(1).any(dim=1)

@@ -57,13 +57,15 @@ def non_negative_pu_loss(positive: Tensor, unlabelled: Tensor, *, prior: float) 
     Non-negative risk of Kiryo, Niu, du Plessis and Sugiyama 2017, with the sigmoid loss
     l(z) = sigmoid(-z): R = pi E_P[l(z)] + max(0, E_U[l(-z)] - pi E_P[l(-z)]). Where the second part
     is negative, which is overfitting, the step goes against it: the value is the risk, the
-    gradient that of -(E_U[l(-z)] - pi E_P[l(-z)]).
+    gradient that of -(E_U[l(-z)] - pi E_P[l(-z)]). Without a sample of either it is 0.
 
     Args:
-        positive: logits (P,) of positives; at least one.
-        unlabelled: logits (U,); at least one.
+        positive: logits (P,) of positives.
+        unlabelled: logits (U,).
         prior: share of positives among the unlabelled, 0 to 1.
     """
+    if not len(positive) or not len(unlabelled):
+        return 0 * (positive.sum() + unlabelled.sum())
     gain = prior * (-positive).sigmoid().mean()
     cost = unlabelled.sigmoid().mean() - prior * positive.sigmoid().mean()
     if cost >= 0:

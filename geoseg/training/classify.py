@@ -148,14 +148,14 @@ class _Learner(NamedTuple):
     def _loss(self, places: PlaceBatch) -> Tensor:
         settings = self.recipe.few_labels
         found = classify(self.network, places)
+        # Of a place that shows nothing the network gives its bias, which is not to learn from it.
+        logits, present = found.places[places.seen], places.present[places.seen]
         if settings.unlabelled == "positive_unlabelled":
             assert settings.prior is not None  # the recipe refuses it otherwise
-            positive = places.present > 0.5
-            loss = non_negative_pu_loss(
-                found.places[positive], found.places[~positive], prior=settings.prior
-            )
+            positive = present > 0.5
+            loss = non_negative_pu_loss(logits[positive], logits[~positive], prior=settings.prior)
         else:
-            loss = presence_loss(found.places, places.present)
+            loss = presence_loss(logits, present)
         if settings.masks > 0:
             loss = loss + settings.masks * self._of_masks(found, places)
         return loss
@@ -186,7 +186,7 @@ class _Learner(NamedTuple):
         with torch.no_grad():
             said = classify(self.teacher, places).places.float().sigmoid()
         sure = (said >= confidence) | (said <= 1 - confidence)
-        label = torch.where(sure, said.round(), torch.nan)
+        label = torch.where(sure & places.seen, said.round(), torch.nan)
         batches = tuple(jitter_bands(b, strength=_STRONG) for b in places.batches)
         changed = vary_places(places._replace(batches=batches, present=label), self.recipe)
         return presence_loss(classify(self.network, changed).places, label)

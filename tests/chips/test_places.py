@@ -1,12 +1,13 @@
 """Places: images of any sensors and dates that belong together."""
 
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 import torch
 
-from geoseg.chips import Chip, Place, drop_images, stack_places
+from geoseg.chips import Chip, Place, drop_images, flip_randomly, stack_places
 from geoseg.labels import IGNORE
 from geoseg.sensors import find_sensor
 
@@ -114,3 +115,66 @@ def test_every_image_of_a_place_may_be_the_one_that_stays():
 
     assert sorted(alone) == [0, 1, 2, 3]
     assert min(alone.values()) > 25
+
+
+def hidden(image):
+    """An image of which a cloud left nothing."""
+    return replace(image, valid=torch.zeros_like(image.valid))
+
+
+def test_a_place_is_seen_where_any_image_has_a_valid_pixel():
+    one_pixel = hidden(chip(1))
+    one_pixel.valid[3, 5] = True
+    batch = stack_places(
+        [
+            place(0, chip(1), hidden(chip(2, PAN))),
+            place(1, hidden(chip(3)), hidden(chip(4, PAN))),
+            place(2, one_pixel),
+        ]
+    )
+
+    assert batch.seen.tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize("share", [0.2, 0.9, 1.0])
+def test_an_image_that_shows_something_stays_where_the_place_has_one(share):
+    torch.manual_seed(0)
+    places = [
+        place(n, hidden(chip(10 * n)), chip(10 * n + 1, PAN), hidden(chip(10 * n + 2, PAN)))
+        for n in range(300)
+    ]
+    nothing = place(300, hidden(chip(3000)), hidden(chip(3001, PAN)))
+
+    kept = drop_images(stack_places([*places, nothing]), share=share)
+
+    assert kept.seen.tolist() == [True] * 300 + [False]
+    left = shown(kept)
+    assert len(left[300]) >= 1
+    if share == 1.0:
+        assert all(left[n] == [10 * n + 1] for n in range(300))
+    else:
+        # Those that show nothing stay as often as they would without the others.
+        count = sum(len(left[n]) - (10 * n + 1 in left[n]) for n in range(300))
+        assert abs(count - 600 * (1 - share)) < 4 * (600 * 0.25) ** 0.5
+
+
+@pytest.mark.parametrize("shape", [(8, 12), (8, 8)])
+def test_chips_keep_their_shape_however_they_are_turned(shape):
+    torch.manual_seed(0)
+    image = torch.arange(float(shape[0] * shape[1])).reshape(1, *shape)
+    one = replace(
+        chip(0, PAN, shape), image=image, valid=image[0] > 6, label=(image[0] % 7).to(torch.uint8)
+    )
+    batch = stack_places([place(n, one) for n in range(200)]).batches[0]
+
+    turned = flip_randomly(batch)
+
+    assert turned.image.shape == batch.image.shape
+    moves = Counter(tuple(map(int, i.flatten())) for i in turned.image)
+    corners = {move[0] for move in moves}
+    assert corners == {int(image[0, r, c]) for r in (0, -1) for c in (0, -1)}
+    assert len(moves) == (8 if shape[0] == shape[1] else 4)
+    assert min(moves.values()) > 8
+    # Mask and label with the image.
+    assert torch.equal(turned.valid, turned.image[:, 0] > 6)
+    assert torch.equal(turned.label, (turned.image[:, 0] % 7).to(torch.uint8))

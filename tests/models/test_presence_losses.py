@@ -108,6 +108,17 @@ def test_the_value_of_the_pu_loss_is_the_non_negative_risk_of_kiryo(positive, un
     assert float(loss) == pytest.approx(gain + max(0, cost), abs=1e-5)
 
 
+@pytest.mark.parametrize(("positives", "others"), [(0, 3), (3, 0), (0, 0)])
+def test_the_pu_loss_without_a_sample_of_a_kind_is_none(positives, others):
+    positive, unlabelled = (torch.ones(n, requires_grad=True) for n in (positives, others))
+
+    loss = non_negative_pu_loss(positive, unlabelled, prior=0.3)
+    loss.backward()
+
+    assert float(loss.detach()) == 0
+    assert [*positive.grad, *unlabelled.grad] == [0] * (positives + others)
+
+
 def gradients(positive, unlabelled, prior):
     """Of the loss, and of the part that may be negative, with this part itself."""
     p, u = (torch.tensor(v, requires_grad=True) for v in (positive, unlabelled))

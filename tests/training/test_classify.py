@@ -256,6 +256,65 @@ def test_positives_among_unlabelled_places_are_enough(places, others, tmp_path):
     assert accuracy(result, others) > 0.9
 
 
+def clouded(place):
+    """The place, of which no image shows anything."""
+    return replace(
+        place,
+        images=tuple(
+            replace(
+                chip,
+                image=torch.zeros_like(chip.image),
+                valid=torch.zeros_like(chip.valid),
+                label=torch.full_like(chip.label, IGNORE),
+            )
+            for chip in place.images
+        ),
+    )
+
+
+@pytest.mark.parametrize("few_labels", [{}, PU, {"masks": 1.0}])
+def test_a_place_that_shows_nothing_teaches_nothing(few_labels, places):
+    batch = stack_places([*places[:4], *places[30:34], *map(clouded, places[4:8])])
+    classifier = fresh_classifier()
+    losses, gradients = [], []
+    for label in (1.0, 0.0, torch.nan):  # of what shows nothing
+        classifier.zero_grad()
+        present = torch.cat([batch.present[:8], torch.full((4,), label)])
+        loss = learner_of(classifier, **few_labels)._loss(batch._replace(present=present))
+        loss.backward()
+        losses.append(float(loss.detach()))
+        gradients.append(float(classifier.head.bias.grad))
+
+    assert losses[0] == losses[1] == losses[2]
+    assert gradients[0] == gradients[1] == gradients[2]
+
+
+def test_of_a_place_that_shows_nothing_no_answer_is_sure(places):
+    classifier = fresh_classifier()
+    torch.nn.init.constant_(classifier.head.bias, 30.0)
+    learner = learner_of(classifier, unlabelled="pseudo_labels")
+
+    assert float(learner._taught(stack_places(places[-4:])).detach()) > 0
+    assert float(learner._taught(stack_places([clouded(p) for p in places[-4:]])).detach()) == 0
+
+
+def test_chips_that_are_not_square_are_learned_from(places, tmp_path):
+    narrow = [
+        replace(
+            place,
+            images=tuple(
+                replace(c, image=c.image[..., :24], valid=c.valid[:, :24], label=c.label[:, :24])
+                for c in place.images
+            ),
+        )
+        for place in places
+    ]
+
+    result = taught(samples_of(narrow), recipe_of(steps=2, image_dropout=0.5), tmp_path)
+
+    assert np.isfinite(result.loss)
+
+
 def test_a_loss_that_is_no_number_ends_the_training_and_leaves_no_model(places, tmp_path):
     classifier = fresh_classifier()
     torch.nn.init.constant_(classifier.head.weight, float("nan"))
