@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from geoseg.config.sections import Section, Share
+from geoseg.config.sections import Section
 
 __all__ = [
     "CalibrationSettings",
@@ -63,7 +63,8 @@ class FewLabelSettings(Section):
     """Labelled places to learn from, drawn at random; all when not named. The others count as
     unlabelled."""
     masks: float = Field(default=0.0, ge=0, le=10)
-    """Weight of masks where places have them: each cell of evidence learns what it shows."""
+    """Weight of masks where places with a label have them: each cell of evidence learns what it
+    shows."""
     pretrain_steps: int = Field(default=0, ge=0)
     """Steps of learning from all places without labels first (SimSiam)."""
     unlabelled: Literal["left_out", "pseudo_labels", "positive_unlabelled"] = "left_out"
@@ -94,7 +95,7 @@ class CalibrationSettings(Section):
     """Share of what is there that the threshold has to find."""
     confidence: float = Field(default=0.95, gt=0, lt=1)
     """With which it does."""
-    prevalence: Share | None = None
+    prevalence: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Share of places that hold it where the model is used; that of the held-out ones when not
     named."""
 

@@ -99,6 +99,8 @@ def test_a_pack_is_found_from_the_folder_of_its_recipe(tmp_path):
         ("few_labels.unlabelled=positive_unlabelled", "few_labels.prior is needed"),
         ("model.output_stride=12", "model.output_stride = 12 cannot be used"),
         ("calibration.recall=1.0", "calibration.recall = 1.0 cannot be used"),
+        ("calibration.prevalence=0", "calibration.prevalence = 0 cannot be used"),
+        ("calibration.prevalence=1", "calibration.prevalence = 1 cannot be used"),
         ("target=Thaw Slump", "target = 'Thaw Slump' cannot be used"),
         ("places=59", "places = 59 cannot be used"),
     ],
