@@ -46,6 +46,22 @@ def test_a_place_depends_on_its_seed_and_its_number_alone():
     assert everything(simulated_places(8, seed=2)[7]) != last
 
 
+def test_no_two_streams_of_random_numbers_are_one(monkeypatch):
+    begun, real = [], np.random.default_rng
+
+    def kept(seed):
+        begun.append(seed)
+        return real(seed)
+
+    monkeypatch.setattr(np.random, "default_rng", kept)
+    places = simulated_places(40, seed=77)  # a seed that no other test has, nor its palettes
+
+    assert len([*places]) == 40
+    streams = {tuple(real(seed).integers(0, 2**32, 4)) for seed in begun}
+    assert len(begun) >= 40 + 4 + 32  # of places, columns and palettes
+    assert len(streams) == len(begun)
+
+
 def test_a_place_past_the_end_is_refused():
     with pytest.raises(IndexError):
         simulated_places(3, seed=0)[3]

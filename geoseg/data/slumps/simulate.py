@@ -53,6 +53,9 @@ _CHANCES = {
     "sentinel-1": (0.4,),
 }
 _TAKES_LATEST = {"sentinel-2": 0.6, "landsat-8": 0.25, "sentinel-1": 0.15}
+# The last number of a seed, that no two kinds of streams are one. Not zero: to numpy zeros at the
+# end of a seed are as if they were not there.
+_OF_PLACE, _OF_COLUMN, _OF_PALETTE = 1, 2, 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -93,7 +96,7 @@ class SimulatedPlaces(Sequence[Place]):
         return replace(self, **{name: getattr(self, name)[indices] for name in columns})
 
     def _make(self, index: int) -> Place:
-        rng = np.random.default_rng([self.seed, int(self.number[index])])
+        rng = np.random.default_rng([self.seed, int(self.number[index]), _OF_PLACE])
         tundra = make_tundra(rng, onset=self.onset(index), green=REGIONS[self.region(index)][2])
         palettes = _palettes(self.seed)
         images = [
@@ -118,10 +121,10 @@ def simulated_places(count: int, *, seed: int, prevalence: float = 0.15) -> Simu
         prevalence: chance of a place to hold a slump, 0 to 1.
     """
     # A stream for each column: a place stays the same whatever the count is.
-    present = np.random.default_rng([seed, 0, 0]).random(count) < prevalence
-    begun = np.random.default_rng([seed, 0, 1]).uniform(_FIRST_ONSET, _LAST_ONSET, count)
-    region = np.random.default_rng([seed, 0, 2]).integers(0, len(REGIONS), count)
-    away = np.random.default_rng([seed, 0, 3]).normal(0, (1.0, 0.3), (count, 2))
+    present = np.random.default_rng([seed, 0, _OF_COLUMN]).random(count) < prevalence
+    begun = np.random.default_rng([seed, 1, _OF_COLUMN]).uniform(_FIRST_ONSET, _LAST_ONSET, count)
+    region = np.random.default_rng([seed, 2, _OF_COLUMN]).integers(0, len(REGIONS), count)
+    away = np.random.default_rng([seed, 3, _OF_COLUMN]).normal(0, (1.0, 0.3), (count, 2))
     middle = np.array([place[:2] for place in REGIONS.values()])[region]
     return SimulatedPlaces(
         seed=seed,
@@ -183,7 +186,7 @@ def _palettes(seed: int) -> Mapping[str, NDArray[np.float32]]:
     each = _PALETTE_PIXELS // _PALETTE_PLACES
     pixels: dict[str, list[NDArray[np.float32]]] = {sensor_id: [] for sensor_id in INSTRUMENTS}
     for number, (_, _, green) in enumerate(list(REGIONS.values()) * (_PALETTE_PLACES // 8)):
-        rng = np.random.default_rng([seed, 1, number])
+        rng = np.random.default_rng([seed, number, _OF_PALETTE])
         tundra = make_tundra(rng, onset=None, green=green)
         for sensor_id, instrument in INSTRUMENTS.items():
             year = decimal_year(_moment(instrument, rng))
