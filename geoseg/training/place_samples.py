@@ -105,7 +105,7 @@ def steps_of(samples: PlaceSamples, recipe: PresenceRecipe, *, first: int) -> It
             [rng.choice(positives, count), rng.choice(others, settings.batch - count)]
         )
 
-    yield from _loader(samples, [draw(step) for step in range(first, settings.steps)])
+    yield from _loader(samples, (draw(step) for step in range(first, settings.steps)))
 
 
 def unlabelled_steps_of(
@@ -130,7 +130,7 @@ def unlabelled_steps_of(
     def draw(step: int) -> NDArray[np.intp]:
         return np.random.default_rng([recipe.seed, 1, step]).choice(pool, recipe.learning.batch)
 
-    yield from _loader(samples, [draw(step) for step in range(first, steps)])
+    yield from _loader(samples, (draw(step) for step in range(first, steps)))
 
 
 class _Drawn(Dataset[tuple[Place, float]]):
@@ -142,7 +142,7 @@ class _Drawn(Dataset[tuple[Place, float]]):
 
 
 def _loader(
-    samples: PlaceSamples, draws: Sequence[NDArray[np.intp]]
+    samples: PlaceSamples, draws: Iterator[NDArray[np.intp]]
 ) -> DataLoader[tuple[Place, float]]:
     return DataLoader(_Drawn(samples), batch_sampler=draws, collate_fn=_stack)  # type: ignore[arg-type]  # any iterable of batches does
 

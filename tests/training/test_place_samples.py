@@ -1,5 +1,7 @@
 """Which places are learned from in a step, and which labels are granted."""
 
+import time
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -54,6 +56,20 @@ def test_the_same_step_draws_the_same_places_wherever_a_training_starts(places):
     assert len(whole) == 6
     assert resumed == whole[4:]
     assert len(set(map(tuple, whole))) == 6
+
+
+@pytest.mark.parametrize("unlabelled", [False, True])
+def test_the_places_of_a_step_are_drawn_when_they_are_asked_for(unlabelled, places):
+    many = 400_000
+    samples, recipe = samples_of(places), recipe_of(steps=many)
+    begun = time.process_time()
+
+    if unlabelled:
+        next(unlabelled_steps_of(samples, recipe, first=0, steps=many, every=True))
+    else:
+        next(steps_of(samples, recipe, first=0))
+
+    assert time.process_time() - begun < 1  # all of them take some ten
 
 
 def test_another_seed_draws_others(places):
