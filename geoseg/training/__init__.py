@@ -1,6 +1,6 @@
 """The training loop, and what goes into it."""
 
-from geoseg.training.classify import TaughtClassifier, classify, train_classifier
+from geoseg.training.classify import TaughtClassifier, classify, is_begun, train_classifier
 from geoseg.training.gather import Material, gather, new_segmenter, teaches
 from geoseg.training.loop import StepReport, TrainingChips, TrainingResult, train
 from geoseg.training.place_samples import PlaceSamples, choose_labels
@@ -17,6 +17,7 @@ __all__ = [
     "choose_labels",
     "classify",
     "gather",
+    "is_begun",
     "learning_rate",
     "new_segmenter",
     "pretrain",

@@ -20,6 +20,7 @@ from geoseg.models import (
     evidence_loss,
     non_negative_pu_loss,
     presence_loss,
+    read_tensors,
     save_classifier,
 )
 from geoseg.training.averaging import precision_of, running_mean
@@ -38,9 +39,17 @@ if TYPE_CHECKING:
     from geoseg.models import Findings
     from geoseg.training.loop import OnStep
 
-__all__ = ["TaughtClassifier", "classify", "train_classifier", "vary_places"]
+__all__ = [
+    "SEED_STRIDE",
+    "TaughtClassifier",
+    "classify",
+    "is_begun",
+    "train_classifier",
+    "vary_places",
+]
 
-_SEED_STRIDE = 1_000_003  # a prime: neighbouring seeds share no step
+SEED_STRIDE = 1_000_003  # a prime: neighbouring seeds share no step
+_STATE = "state.safetensors"  # in the folder of a training
 _STRONG = 0.2  # jitter of what the pupil sees, in standard deviations of a band
 
 
@@ -94,9 +103,11 @@ def train_classifier(
         classifier, multi_avg_fn=running_mean(settings.averaging), use_buffers=True
     )
     kept = {"network": classifier, "average": average}
-    resume = folder / "state.safetensors"
-    fresh = TrainingState(fingerprint=f"{record['training_hash']} {record['data_hash']}")
-    state = restore_state(resume, fresh, kept, optimizer)
+    resume = folder / _STATE
+    state = restore_state(resume, TrainingState(fingerprint=_fingerprint(record)), kept, optimizer)
+    if recipe.few_labels.pretrain_steps and state.step == 0:
+        # What was learned without labels is not to be lost before the first validation.
+        save_state(resume, state, kept, optimizer)
     teacher = cast("Classifier", average.module)
     learner = _Learner(fabric, network, optimizer, teacher, recipe)
     # The loss of the last step is kept where another keeps its score.
@@ -104,7 +115,7 @@ def train_classifier(
 
     for step, places, others in _batches(samples, recipe, first=state.step, device=device):
         # Not one stream of random numbers: a resumed step has to draw what it would have drawn.
-        torch.manual_seed(recipe.seed * _SEED_STRIDE + step)
+        torch.manual_seed(recipe.seed * SEED_STRIDE + step)
         loss = learner.learn(places, others, step)
         average.update_parameters(classifier)
         fabric.log("loss", loss, step)
@@ -120,6 +131,26 @@ def train_classifier(
     model = folder / "model.safetensors"
     save_classifier(model, teacher, {**record, "step": state.step})
     return TaughtClassifier(model=model, steps=state.step, loss=loss)
+
+
+def is_begun(folder: Path, record: Mapping[str, Any]) -> bool:
+    """Whether `train_classifier` would go on with a training that it left in a folder.
+
+    Its weights go over those of the classifier, so that these need not be pretrained.
+
+    Args:
+        folder: of a training.
+        record: as it is given to `train_classifier`.
+    """
+    try:
+        _, counters = read_tensors(folder / _STATE)
+    except ModelError:  # nothing there, or nothing whole
+        return False
+    return bool(counters.get("fingerprint") == _fingerprint(record))
+
+
+def _fingerprint(record: Mapping[str, Any]) -> str:
+    return f"{record['training_hash']} {record['data_hash']}"
 
 
 class _Learner(NamedTuple):

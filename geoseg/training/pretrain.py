@@ -9,6 +9,7 @@ of a single image they are two random changes of it.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,7 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from geoseg.chips import drop_images, flip_randomly, jitter_bands
-from geoseg.training.classify import classify
+from geoseg.errors import ModelError
+from geoseg.training.classify import SEED_STRIDE, classify
 from geoseg.training.loop import StepReport
 from geoseg.training.place_samples import PlaceSamples, unlabelled_steps_of
 
@@ -31,7 +33,8 @@ __all__ = ["pretrain", "simsiam_loss"]
 _JITTER = 0.3  # in standard deviations of a band
 _LEAST_CROP = 0.5  # of the side of an image
 _ONE_IMAGE = 1.0  # of images that are left out: one of each place stays
-_SEED = 7_919  # apart from the seeds of the steps that follow
+# Half of the seeds that a generator tells apart: no step that follows has one of these.
+_SEEDS_FROM = 2**31
 
 
 def pretrain(
@@ -50,6 +53,9 @@ def pretrain(
         recipe: its `few_labels.pretrain_steps`, size of a batch and learning rate.
         device: one device.
         on_step: is told of every step.
+
+    Raises:
+        ModelError: the loss is no longer a finite number.
     """
     steps = recipe.few_labels.pretrain_steps
     width = classifier.spec.width
@@ -67,16 +73,21 @@ def pretrain(
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     drawn = unlabelled_steps_of(samples, recipe, first=0, steps=steps, every=True)
     for step, places in enumerate(drawn):
-        torch.manual_seed((recipe.seed + 1) * _SEED + step)
+        torch.manual_seed(_SEEDS_FROM + recipe.seed * SEED_STRIDE + step)
         moved = places.to(device)
         embedded = [projector(_embeddings(classifier, _changed(moved))) for _ in range(2)]
         loss = simsiam_loss(predictor(embedded[0]), embedded[1]) / 2
         loss = loss + simsiam_loss(predictor(embedded[1]), embedded[0]) / 2
+        told = float(loss.detach())
+        if not math.isfinite(told):
+            raise ModelError(
+                f"The loss of pretraining is {told} at step {step}; lower learning.learning_rate."
+            )
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         schedule.step()
-        on_step(StepReport(step=step + 1, steps=steps, loss=float(loss.detach()), score=None))
+        on_step(StepReport(step=step + 1, steps=steps, loss=told, score=None))
 
 
 def simsiam_loss(predicted: Tensor, target: Tensor) -> Tensor:
@@ -113,6 +124,4 @@ def _cropped(batch: Batch) -> Batch:
     known = torch.where(batch.valid[:, None], batch.image, torch.nan)
     image = F.interpolate(known[part], (height, width), mode="bilinear")
     valid = F.interpolate(batch.valid[part][:, None].float(), (height, width), mode="nearest")
-    return batch._replace(
-        image=image, valid=valid[:, 0] > 0, gsd_m=batch.gsd_m * share, label=batch.label
-    )
+    return batch._replace(image=image, valid=valid[:, 0] > 0, gsd_m=batch.gsd_m * share)

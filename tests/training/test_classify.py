@@ -23,7 +23,7 @@ from geoseg.config import FewLabelSettings
 from geoseg.errors import LabelError, ModelError
 from geoseg.labels import IGNORE
 from geoseg.models import load_classifier
-from geoseg.training import choose_labels, classify, train_classifier
+from geoseg.training import choose_labels, classify, is_begun, train_classifier
 from geoseg.training.classify import _Learner, vary_places
 
 PU = {"unlabelled": "positive_unlabelled", "prior": 0.3}
@@ -116,6 +116,27 @@ def test_a_training_that_was_killed_ends_in_the_same_weights(mode, places, tmp_p
         one, two = (load_file(tmp_path / folder / name) for folder in ("whole", "killed"))
         assert one.keys() == two.keys()
         assert all(torch.equal(one[key], two[key]) for key in one)
+
+
+def test_what_was_pretrained_is_kept_before_the_first_step_ends(places, tmp_path):
+    recipe = recipe_of(few_labels={"pretrain_steps": 5}, steps=4, validate_every=100)
+    samples = samples_of(places)
+    pretrained, other = fresh_classifier(seed=1), {**RECORD, "training_hash": "other"}
+
+    def stop(_report):
+        raise StoppedError
+
+    assert not is_begun(tmp_path / "killed", RECORD)
+    with pytest.raises(StoppedError):
+        taught(samples, recipe, tmp_path / "killed", stop, fresh_classifier(seed=1))
+    assert is_begun(tmp_path / "killed", RECORD)
+    assert not is_begun(tmp_path / "killed", other)
+    taught(samples, recipe, tmp_path / "killed", classifier=fresh_classifier(seed=7))
+    taught(samples, recipe, tmp_path / "whole", classifier=pretrained)
+
+    one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "killed"))
+    assert all(torch.equal(one[key], two[key]) for key in one)
+    assert is_begun(tmp_path / "whole", RECORD)
 
 
 def test_a_finished_training_is_not_done_again_but_another_recipe_is(places, tmp_path):

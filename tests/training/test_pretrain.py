@@ -5,6 +5,7 @@ import torch
 from taught_places import (
     CPU,
     PAN,
+    RECORD,
     S2,
     SIZE_PX,
     drawn_places,
@@ -15,7 +16,8 @@ from taught_places import (
 from torch.nn import functional
 
 from geoseg.chips import stack_places
-from geoseg.training import classify, pretrain
+from geoseg.errors import ModelError
+from geoseg.training import classify, pretrain, train_classifier
 from geoseg.training.pretrain import _changed, _cropped, simsiam_loss
 
 
@@ -72,6 +74,45 @@ def test_what_reads_a_place_is_left_as_it_was_and_what_reads_pixels_is_not(place
     same = {key for key, value in after.state_dict().items() if torch.equal(value, before[key])}
     assert all(not key.startswith(("stem", "encoder.conv1", "neck")) for key in same)
     assert {"head.bias", "dates.weigh.weight"} <= same
+
+
+def test_no_step_that_follows_has_the_seed_of_one_of_pretraining(places, tmp_path):
+    first, then = [], []
+    recipe = recipe_of(few_labels={"pretrain_steps": 2}, steps=2, seed=3)
+    for_steps = {"device": CPU, "on_step": lambda _: first.append(torch.initial_seed())}
+    pretrain(fresh_classifier(), samples_of(places), recipe, **for_steps)
+    train_classifier(
+        fresh_classifier(),
+        samples_of(places),
+        recipe,
+        folder=tmp_path,
+        device=CPU,
+        record=RECORD,
+        on_step=lambda _: then.append(torch.initial_seed()),
+    )
+
+    # A generator of the CPU looks at 32 bits. However long both are, they do not meet.
+    assert (first[0] - then[0]) % 2**32 == 2**31
+    assert first[1] - first[0] == then[1] - then[0] == 1
+
+
+def test_a_loss_that_is_no_number_ends_the_pretraining(places):
+    classifier = fresh_classifier()
+    torch.nn.init.constant_(classifier.neck[0].weight, float("nan"))
+    seen = []
+
+    with pytest.raises(
+        ModelError, match=r"pretraining is nan at step 0; lower learning\.learning_rate"
+    ):
+        pretrain(
+            classifier,
+            samples_of(places),
+            recipe_of(few_labels={"pretrain_steps": 3}),
+            device=CPU,
+            on_step=seen.append,
+        )
+
+    assert seen == []
 
 
 def test_the_loss_is_the_negative_cosine_and_the_target_gets_no_gradient():
