@@ -29,7 +29,7 @@ from geoseg import __version__
 from geoseg.config import recipe_hash, training_hash
 from geoseg.data import fetch
 from geoseg.data.slumps import cut_windows, read_slump_images, simulated_places
-from geoseg.errors import ConfigError, nearest
+from geoseg.errors import ConfigError, LabelError, ModelError, nearest
 from geoseg.files import sha256_of, write_json
 from geoseg.metrics.calibration import Calibration
 from geoseg.models import choose_device, load_classifier
@@ -56,6 +56,7 @@ from geoseg.training import (
     StepReport,
     TaughtClassifier,
     choose_labels,
+    is_begun,
     pretrain,
     train_classifier,
 )
@@ -63,6 +64,7 @@ from geoseg.training import (
 if TYPE_CHECKING:
     from geoseg.config import PresenceRecipe
     from geoseg.metrics.prevalence import Estimate
+    from geoseg.presence.samples import Fold
 
 __all__ = [
     "DATA",
@@ -143,10 +145,21 @@ class Run:
             "threads": str(torch.get_num_threads()),
         }
 
+    @property
+    def record(self) -> dict[str, str]:
+        """What a network of this run names: what it was taught by, and on which places."""
+        return {**self.provenance, "training_hash": training_hash(self.recipe)}
+
 
 def train(run: Run) -> TaughtClassifier:
-    """Teach a network on the places that are neither to calibrate nor to test by."""
+    """Teach a network on the places that are neither to calibrate nor to test by.
+
+    Raises:
+        LabelError: too few places of a kind to calibrate or to test by.
+    """
     recipe, part = run.recipe, run.places.part("train")
+    for fold in ("calibration", "test"):
+        _require_both_kinds(run.places, fold)
     every = PlaceSamples(places=part.places, present=part.present)
     samples = choose_labels(every, recipe.few_labels, seed=recipe.seed)
     note(
@@ -156,7 +169,7 @@ def train(run: Run) -> TaughtClassifier:
     device = choose_device(run.device)
     classifier = new_classifier(part.places, recipe)
     write_json(run.out / RECIPE, recipe.model_dump(mode="json"))
-    if recipe.few_labels.pretrain_steps and not run.trained.exists():
+    if recipe.few_labels.pretrain_steps and not is_begun(run.trained.parent, run.record):
         with progress("Pretraining") as advance:
             pretrain(
                 classifier,
@@ -176,13 +189,18 @@ def train(run: Run) -> TaughtClassifier:
             recipe,
             folder=run.trained.parent,
             device=device,
-            record={**run.provenance, "training_hash": training_hash(recipe)},
+            record=run.record,
             on_step=on_step,
         )
 
 
 def calibrate(run: Run) -> Calibrated:
-    """Make the logits probabilities, and set the threshold of the recall that is asked for."""
+    """Make the logits probabilities, and set the threshold of the recall that is asked for.
+
+    Raises:
+        ModelError: the network is of another recipe or of other places.
+    """
+    _require_own(run, run.trained)
     with progress("Calibrating") as advance:
         calibrated = calibrate_classifier(
             run.trained,
@@ -203,7 +221,12 @@ def calibrate(run: Run) -> Calibrated:
 
 
 def predict(run: Run) -> Predicted:
-    """Say of each place that tests how likely it holds what was learned."""
+    """Say of each place that tests how likely it holds what was learned.
+
+    Raises:
+        ModelError: the model is of another recipe or of other places.
+    """
+    _require_own(run, run.model)
     test = run.places.part("test")
     given = Given(pool=test.places, name=test.name)
     with progress("Packing") as advance:
@@ -235,7 +258,12 @@ def first(run: Run) -> FirstSeen | None:
 
 
 def evaluate(run: Run) -> PresenceScores:
-    """Score what was said of the places that test."""
+    """Score what was said of the places that test.
+
+    Raises:
+        ModelError: the model is of another recipe or of other places.
+    """
+    _require_own(run, run.model)
     test = run.places.part("test")
     groups = dict(zip((place.id for place in test.places), test.group, strict=True))
     scores = score_results(run.results, load_classifier(run.model).record, groups)
@@ -262,10 +290,36 @@ def report(run: Run, number: Estimate) -> Path:
     told = replace(
         told,
         title=f"{run.recipe.target.replace('_', ' ').capitalize()}: {run.places.name}",
-        total=TotalNumber.of(number, told.places),
+        total=TotalNumber.of(number, told.places - told.unscored),
     )
     write_presence_report(page, told)
     return page
+
+
+def _require_own(run: Run, model: Path) -> None:
+    """Refuse a network of another recipe: what calibrates or tests here may have taught it.
+
+    Keys that no network depends on may differ.
+    """
+    record = load_classifier(model).record
+    for how, key in (("on", "data_hash"), ("by recipe", "training_hash")):
+        told, wanted = record.get(key), run.record[key]
+        if told != wanted:
+            raise ModelError(
+                f"{model} was taught {how} {told}, not {how} {wanted}; name the recipe that it was "
+                "taught by, or train again."
+            )
+
+
+def _require_both_kinds(places: LabelledPlaces, fold: Fold) -> None:
+    """Refuse, before the network is taught, places that it cannot be calibrated or tested by."""
+    present = places.part(fold).present
+    counts = (int((present > 0.5).sum()), int((present <= 0.5).sum()))
+    if min(counts) < 2:
+        raise LabelError(
+            f"Of the places for {fold} {counts[0]} are present and {counts[1]} absent; label more, "
+            "so that each fold has two of either kind."
+        )
 
 
 def _clear_results_of_others(prediction: Prediction) -> None:

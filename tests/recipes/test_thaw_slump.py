@@ -148,6 +148,13 @@ def test_another_threshold_changes_the_model_and_its_results_are_made_anew(tmp_p
     about = json.loads((out / "results" / "results.json").read_text())
     assert about["threshold"] == figures["threshold"]
 
+    model = (out / "model.safetensors").read_bytes()
+    for step in ("calibrate", "predict", "evaluate"):
+        others = geoseg_here("thaw-slump", step, "--out", out, "--set", "seed=9")
+        assert others.returncode == 1
+        assert "was taught on" in others.stderr
+    assert (out / "model.safetensors").read_bytes() == model
+
 
 @pytest.mark.slow
 def test_places_of_one_image_each_are_not_dated(tmp_path):
@@ -203,6 +210,9 @@ def test_each_wrong_use_is_one_sentence_and_leaves_nothing(tmp_path):
     fails(2, "no places of data 'simulatd'. Did you mean 'simulated'?", "run", "--data", "simulatd")
     fails(2, "unknown key 'learnin'. Did you mean 'learning'?", "run", "--set", "learnin.steps=1")
     fails(1, "is no finished pack", "run", "--pack", tmp_path)
+    rare = [replace(p, present=n < 3) for n, p in enumerate(simulated_places(60, seed=8))]
+    pack = make_pack(Given(pool=rare, name="rare"), tmp_path / "rare").pack
+    fails(1, "so that each fold has two of either kind", "run", "--pack", pack.folder)
     fails(1, "does not exist", "calibrate", "--data", "simulated", "--set", "places=60")
 
 
