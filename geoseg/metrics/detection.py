@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from geoseg.errors import ConfigError, LabelError
-from geoseg.metrics.resampling import Interval, design_effect, percentile_interval
+from geoseg.metrics.resampling import Interval, percentile_interval, weight_of_hits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -192,8 +192,9 @@ def score_detection(
     """The scores of a detector on held-out chips, as they are at deployment prevalence.
 
     The rate of false positives takes its interval from the positives drawn anew, which set the
-    threshold, and from Jeffreys' posterior of the negatives, fewer by their design effect: none
-    wrong among a million is no rate of 0. A precision at 1e-4 needs a million negatives to tell.
+    threshold, and from Jeffreys' posterior of the negatives: none wrong among a million is no rate
+    of 0. Negatives in groups count as so many fewer as the false ones lie together (see
+    `geoseg.metrics.resampling.weights_of_hits`). A precision at 1e-4 needs a million to tell.
 
     Args:
         scores: of chips (N,), higher where something is likelier; finite.
@@ -211,8 +212,10 @@ def score_detection(
     curve = precision_recall(scores, present, rng, groups=groups, prevalence=prevalence)
     ranked, _ = _rank(scores, present, groups, prevalence)
     found, wrong = ranked.rates()
-    rate = wrong[np.searchsorted(found, recall)]
-    rates = _false_rates(ranked, rng, recall, effective=_effective(scores, present, groups))
+    at = np.searchsorted(found, recall)
+    rate = wrong[at]
+    effective = _effective(scores, present, groups, ranked.scores[ranked.ends][at])
+    rates = _false_rates(ranked, rng, recall, effective=effective)
     return DetectionScores(
         average_precision=curve.average_precision,
         false_positives_1e5=percentile_interval(rate / _UNIT, rates / _UNIT),
@@ -242,13 +245,13 @@ def _false_rates(
     return rng.beta(hits + 0.5, effective - hits + 0.5)
 
 
-def _effective(scores: ArrayLike, present: ArrayLike, groups: ArrayLike | None) -> float:
-    """How many independent negatives tell as much."""
+def _effective(
+    scores: ArrayLike, present: ArrayLike, groups: ArrayLike | None, threshold: float
+) -> float:
+    """How many independent negatives tell as much of how many are taken at a threshold."""
     absent = ~np.asarray(present, dtype=bool)
-    if groups is None:
-        return float(absent.sum())
-    effect = design_effect(np.asarray(scores)[absent], np.asarray(groups)[absent])
-    return float(absent.sum() / effect)
+    of = None if groups is None else np.asarray(groups)[absent]
+    return float(absent.sum() / weight_of_hits(np.asarray(scores)[absent] >= threshold, of))
 
 
 def _rank(

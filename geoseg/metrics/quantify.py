@@ -14,7 +14,7 @@ from scipy.special import expit, logit
 from geoseg.errors import ConfigError, LabelError
 from geoseg.metrics.histogram import bin_of
 from geoseg.metrics.logistic import fit_line
-from geoseg.metrics.resampling import design_effect
+from geoseg.metrics.resampling import weight_of_hits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -116,8 +116,9 @@ def adjusted_count(
     """(flagged - FPR) / (TPR - FPR), of the chips whose likelihood ratio is 1 or more.
 
     There TPR - FPR is greatest, if the calibration is right. The rates are drawn from Jeffreys'
-    posteriors of the held-out counts, fewer by the design effect of their groups, and the share
-    flagged from its binomial distribution.
+    posteriors of the held-out counts, fewer where errors lie together in groups (see
+    `geoseg.metrics.resampling.weights_of_hits`), and the share flagged from its binomial
+    distribution.
 
     Raises:
         LabelError: an empty pool, or held-out chips on which the model is no better than chance.
@@ -252,10 +253,9 @@ def _rates(
 ) -> NDArray[np.float64]:
     """Draws (D,) of the share of one kind of held-out chips that is taken."""
     of_kind = held_out.present == kind
-    effect = 1.0
-    if held_out.groups is not None:
-        effect = design_effect(held_out.log_ratio[of_kind], held_out.groups[of_kind])
-    hits, trials = taken[of_kind].sum() / effect, of_kind.sum() / effect
+    groups = None if held_out.groups is None else held_out.groups[of_kind]
+    weight = weight_of_hits(taken[of_kind], groups)
+    hits, trials = taken[of_kind].sum() / weight, of_kind.sum() / weight
     return rng.beta(hits + 0.5, trials - hits + 0.5, _DRAWS)
 
 

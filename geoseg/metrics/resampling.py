@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import ndtri
-from scipy.stats import rankdata
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,10 +27,11 @@ __all__ = [
     "bootstrap_scores",
     "class_iou",
     "compare_paired",
-    "design_effect",
     "holm",
     "mean_iou",
     "percentile_interval",
+    "weight_of_hits",
+    "weights_of_hits",
 ]
 
 _DRAWS = 2000  # the 2.5th percentile then rests on 50 draws
@@ -159,33 +158,41 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
-def design_effect(values: ArrayLike, groups: ArrayLike) -> float:
-    """By how much members of groups tell less than as many independent ones: 1 or more.
+def weights_of_hits(hits: NDArray[np.intp], sizes: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Members (H + 1,) that an independent one stands for, by where the first 0, 1... hits lie.
 
-    1 + (size - 1) * correlation within groups (Kish 1965, Survey Sampling), the correlation by
-    analysis of variance of the normal scores of the values, so that no outlier decides it. A bound
-    from above for shares beyond a threshold, which correlate less than what they are cut from.
-    Uncertain itself below some twenty groups; values that are all the same tell one a group.
+    Hits (members that are missed, or wrongly taken) that come by whole groups tell as little as so
+    many groups; hits that lie scattered tell more. With m hits in a group it is the sum of m^2 over
+    that of m, as in the intervals for weighted sums of rare counts of Fay and Feuer (1997,
+    Confidence intervals for directly standardized rates). As there, one more event counts among
+    them that was not met: all of a group fails, of that size which a member meets where larger
+    groups fail more (the sum of size^3 over that of size^2). Without a hit that is all there is to
+    go by. 1 where each group has one member.
 
     Args:
-        values: of each member (N,), finite.
-        groups: of each member (N,).
+        hits: group of each hit (H,), in the order in which they come.
+        sizes: members of each group (G,), 1 or more.
     """
-    v = np.asarray(values, dtype=np.float64)
-    _, group, size = np.unique(np.asarray(groups), return_inverse=True, return_counts=True)
-    count, members = len(size), len(v)
-    mean_size = float((size.astype(float) ** 2).sum() / members)  # as a member meets it
-    if count == members:
+    size = sizes.astype(np.float64)
+    event = (size**3).sum() / (size**2).sum()
+    order = np.argsort(hits, kind="stable")
+    _, start, of = np.unique(hits[order], return_index=True, return_inverse=True)
+    earlier = np.empty(len(hits))  # hits in the same group
+    earlier[order] = np.arange(len(hits)) - start[of]
+    squares = np.concatenate([[0.0], np.cumsum(2 * earlier + 1)])
+    return np.asarray((squares + event**2) / (np.arange(len(hits) + 1) + event))
+
+
+def weight_of_hits(hit: NDArray[np.bool_], groups: ArrayLike | None) -> float:
+    """How many members (N,) of groups (N,) an independent one stands for, as `weights_of_hits`.
+
+    Of the rarer kind, those hit or those not; 1 without groups.
+    """
+    if groups is None:
         return 1.0
-    if count < 2 or np.ptp(v) == 0:
-        return mean_size
-    scores = ndtri((rankdata(v) - 0.5) / members)
-    means = np.bincount(group, weights=scores) / size
-    between = (size * (means - scores.mean()) ** 2).sum() / (count - 1)
-    within = ((scores - means[group]) ** 2).sum() / (members - count)
-    typical = (members - mean_size) / (count - 1)
-    correlation = (between - within) / (between + (typical - 1) * within)
-    return 1 + (mean_size - 1) * float(np.clip(correlation, 0, 1))
+    _, group, sizes = np.unique(np.asarray(groups), return_inverse=True, return_counts=True)
+    rarer = hit if 2 * hit.sum() <= len(hit) else ~hit
+    return float(weights_of_hits(group[rarer], sizes)[-1])
 
 
 def _resample(

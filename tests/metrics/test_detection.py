@@ -15,7 +15,7 @@ from geoseg.metrics.detection import (
     recall_at_k,
     score_detection,
 )
-from geoseg.metrics.resampling import design_effect
+from geoseg.metrics.resampling import weight_of_hits, weights_of_hits
 from geoseg.metrics.thresholds import expected_recall_threshold, recall_threshold
 
 
@@ -101,14 +101,75 @@ def test_the_recall_is_kept_for_positives_in_groups_that_are_alike(groups, size,
     assert blind < 0.9
 
 
-def test_a_design_effect_counts_groups_where_members_are_copies_and_members_where_not():
-    draw = rng(3)
-    groups = np.repeat(np.arange(100), 5)
+@pytest.mark.parametrize(("groups", "size", "low"), [(60, 10, 0.06), (100, 10, 0.06)])
+def test_the_recall_is_kept_where_a_few_groups_score_low_throughout(groups, size, low):
+    draw = rng(12)
+    group = np.repeat(np.arange(groups), size)
 
-    assert design_effect(np.repeat(draw.normal(size=100), 5), groups) == pytest.approx(5)
-    assert design_effect(draw.normal(size=500), groups) == pytest.approx(1, abs=0.4)
-    assert design_effect(draw.normal(size=500), np.arange(500)) == 1
-    assert design_effect(draw.normal(size=500), np.zeros(500)) == 500
+    def recall():
+        is_low = (draw.random(groups) < low)[group]
+        scores = np.where(
+            is_low, draw.uniform(0, 0.4, len(group)), draw.uniform(0.5, 1, len(group))
+        )
+        cut = recall_threshold(scores, groups=group).threshold
+        return 1 - low * min(cut / 0.4, 1) - (1 - low) * max(0, (cut - 0.5) / 0.5)
+
+    kept = np.mean([recall() >= 0.95 for _ in range(250)])
+
+    assert kept > 0.95 - 0.028  # two standard errors of 250 trials
+    assert kept < 1  # or nothing is dropped, and nothing shown
+
+
+def test_groups_of_one_change_nothing():
+    scores = rng(13).uniform(size=300)
+
+    assert recall_threshold(scores, groups=np.arange(300)) == recall_threshold(scores)
+
+
+def test_of_too_few_groups_nothing_is_guaranteed_whatever_their_size():
+    scores, group = rng(14).uniform(size=800), np.repeat(np.arange(40), 20)
+
+    found = recall_threshold(scores, groups=group)
+
+    assert (found.guaranteed, found.effective_n) == (False, pytest.approx(40))
+    assert found.recall_of_lowest == pytest.approx(0.05 ** (1 / 40))
+
+
+def test_hits_that_fill_groups_stand_for_groups_and_scattered_ones_nearly_for_themselves():
+    sizes = np.full(100, 5)
+
+    full = weights_of_hits(np.repeat(np.arange(20), 5), sizes)
+    scattered = weights_of_hits(np.arange(100), sizes)
+
+    assert len(full) == 101
+    assert full[::5] == pytest.approx(5)  # as many as fill groups
+    assert scattered == pytest.approx((np.arange(101) + 25) / (np.arange(101) + 5))
+    assert weights_of_hits(np.arange(30), np.ones(40, dtype=int)) == pytest.approx(1)
+    one = weight_of_hits(np.arange(500) < 5, np.repeat(np.arange(100), 5))
+    assert one == weight_of_hits(np.arange(500) >= 5, np.repeat(np.arange(100), 5)) == 5
+    assert weight_of_hits(np.arange(500) < 5, None) == 1
+
+
+def test_an_event_that_was_not_met_has_the_size_of_the_larger_groups():
+    assert weights_of_hits(np.array([], dtype=int), np.array([1, 1, 1, 9])) == pytest.approx(
+        732 / 84
+    )
+
+
+def test_false_positives_of_one_image_tell_less_than_scattered_ones():
+    scores = np.r_[np.full(50, 2.0), np.full(1000, 1.0)]
+    present = np.arange(1050) < 50
+    together, scattered = (scores.copy() for _ in range(2))
+    together[50:60] = scattered[50::100] = 3.0
+    groups = np.r_[np.arange(50), 50 + np.repeat(np.arange(100), 10)]
+
+    wide, narrow = (
+        score_detection(s, present, rng(), prevalence=1e-4, groups=groups).false_positives_1e5
+        for s in (together, scattered)
+    )
+
+    assert wide.value == narrow.value == pytest.approx(1000)
+    assert wide.high - wide.low > 1.4 * (narrow.high - narrow.low)
 
 
 def test_the_expected_recall_is_kept_on_the_mean():
