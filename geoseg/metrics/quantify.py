@@ -1,6 +1,8 @@
 """How many chips of a pool hold something, by a model alone: three ways that assume label shift.
 
-Where each fails, `geoseg.metrics.prevalence` says.
+Where each fails, `geoseg.metrics.prevalence` says. With held-out chips in groups the intervals are
+those of the groups: none with fewer than two with something or two without, and too narrow below
+some twenty of either.
 """
 
 from __future__ import annotations
@@ -47,7 +49,7 @@ class Estimate:
     """A share of chips and its interval."""
 
     value: float
-    low: float
+    low: float  # NaN, as `high`, where fewer than two groups of a kind tell none
     high: float
     confidence: float
     method: str  # count, adjusted, saerens or audit
@@ -133,11 +135,12 @@ def adjusted_count(
             f"The model flags {hits[1]:.3f} of held-out chips with something and {hits[0]:.3f} of "
             "those without; train a better one, or count by an audit."
         )
+    value = float(_adjusted(np.array(flagged), *np.array(hits)))
+    if not _has_interval(held_out):
+        return _estimate(value, [], confidence, "adjusted")
     rates = [_rates(held_out, taken, kind, rng) for kind in (False, True)]
     shares = rng.binomial(int(counts.sum()), flagged, _DRAWS) / counts.sum()
-    drawn = _adjusted(shares, *rates)
-    value = float(_adjusted(np.array(flagged), *np.array(hits)))
-    return _estimate(value, drawn, confidence, "adjusted")
+    return _estimate(value, _adjusted(shares, *rates), confidence, "adjusted")
 
 
 def saerens(
@@ -216,10 +219,23 @@ def _fitted(
     return (slope, intercept - float(logit(prior))), prior
 
 
+def _has_interval(held_out: HeldOut) -> bool:
+    """Whether there are two groups of each kind, so that drawing them anew changes something."""
+    if held_out.groups is None:
+        return True
+    kinds = (held_out.groups[held_out.present], held_out.groups[~held_out.present])
+    return all(len(np.unique(of_kind)) > 1 for of_kind in kinds)
+
+
 def _redraw(
     held_out: HeldOut, counts: NDArray[np.int64], rng: np.random.Generator
 ) -> Iterator[tuple[tuple[float, float], float, NDArray[np.float64]]]:
-    """The line and share of positives of held-out chips, and the chips of the pool, drawn anew."""
+    """The line and share of positives of held-out chips, and the chips of the pool, drawn anew.
+
+    Nothing where groups are too few.
+    """
+    if not _has_interval(held_out):
+        return
     means, whole = _binned(held_out)
     total, shares = int(counts.sum()), counts / counts.sum()
     draw = _draw_chips(held_out, whole, rng)
@@ -270,15 +286,13 @@ def _adjusted(
 def _estimate(
     value: float, drawn: NDArray[np.float64] | list[float], confidence: float, method: str
 ) -> Estimate:
-    tail = 100 * (1 - confidence) / 2
-    low, high = np.nanpercentile(drawn, [tail, 100 - tail])
-    return Estimate(
-        value=value,
-        low=min(float(low), value),
-        high=max(float(high), value),
-        confidence=confidence,
-        method=method,
-    )
+    """With the interval of draws; without one where there are none."""
+    low = high = float("nan")
+    if len(drawn):
+        tail = 100 * (1 - confidence) / 2
+        low, high = np.nanpercentile(drawn, [tail, 100 - tail])
+        low, high = min(float(low), value), max(float(high), value)
+    return Estimate(value=value, low=low, high=high, confidence=confidence, method=method)
 
 
 def checked_pool(

@@ -220,6 +220,21 @@ def test_held_out_chips_in_groups_tell_less():
         assert aware.high - aware.low > 1.7 * (blind.high - blind.low)
 
 
+@pytest.mark.parametrize("count", [saerens, adjusted_count, probabilistic_count])
+@pytest.mark.parametrize("places", [1, 2])
+def test_one_group_of_a_kind_tells_no_interval(count, places):
+    ratio, present = simulate(rng(8), 60, 400)
+    # Those with something lie in one place, or in two.
+    groups = np.where(present, np.arange(460) % places, np.arange(460))
+    known = HeldOut(log_ratio=ratio, present=present, groups=groups)
+
+    found = count(pool_of(rng(9), 20_000, 0.02), known, rng())
+
+    assert np.isfinite(found.value)
+    assert np.isfinite([found.low, found.high]).all() == (places == 2)
+    assert np.isnan([found.low, found.high]).all() == (places == 1)
+
+
 def audited(draw, ratio, present, inclusion):
     drawn = draw.uniform(size=len(ratio)) < inclusion
     return Audit(log_ratio=ratio[drawn], present=present[drawn], inclusion=inclusion[drawn])
