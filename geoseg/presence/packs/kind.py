@@ -32,11 +32,14 @@ class ImageKind:
     sensor_id: str
     bands: tuple[str, ...]  # common names, in the order of the channels
     gsd_m: float
-    nodata: float | None = None  # a stored value that means that nothing was measured
+    nodata: float | None = None  # a finite stored value that means that nothing was measured
     scale: float = 1.0  # pixel = stored * scale
 
     def __post_init__(self) -> None:
         self.measured()
+        # NaN and infinity are never valid in any case, and NaN is not even equal to itself.
+        if self.nodata is not None and not math.isfinite(self.nodata):
+            object.__setattr__(self, "nodata", None)
         if not self.bands:
             raise ConfigError(f"Images of {self.sensor_id} have no band; name them with --bands.")
         for name in ("gsd_m", "scale"):

@@ -6,14 +6,14 @@ import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from geoseg.dates import parse_interval
-from geoseg.errors import LabelError
+from geoseg.errors import LabelError, SceneError
 from geoseg.presence.packs.pack import Problem
 
 if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-__all__ = ["ChipLabel", "as_present", "read_labels"]
+__all__ = ["ChipLabel", "as_present", "position", "read_labels"]
 
 _YES = frozenset({"true", "1", "1.0", "yes", "present"})
 _NO = frozenset({"false", "0", "0.0", "no", "absent"})
@@ -36,7 +36,8 @@ def read_labels(path: Path) -> tuple[dict[str, ChipLabel], list[Problem]]:
     Args:
         path: CSV or Parquet with columns chip_id and present (true or false, 1 or 0, yes or no,
             present or absent; empty where nobody has looked), and where there are any lon, lat
-            (degrees), time (2016-07 or an ISO date) and sensor.
+            (degrees), time (2016-07 or an ISO date) and sensor. A row with one value that is none
+            of these labels nothing.
 
     Raises:
         LabelError: no table, or without these columns.
@@ -73,6 +74,21 @@ def as_present(value: object) -> bool | None:
     raise LabelError(f"present = {value!r} is neither true nor false; write one of them.")
 
 
+def position(lon: object, lat: object) -> tuple[float, float]:
+    """Longitude, -180 to 180, and latitude, -90 to 90, in degrees; NaN where one is not known.
+
+    Raises:
+        SceneError: no number, or nowhere on Earth.
+    """
+    x, y = _degrees(lon), _degrees(lat)
+    if abs(x) > 180 or abs(y) > 90:
+        raise SceneError(
+            f"it lies nowhere on Earth (lon {x:g}, lat {y:g}); write degrees, lon -180 to 180 and "
+            "lat -90 to 90."
+        )
+    return x, y
+
+
 def _rows(path: Path) -> list[dict[str, Any]]:
     import pandas as pd
 
@@ -95,17 +111,24 @@ def _rows(path: Path) -> list[dict[str, Any]]:
 def _label(row: dict[str, Any]) -> ChipLabel:
     time = str(row.get("time", "") or "").strip()
     sensor = str(row.get("sensor", "") or "").strip()
+    lon, lat = position(row.get("lon"), row.get("lat"))
     return ChipLabel(
         present=as_present(row["present"]),
-        lon=_degrees(row.get("lon")),
-        lat=_degrees(row.get("lat")),
+        lon=lon,
+        lat=lat,
         time=None if time.lower() in _UNKNOWN | {"nat"} else _moment(time),
         sensor_id=None if sensor.lower() in _UNKNOWN else sensor,
     )
 
 
 def _degrees(value: object) -> float:
-    return math.nan if value in {None, ""} else float(str(value))
+    text = str(value).strip().lower()
+    if text in _UNKNOWN:
+        return math.nan
+    try:
+        return float(text)
+    except ValueError:
+        raise SceneError(f"{value!r} is no longitude or latitude; write degrees.") from None
 
 
 def _moment(text: str) -> datetime:

@@ -61,7 +61,7 @@ def _plain(header: bytes) -> tuple[str, int] | None:
         return None
     try:
         total = int(header[148:156].rstrip(b"\0 "), 8)
-        size = int(header[124:136].rstrip(b"\0 "), 8)
+        size = _not_negative(int(header[124:136].rstrip(b"\0 "), 8))
         name = header[:100].partition(b"\0")[0].decode("utf-8")
         prefix = header[345:500].partition(b"\0")[0].decode("utf-8")
     except ValueError:
@@ -70,6 +70,13 @@ def _plain(header: bytes) -> tuple[str, int] | None:
     if sum(header) - sum(header[148:156]) + 8 * 32 != total or not name:
         return None
     return (f"{prefix}/{name}" if prefix else name), size
+
+
+def _not_negative(size: int) -> int:
+    """A size; one below 0 would lead back to members before, again and again."""
+    if size < 0:
+        raise tarfile.ReadError(f"a member claims to have {size} bytes")
+    return size
 
 
 def _content(file: BinaryIO, size: int, most_bytes: int) -> bytes | None:
@@ -87,6 +94,7 @@ def _by_library(file: BinaryIO, most_bytes: int) -> Iterator[Member]:
     with tarfile.open(fileobj=file, mode="r|", bufsize=_READ_AT_ONCE) as tar:
         for info in tar:
             tar.members = []  # type: ignore[attr-defined]  # which otherwise grows with the file
+            _not_negative(info.size)
             if info.isdir():
                 continue
             content = None

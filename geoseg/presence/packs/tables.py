@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from datetime import UTC, datetime
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -11,8 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from geoseg.errors import SceneError
+from geoseg.errors import LabelError, SceneError
 from geoseg.presence.packs.kind import ImageKind
+from geoseg.presence.packs.labels import as_present, position
 from geoseg.presence.packs.pack import Problem
 from geoseg.presence.packs.pixels import MOST_BYTES
 from geoseg.presence.packs.stored import StoredImage, StoredPlace
@@ -44,7 +44,8 @@ _SCHEMA = pa.schema(
     }
 )
 _NEEDED = frozenset(_SCHEMA.names) - {"lon", "lat", "present", "nodata", "scale", "mask"}
-_BROKEN = (ValueError, KeyError, TypeError, AttributeError, OverflowError)
+# SyntaxError: of numpy, on what is no type.
+_BROKEN = (ValueError, KeyError, TypeError, AttributeError, OverflowError, SyntaxError)
 
 
 class TableWriter:
@@ -83,7 +84,7 @@ def read_table(path: Path) -> Iterator[StoredPlace | Problem]:
     for key, rows in groupby(_rows(path), key=lambda row: row["id"]):
         try:
             yield _place(key, list(rows))
-        except SceneError as error:
+        except (SceneError, LabelError) as error:
             yield Problem(str(key), str(error))
         except _BROKEN as error:
             yield Problem(str(key), f"its rows are no place ({type(error).__name__}: {error}).")
@@ -132,18 +133,19 @@ def _place(key: str, rows: list[dict[str, Any]]) -> StoredPlace:
     images = [_image(row) for row in rows]
     images.sort(key=lambda image: image.time)
     first = rows[0]
+    lon, lat = position(first.get("lon"), first.get("lat"))
     return StoredPlace(
         id=str(key),
-        lon=_degrees(first.get("lon")),
-        lat=_degrees(first.get("lat")),
-        present=first.get("present"),
+        lon=lon,
+        lat=lat,
+        present=as_present(first.get("present")),
         images=tuple(images),
     )
 
 
 def _image(row: dict[str, Any]) -> StoredImage:
     dtype = np.dtype(row["dtype"])
-    if dtype.kind not in "uif" or len(row["image"]) > MOST_BYTES:
+    if dtype.kind not in "uifb" or len(row["image"]) > MOST_BYTES:
         raise SceneError(f"an image is {dtype} of {len(row['image'])} bytes; that is no chip.")
     mask = row.get("mask")
     if not (mask is None or isinstance(mask, bytes)):
@@ -160,7 +162,3 @@ def _image(row: dict[str, Any]) -> StoredImage:
 
 def _moment(time: datetime) -> datetime:
     return time.replace(tzinfo=UTC) if time.tzinfo is None else time
-
-
-def _degrees(value: float | None) -> float:
-    return math.nan if value is None else float(value)

@@ -8,10 +8,12 @@ import math
 import re
 import tarfile
 from datetime import UTC, datetime
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from geoseg.errors import SceneError
+from geoseg.errors import LabelError, SceneError
 from geoseg.presence.packs.kind import ImageKind
+from geoseg.presence.packs.labels import as_present, position
 from geoseg.presence.packs.members import read_members
 from geoseg.presence.packs.pack import Problem
 from geoseg.presence.packs.pixels import MOST_BYTES, npy_bytes
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from geoseg.presence.packs.members import Member
     from geoseg.presence.packs.pack import Foreign
 
 __all__ = ["TarWriter", "read_tar"]
@@ -74,7 +77,8 @@ def read_tar(path: Path, foreign: Foreign | None) -> Iterator[StoredPlace | Prob
     """Places of a tar file in its order, one in memory at a time.
 
     A sample of somebody else is an image KEY.png or KEY.npy, or several; a KEY.json that says what
-    it can (id, lon, lat, time, present) and a KEY.cls of 0 or 1 are read when they are there.
+    it can (id, lon, lat, time, present) and a KEY.cls of 0 or 1 are read when they are there. A
+    sample with a member that is too large or no file is left out whole.
 
     Args:
         path: the tar file.
@@ -90,7 +94,7 @@ def read_tar(path: Path, foreign: Foreign | None) -> Iterator[StoredPlace | Prob
             continue
         try:
             yield _place(key, members, foreign)
-        except SceneError as error:
+        except (SceneError, LabelError) as error:
             yield Problem(key, str(error))
         except _BROKEN as error:
             reason = f"its .json says what is no place ({type(error).__name__}: {error})."
@@ -109,41 +113,42 @@ def _entry(number: int, image: StoredImage) -> dict[str, Any]:
 
 
 def _samples(path: Path) -> Iterator[tuple[str, dict[str, bytes] | Problem]]:
-    """Keys and their members by suffix; what is too large or no file, as a problem."""
-    key = ""
-    members: dict[str, bytes] = {}
-    for name, size, content in read_members(path, MOST_BYTES):
-        folder, slash, last = name.rpartition("/")
-        stem, _, suffix = last.partition(".")
-        own = folder + slash + stem
-        if own != key and members:
-            yield key, members
-            members = {}
-        key = own
-        if content is None:
-            reason = f"{name} ({size} bytes) is no file of up to 64 MiB."
-            yield key, Problem(key, reason)
-        else:
-            members[suffix.lower()] = content
-    if members:
-        yield key, members
+    """Keys and their members by suffix; a problem where one is too large or no file."""
+    for key, group in groupby(read_members(path, MOST_BYTES), key=lambda member: _split(member)[0]):
+        members: dict[str, bytes] = {}
+        spoilt = None
+        for member in group:
+            if member.content is None:
+                reason = f"{member.name} ({member.size} bytes) is no file of up to 64 MiB."
+                spoilt = Problem(key, reason)
+            else:
+                members[_split(member)[1]] = member.content
+        yield key, spoilt or members
+
+
+def _split(member: Member) -> tuple[str, str]:
+    """Key of a member, and what it is of that."""
+    folder, slash, last = member.name.rpartition("/")
+    stem, _, suffix = last.partition(".")
+    return folder + slash + stem, suffix.lower()
 
 
 def _place(key: str, members: Mapping[str, bytes], foreign: Foreign | None) -> StoredPlace:
     about = json.loads(members["json"]) if "json" in members else {}
     if isinstance(about.get("images"), list):
         images = [_own_image(entry, members) for entry in about["images"]]
-    elif foreign is not None:
-        images = _foreign_images(about, members, foreign)
+    elif foreign is not None and foreign.kind is not None:
+        images = _foreign_images(about, members, foreign.kind, foreign.time)
     else:
         raise SceneError("it says nothing of its images; pack it with --sensor and --bands.")
     if not images:
         raise SceneError("it has no image; give it a .png or .npy.")
     images.sort(key=lambda image: image.time)
+    lon, lat = position(about.get("lon"), about.get("lat"))
     return StoredPlace(
         id=str(about.get("id") or key),
-        lon=_degrees(about.get("lon")),
-        lat=_degrees(about.get("lat")),
+        lon=lon,
+        lat=lat,
         present=_present(about, members),
         images=tuple(images),
     )
@@ -164,14 +169,14 @@ def _own_image(entry: Mapping[str, Any], members: Mapping[str, bytes]) -> Stored
 
 
 def _foreign_images(
-    about: Mapping[str, Any], members: Mapping[str, bytes], foreign: Foreign
+    about: Mapping[str, Any], members: Mapping[str, bytes], kind: ImageKind, day: datetime | None
 ) -> list[StoredImage]:
     said = about.get("time")
-    time = foreign.time if said is None else _moment(str(said))
+    time = day if said is None else _moment(str(said))
     if time is None:
         raise SceneError("nothing says when it was taken; give --date.")
     return [
-        StoredImage(pixels=stored, suffix=name.rpartition(".")[2], kind=foreign.kind, time=time)
+        StoredImage(pixels=stored, suffix=name.rpartition(".")[2], kind=kind, time=time)
         for name, stored in members.items()
         if name.rpartition(".")[2] in _IMAGES and not name.endswith("mask.png")
     ]
@@ -183,13 +188,9 @@ def _present(about: Mapping[str, Any], members: Mapping[str, bytes]) -> bool | N
         said = {"0": False, "1": True}.get(members["cls"].decode("ascii", "replace").strip())
         if said is None:
             raise SceneError("its .cls is neither 0 nor 1.")
-    return None if said is None else bool(said)
+    return as_present(said)
 
 
 def _moment(text: str) -> datetime:
     time = datetime.fromisoformat(text)
     return time.replace(tzinfo=UTC) if time.tzinfo is None else time
-
-
-def _degrees(value: float | None) -> float:
-    return math.nan if value is None else float(value)
