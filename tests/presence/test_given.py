@@ -8,11 +8,16 @@ import torch
 
 from geoseg.data.slumps import simulated_places
 from geoseg.labels import IGNORE
-from geoseg.presence.packs import Given, make_pack, read_shard
+from geoseg.presence.packs import Given, make_pack
+from geoseg.presence.packs.pixels import Palette
+from geoseg.presence.packs.read import read_stored
+from geoseg.presence.packs.stored import decode_place
 
 
 def read(pack):
-    return [place for shard in pack.shards for place in read_shard(shard, pack)]
+    palettes = {kind: Palette(kind, pixels) for kind, pixels in pack.kinds.items()}
+    stored = [place for shard in pack.shards for place in read_stored(shard.path, pack.foreign)]
+    return [decode_place(place, palettes) for place in stored]
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from geoseg.commands.presence import presence_app
 from geoseg.errors import ConfigError, LabelError
-from geoseg.presence.packs import Problem, list_chips, read_labels, read_pack, read_shard
+from geoseg.presence.packs import Problem, read_labels, read_pack, read_shard
 from geoseg.scenes import scan_scene, write_catalog, write_scene
 
 RGB = ["--sensor", "sentinel-2", "--bands", "red,green,blue"]
@@ -150,7 +150,7 @@ def test_what_is_wrong_with_chips_is_told_by_name_and_the_others_are_packed(chip
     assert "cut.png: it is a damaged PNG" in told["cut"]
     assert "grey.png: it has 1 bands" in told["grey"]
     assert json.loads(done.stdout)["problems"] == 4
-    assert "is left out" in done.stderr
+    assert "grey: grey.png: it has 1 bands" in done.stderr
 
 
 def _grey():
@@ -188,7 +188,7 @@ def test_a_folder_without_an_image_is_refused(tmp_path):
     (tmp_path / "chips").mkdir()
     (tmp_path / "chips" / "notes.txt").write_text("none")
 
-    with pytest.raises(ConfigError, match="holds no PNG or TIFF file"):
+    with pytest.raises(ConfigError, match=r"holds no PNG, TIFF or \.npy file"):
         pack(tmp_path / "chips", *DATED, "--out", tmp_path / "pack")
     with pytest.raises(ConfigError, match="is no folder"):
         pack(tmp_path / "nowhere", *DATED, "--out", tmp_path / "pack")
@@ -214,17 +214,42 @@ def test_a_tiff_says_where_it_lies_and_what_is_valid(tmp_path):
     np.testing.assert_array_equal(chip.image, pixels)
 
 
-def test_a_mask_beside_a_chip_becomes_its_label_and_no_chip(chips, tmp_path):
-    mask = io.BytesIO()
-    Image.fromarray(np.full((8, 12), 1, dtype=np.uint8)).save(mask, "PNG")
-    (chips / "present" / "a.mask.png").write_bytes(mask.getvalue())
+def test_nan_as_nodata_is_none_for_nan_is_never_valid_anyway(tmp_path):
+    folder = tmp_path / "chips"
+    folder.mkdir()
+    pixels = np.random.default_rng(0).random((3, 8, 12), dtype=np.float32)
+    pixels[:, 1, :4] = np.nan
+    for name in "ab":
+        write_raster(folder / f"{name}.tif", pixels, nodata=np.nan)
+    (folder / "c.png").write_bytes(png())
 
-    files, problems = list_chips(chips, {})
-    pack(chips, *DATED, "--out", tmp_path / "pack")
+    for number, options in enumerate([[], ["--nodata", "nan"]]):
+        out = tmp_path / f"pack{number}"
+        done = pack(folder, *DATED, "--gsd", 10, *options, "--out", out)
 
-    assert [file.id for file in files] == list("abcde")
-    assert not problems
-    assert (read_all(tmp_path / "pack")["a"].images[0].label == 1).all()
+        assert done.exit_code == 0
+        (kind,) = json.loads(done.stdout)["kinds"]
+        assert kind["nodata"] is None
+        found = read_all(out)
+        assert int((~found["b"].images[0].valid).sum()) == 4
+        assert found["c"].images[0].valid.all()
+
+
+def test_labels_that_lie_nowhere_on_earth_are_told_of_and_those_of_unknown_place_are_not(
+    chips, tmp_path
+):
+    labels = tmp_path / "labels.csv"
+    rows = ["a,1,500,1000", "b,1,Infinity,60", "c,0,NaN,", "d,0,,", "e,1,east,60"]
+    labels.write_text("\n".join(["chip_id,present,lon,lat", *rows]) + "\n")
+
+    done = pack(chips, *DATED, "--labels", labels, "--out", tmp_path / "pack")
+
+    told = problems_of(tmp_path / "pack")
+    assert done.exit_code == 1
+    assert set(told) == {"a", "b", "e"}
+    assert "labels.csv: it lies nowhere on Earth (lon 500, lat 1000)" in told["a"]
+    assert "'east' is no longitude or latitude" in told["e"]
+    assert all(np.isnan(place.lon) for place in read_all(tmp_path / "pack").values())
 
 
 @pytest.fixture
@@ -312,3 +337,54 @@ def test_points_of_one_id_and_of_nowhere_are_told_of(scenes, tmp_path):
     assert done.exit_code == 1
     assert list(read_all(tmp_path / "pack")) == ["a"]
     assert set(problems_of(tmp_path / "pack")) == {"a", "b", "c"}
+
+
+def test_a_label_of_a_point_that_is_none_costs_that_label_alone(scenes, tmp_path):
+    write_scene(scenes[0], tmp_path / "scene.json")
+    points = points_file(tmp_path / "points.gpkg", id=["w", "e", "f"], present=["maybe", "no", ""])
+
+    done = pack(
+        *["--points", points, "--scene", tmp_path / "scene.json"],
+        *["--size", 8, "--out", tmp_path / "pack"],
+    )
+
+    assert done.exit_code == 1
+    found = read_all(tmp_path / "pack")
+    assert {name: place.present for name, place in found.items()} == {"w": None, "e": False}
+    told = problems_of(tmp_path / "pack")
+    assert told["w"].startswith("present = 'maybe' is neither true nor false")
+    assert told["w"].endswith("It is cut without a label.")
+
+
+def test_scenes_of_one_name_in_two_folders_are_two_scenes(tmp_path):
+    rasters = []
+    for number, below in enumerate(["one", "two"]):
+        (tmp_path / below).mkdir()
+        pixels = np.full((2, 96, 160), 10 + number, dtype=np.uint8)
+        rasters.append(write_raster(tmp_path / below / "B.tif", pixels))
+    points = points_file(tmp_path / "points.gpkg", id=list("wef"))
+    films = ["--sensor", "landsat-7", "--bands", "red,nir08", "--date", "2001-07-02"]
+
+    def values(*cut):
+        named = [word for raster in cut for word in ("--scene", raster)]
+        pack("--points", points, *named, *films, "--size", 8, "--out", tmp_path / "pack")
+        images = read_all(tmp_path / "pack")["w"].images
+        return sorted(np.unique(image.image).tolist() for image in images)
+
+    assert values(*rasters) == [[10], [11]]
+    # And the record of what was cut tells them apart.
+    assert values(rasters[0]) == [[10]]
+    assert values(rasters[1]) == [[11]]
+
+
+def test_scenes_may_be_dated_to_a_year(tmp_path):
+    raster = write_raster(tmp_path / "s.tif", np.ones((2, 96, 160), dtype=np.uint8))
+    points = points_file(tmp_path / "points.gpkg", id=list("wef"))
+
+    pack(
+        *["--points", points, "--scene", raster, "--sensor", "landsat-7", "--bands", "red,nir08"],
+        *["--date", "2021", "--size", 8, "--out", tmp_path / "pack"],
+    )
+
+    image = read_all(tmp_path / "pack")["w"].images[0]
+    assert image.time == datetime(2021, 1, 1, tzinfo=UTC)

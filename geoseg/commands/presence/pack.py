@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,21 +13,22 @@ from geoseg.errors import ConfigError
 from geoseg.terminal import Outcome, Table, note, progress, show
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
-    from geoseg.presence.packs import Chips, Packed, Points, Problem, Shards
+    from geoseg.dates import Interval
+    from geoseg.presence.packs import Chips, Described, Foreign, Packed, Points, Problem, Shards
     from geoseg.scenes import CatalogEntry
 
 __all__ = ["pack"]
 
-_FORMATS = {"webdataset": ".tar", "parquet": ".parquet"}
+_WEBDATASET = "webdataset"
+_FORMATS = {_WEBDATASET: ".tar", "parquet": ".parquet"}
+_PER_SHARD = 2000
 _SHOWN = 5  # problems; all are in problems.csv
 
 
 def pack(
     source: Annotated[
         Path | None,
-        typer.Argument(help="A folder of PNG or TIFF chips, or of tar or Parquet shards."),
+        typer.Argument(help="A folder of PNG, TIFF or .npy chips, or of shards."),
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder of the pack.")] = Path("out/pack"),
     points: Annotated[
@@ -62,20 +63,26 @@ def pack(
     labels: Annotated[
         Path | None, typer.Option(help="CSV or Parquet: chip_id, present[, lon, lat, time, sensor]")
     ] = None,
-    per_shard: Annotated[int, typer.Option(help="Places of a shard.", min=1)] = 2000,
-    layout: Annotated[str, typer.Option("--format", help="webdataset or parquet.")] = "webdataset",
+    per_shard: Annotated[
+        int | None, typer.Option(help="Places of a shard.", min=1, show_default=str(_PER_SHARD))
+    ] = None,
+    layout: Annotated[
+        str | None,
+        typer.Option("--format", help="webdataset or parquet.", show_default=_WEBDATASET),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Put chips of very many places into a few large files, for `geoseg presence predict`.
 
-    What was stopped is gone on with by the same command. What cannot be packed is named in
-    problems.csv and passed over; the exit code is then 1.
+    What was stopped is gone on with by the same command. What cannot be packed, or serve as mask
+    or label, is named in problems.csv and passed over; the exit code is then 1. Shards stay where
+    they are; --labels is kept beside them.
 
     Example: geoseg presence pack chips --sensor sentinel-2 --bands red,green,blue --date 2021
     """
-    from geoseg.presence.packs import PROBLEMS, make_pack
+    from geoseg.presence.packs import PROBLEMS, Shards, make_pack
 
-    if layout not in _FORMATS:
+    if layout is not None and layout not in _FORMATS:
         raise ConfigError(f"--format {layout!r} is none; write webdataset or parquet.")
     names = None if bands is None else tuple(name.strip() for name in bands.split(","))
     asked = _Asked(
@@ -89,13 +96,15 @@ def pack(
         size_px=size,
     )
     what, before = _find(source, points, id_column, (scene or [], scenes), asked)
+    if isinstance(what, Shards) and (per_shard is not None or layout is not None):
+        raise ConfigError(f"--per-shard and --format are of new shards; those of {source} stay.")
     try:
         with progress("Packing") as advance:
             packed = make_pack(
                 what,
                 out,
-                per_shard=per_shard,
-                suffix=_FORMATS[layout],
+                per_shard=per_shard or _PER_SHARD,
+                suffix=_FORMATS[layout or _WEBDATASET],
                 problems=before,
                 on_shard=lambda done, total: advance(done, total, "shards"),
             )
@@ -103,7 +112,7 @@ def pack(
         note("Stopped. Run the same command again to go on.")
         raise typer.Exit(130) from None
     for problem in packed.problems[:_SHOWN]:
-        note(f"{problem.key} is left out: {problem.reason}")
+        note(f"{problem.key}: {problem.reason}")
     if len(packed.problems) > _SHOWN:
         note(f"{len(packed.problems)} problems in all: see {out / PROBLEMS}")
     show(_as_outcome(packed, out), as_json=json)
@@ -125,11 +134,26 @@ class _Asked:
     size_px: int
 
     @property
-    def time(self) -> datetime | None:
-        """When they were taken, at the earliest."""
+    def interval(self) -> Interval | None:
+        """When they were taken."""
         from geoseg.dates import parse_interval
 
-        return None if self.date is None else parse_interval(self.date).start
+        return None if self.date is None else parse_interval(self.date)
+
+    def described(self) -> Described | None:
+        """Chips; None where nothing says what took them."""
+        from geoseg.presence.packs import Described
+
+        if self.sensor is None:
+            return None
+        return Described(
+            sensor_id=self.sensor,
+            bands=self.bands,
+            gsd_m=self.gsd_m,
+            nodata=self.nodata,
+            scale=self.scale,
+            time=None if self.interval is None else self.interval.start,
+        )
 
 
 def _find(
@@ -151,40 +175,38 @@ def _find(
 
 def _in_folder(folder: Path, asked: _Asked) -> tuple[Chips | Shards, list[Problem]]:
     """Chips or shards of a folder, and what is wrong before they are opened."""
-    from geoseg.presence.packs import (
-        SHARD_SUFFIXES,
-        Chips,
-        Described,
-        Foreign,
-        Shards,
-        list_chips,
-        read_labels,
-    )
+    from geoseg.presence.packs import Chips, Shards, list_chips, list_shards, read_labels
 
-    if not folder.is_dir():
-        raise ConfigError(f"{folder} is no folder; name one that holds chips or shards.")
-    described = None
-    if asked.sensor is not None:
-        described = Described(
-            sensor_id=asked.sensor,
-            bands=asked.bands,
-            gsd_m=asked.gsd_m,
-            nodata=asked.nodata,
-            scale=asked.scale,
-            time=asked.time,
-        )
-    shards = sorted(path for path in folder.iterdir() if path.suffix in SHARD_SUFFIXES)
+    shards, broken = list_shards(folder)
     if shards:
-        kind = None
-        if described is not None:
-            kind = described.kind(None, None, None, scale=described.scale)
-        foreign = None if kind is None else Foreign(kind, asked.time)
-        return Shards(paths=shards, foreign=foreign), []
+        foreign, wrong = _of_shards(asked)
+        return Shards(paths=shards, foreign=foreign), broken + wrong
+    described = asked.described()
     if described is None:
         raise ConfigError("Nothing says what took these chips; give --sensor, and --bands.")
     known, wrong = ({}, []) if asked.labels is None else read_labels(asked.labels)
     files, problems = list_chips(folder, known)
     return Chips(folder=folder, files=files, described=described), wrong + problems
+
+
+def _of_shards(asked: _Asked) -> tuple[Foreign | None, list[Problem]]:
+    """What is said of shards beside them, and what is wrong with it."""
+    from geoseg.presence.packs import Foreign, Known, read_labels
+
+    described, foreign = asked.described(), None
+    if described is not None:
+        kind = described.kind(None, None, None, scale=described.scale)
+        foreign = Foreign(kind, described.time)
+    if asked.labels is None:
+        return foreign, []
+    labels, wrong = read_labels(asked.labels)
+    if any(label.time or label.sensor_id for label in labels.values()):
+        raise ConfigError(
+            f"{asked.labels} has times or sensors and the images of shards have their own; leave "
+            "these columns out."
+        )
+    known = {name: Known(label.present, label.lon, label.lat) for name, label in labels.items()}
+    return (foreign or Foreign(None, None))._replace(labels=known), wrong
 
 
 def _around(
@@ -206,6 +228,7 @@ def _around(
             if name not in there
         ]
     what = Points(
+        path=points,
         points=found,
         scenes=scenes_of(found, entries),
         bands=None if scene and asked.sensor else asked.bands,
@@ -232,10 +255,14 @@ def _entries(
         broken += [Problem(entry.id, entry.reason) for entry in catalog.broken]
     for path in scene:
         raster = path.suffix != ".json"
-        described: dict[str, Any] = {"sensor": asked.sensor, "date": asked.date} if raster else {}
+        when = asked.interval if raster else None
+        described: dict[str, Any] = {"sensor": asked.sensor} if raster else {}
         described["bands"] = list(asked.bands) if raster and asked.bands else None
+        described["date"] = when and when.first_day.isoformat()
         found, _ = find_scenes(path, None, described)
-        entries += [scan_scene(one) for one in found]
+        for one in found:  # of a day; a date may be a month or a year
+            dated = one if when is None else replace(one, start=when.start, end=when.end)
+            entries.append(scan_scene(dated))
     return entries, broken
 
 

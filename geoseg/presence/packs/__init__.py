@@ -2,30 +2,28 @@
 
 from geoseg.presence.packs.build import (
     PROBLEMS,
-    Chips,
     Packed,
-    Points,
-    Shards,
     make_pack,
     write_problems,
 )
-from geoseg.presence.packs.folder import Described, list_chips
+from geoseg.presence.packs.folder import Described, list_chips, list_shards
 from geoseg.presence.packs.given import Given
 from geoseg.presence.packs.kind import ImageKind
 from geoseg.presence.packs.labels import read_labels
-from geoseg.presence.packs.pack import Foreign, Pack, Problem, Shard, read_pack
+from geoseg.presence.packs.pack import Foreign, Known, Pack, Problem, Shard, read_pack
 from geoseg.presence.packs.points import Point, read_points, scenes_of
-from geoseg.presence.packs.read import SHARD_SUFFIXES, read_shard
+from geoseg.presence.packs.read import read_shard
+from geoseg.presence.packs.sources import Chips, Points, Shards
 from geoseg.presence.packs.stored import StoredImage, StoredPlace
 
 __all__ = [
     "PROBLEMS",
-    "SHARD_SUFFIXES",
     "Chips",
     "Described",
     "Foreign",
     "Given",
     "ImageKind",
+    "Known",
     "Pack",
     "Packed",
     "Point",
@@ -36,6 +34,7 @@ __all__ = [
     "StoredImage",
     "StoredPlace",
     "list_chips",
+    "list_shards",
     "make_pack",
     "read_labels",
     "read_pack",

@@ -12,8 +12,9 @@ import numpy as np
 
 from geoseg.errors import ConfigError, SceneError, SensorError
 from geoseg.presence.packs.kind import ImageKind
-from geoseg.presence.packs.labels import ChipLabel
-from geoseg.presence.packs.pack import Problem
+from geoseg.presence.packs.labels import ChipLabel, position
+from geoseg.presence.packs.pack import Problem, is_utf8
+from geoseg.presence.packs.read import SHARD_SUFFIXES
 from geoseg.presence.packs.stored import StoredImage, StoredPlace
 from geoseg.sensors import find_sensor
 
@@ -25,9 +26,10 @@ if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
     from rasterio.io import DatasetReader
 
-__all__ = ["ChipFile", "Described", "list_chips", "read_chips"]
+__all__ = ["ChipFile", "Described", "FileSeen", "list_chips", "list_shards", "read_chips"]
 
 _PNG = (".png",)
+_NPY = (".npy",)
 _TIFF = (".tif", ".tiff")
 _MASK = ".mask.png"
 _GSD_DIGITS = 3  # of chips in degrees it differs a little from one to the next
@@ -64,54 +66,59 @@ class Described:
         )
 
 
+class FileSeen(NamedTuple):
+    """A file of a folder, and what tells that it has changed."""
+
+    path: str  # in the folder
+    size: int  # bytes
+    written: int  # ns
+
+
 class ChipFile(NamedTuple):
     """One chip of a folder."""
 
     id: str
-    path: str  # in the folder
-    state: tuple[int, int]  # bytes, and when it was written (ns): tells a file that has changed
-    mask: str | None  # of its label
+    image: FileSeen
+    mask: FileSeen | None  # of its label
     label: ChipLabel
-
-
-class _Found(NamedTuple):
-    name: str
-    path: str
-    state: tuple[int, int]
 
 
 def list_chips(
     folder: Path, labels: Mapping[str, ChipLabel]
 ) -> tuple[list[ChipFile], list[Problem]]:
-    """All PNG and TIFF files of a folder and those below it, by id: the name without its ending.
+    """All PNG, TIFF and .npy files in and below a folder, by id: the name without its ending.
 
     A chip below a folder named present or absent is that, unless labels say otherwise. A file
     NAME.mask.png holds the classes of the pixels of NAME. Takes some 500 bytes of memory a file.
 
     Returns:
-        The chips, and what is left out: names that are no UTF-8, ids that came before, labels of
-        chips that are not there.
+        The chips, and what is left out: names that are no UTF-8, what cannot be opened, ids that
+        came before, masks and labels of chips that are not there.
 
     Raises:
         ConfigError: no folder, or none with an image.
     """
     if not folder.is_dir():
-        raise ConfigError(f"{folder} is no folder; name one that holds PNG or TIFF files.")
+        raise ConfigError(f"{folder} is no folder; name one that holds chips.")
     problems: list[Problem] = []
     found, masks = _walk(folder, problems)
     if not found and not problems:
-        raise ConfigError(f"{folder} holds no PNG or TIFF file; name a folder of chips.")
+        raise ConfigError(f"{folder} holds no PNG, TIFF or .npy file; name a folder of chips.")
     chips: list[ChipFile] = []
-    for one in sorted(found):
-        if chips and chips[-1].id == one.name:
-            problems.append(
-                Problem(one.name, f"{one.path} has the name of {chips[-1].path}, which is kept.")
-            )
+    for name, file in sorted((_stem(file.path), file) for file in found):
+        if chips and chips[-1].id == name:
+            kept = chips[-1].image.path
+            problems.append(Problem(name, f"{file.path} has the name of {kept}, which is kept."))
             continue
-        mask = masks.get(one.path.rpartition(".")[0])
-        label = _with_folder(labels.get(one.name, ChipLabel()), one.path)
-        chips.append(ChipFile(one.name, one.path, one.state, mask, label))
+        label = _with_folder(labels.get(name, ChipLabel()), file.path)
+        chips.append(ChipFile(name, file, masks.get(_without_ending(file.path)), label))
+    images = {_without_ending(file.path) for file in found}
     there = {chip.id for chip in chips}
+    problems += [
+        Problem(PurePosixPath(of).name, f"{mask.path} is the mask of no chip: none is beside it.")
+        for of, mask in masks.items()
+        if of not in images
+    ]
     problems += [
         Problem(name, "a label of a chip that is not there.")
         for name in labels
@@ -120,49 +127,92 @@ def list_chips(
     return chips, problems
 
 
+def list_shards(folder: Path) -> tuple[list[Path], list[Problem]]:
+    """Tar and Parquet files in a folder, by name, and those that cannot serve.
+
+    Raises:
+        ConfigError: no folder.
+    """
+    if not folder.is_dir():
+        raise ConfigError(f"{folder} is no folder; name one that holds chips or shards.")
+    shards, problems = [], []
+    for path in sorted(folder.iterdir()):
+        if path.suffix not in SHARD_SUFFIXES:
+            continue
+        if not is_utf8(path.name):
+            problems.append(_misnamed(path.name))
+        elif not path.is_file():
+            problems.append(Problem(path.name, "it is no file, or leads to none."))
+        else:
+            shards.append(path)
+    return shards, problems
+
+
 def read_chips(
     folder: Path, chips: list[ChipFile], described: Described
 ) -> Iterator[StoredPlace | Problem]:
-    """Chips with the bytes of their files: those of a PNG as they are, pixels of a TIFF."""
+    """Chips with the bytes of their files: PNG and .npy as they are, pixels of a TIFF."""
     for chip in chips:
         try:
             yield _read(folder, chip, described)
         except (SceneError, SensorError, ConfigError) as error:
-            yield Problem(chip.id, f"{chip.path}: {error}")
+            yield Problem(chip.id, f"{chip.image.path}: {error}")
         except OSError as error:
-            yield Problem(chip.id, f"{chip.path} cannot be read ({error.strerror}).")
+            path = error.filename or chip.image.path
+            yield Problem(chip.id, f"{path} cannot be read ({error.strerror}).")
 
 
-def _walk(folder: Path, problems: list[Problem]) -> tuple[list[_Found], dict[str, str]]:
+def _walk(folder: Path, problems: list[Problem]) -> tuple[list[FileSeen], dict[str, FileSeen]]:
     """Chips below a folder, and masks by the path of their chip without its ending."""
-    found: list[_Found] = []
-    masks: dict[str, str] = {}
+    found: list[FileSeen] = []
+    masks: dict[str, FileSeen] = {}
     waiting = [""]
     while waiting:
         below = waiting.pop()
-        with os.scandir(folder / below) as entries:
-            for entry in entries:
-                path = f"{below}/{entry.name}" if below else entry.name
-                if not _is_utf8(entry.name):
-                    name = os.fsencode(entry.name)
-                    problems.append(Problem(repr(name), f"{name!r} is no UTF-8; rename it."))
-                elif entry.is_dir(follow_symlinks=False):
-                    waiting.append(path)
-                elif entry.name.lower().endswith(_MASK):
-                    masks[path[: -len(_MASK)]] = path
-                elif entry.name.lower().endswith(_PNG + _TIFF):
-                    stat = entry.stat()
-                    state = (stat.st_size, stat.st_mtime_ns)
-                    found.append(_Found(entry.name.rpartition(".")[0], path, state))
+        for entry in _entries(folder, below, problems):
+            path = f"{below}/{entry.name}" if below else entry.name
+            if not is_utf8(entry.name):
+                problems.append(_misnamed(entry.name))
+            elif entry.is_dir(follow_symlinks=False):
+                waiting.append(path)
+            elif entry.name.lower().endswith(_PNG + _NPY + _TIFF):
+                file = _seen(entry, path, problems)
+                if file is not None and path.lower().endswith(_MASK):
+                    masks[path[: -len(_MASK)]] = file
+                elif file is not None:
+                    found.append(file)
     return found, masks
 
 
-def _is_utf8(name: str) -> bool:
+def _entries(folder: Path, below: str, problems: list[Problem]) -> Iterator[os.DirEntry[str]]:
     try:
-        name.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
+        with os.scandir(folder / below) as entries:
+            yield from entries
+    except OSError as error:
+        name = below or str(folder)
+        problems.append(Problem(name, f"{name} cannot be looked into ({error.strerror})."))
+
+
+def _seen(entry: os.DirEntry[str], path: str, problems: list[Problem]) -> FileSeen | None:
+    try:
+        stat = entry.stat()
+    except OSError as error:  # a link that leads nowhere
+        problems.append(Problem(_stem(path), f"{path} cannot be read ({error.strerror})."))
+        return None
+    return FileSeen(path, stat.st_size, stat.st_mtime_ns)
+
+
+def _misnamed(name: str) -> Problem:
+    written = repr(os.fsencode(name))
+    return Problem(written, f"{written} is no UTF-8; rename it.")
+
+
+def _without_ending(path: str) -> str:
+    return path.rpartition(".")[0]
+
+
+def _stem(path: str) -> str:
+    return _without_ending(PurePosixPath(path).name)
 
 
 def _with_folder(label: ChipLabel, path: str) -> ChipLabel:
@@ -178,18 +228,19 @@ def _read(folder: Path, chip: ChipFile, described: Described) -> StoredPlace:
     time = chip.label.time or described.time
     if time is None:
         raise ConfigError("nothing says when it was taken; give --date, or `time` in --labels.")
-    if chip.path.lower().endswith(_PNG):
-        pixels: bytes | NDArray[np.generic] = (folder / chip.path).read_bytes()
+    path, name = folder / chip.image.path, chip.image.path.lower()
+    if name.endswith(_TIFF):
+        pixels, kind, lon, lat = _read_tiff(path, chip, described)
+    else:
+        pixels = path.read_bytes()
         kind = described.kind(chip.label.sensor_id, None, None, scale=described.scale)
         lon = lat = math.nan
-    else:
-        pixels, kind, lon, lat = _read_tiff(folder / chip.path, chip, described)
     image = StoredImage(
         pixels=pixels,
-        suffix="png" if isinstance(pixels, bytes) else "npy",
+        suffix="png" if name.endswith(_PNG) else "npy",
         kind=kind,
         time=time,
-        mask=None if chip.mask is None else (folder / chip.mask).read_bytes(),
+        mask=None if chip.mask is None else (folder / chip.mask.path).read_bytes(),
     )
     return StoredPlace(
         id=chip.id,
@@ -202,7 +253,7 @@ def _read(folder: Path, chip: ChipFile, described: Described) -> StoredPlace:
 
 def _read_tiff(
     path: Path, chip: ChipFile, described: Described
-) -> tuple[NDArray[np.generic], ImageKind, float, float]:
+) -> tuple[bytes | NDArray[np.generic], ImageKind, float, float]:
     """Pixels (C, H, W) as stored, their kind, and longitude and latitude of the centre."""
     import warnings
 
@@ -261,4 +312,4 @@ def _place_of(raster: DatasetReader) -> tuple[GeoBox | None, float, float]:
         return None, math.nan, math.nan
     x, y = grid.affine * (grid.shape.x / 2, grid.shape.y / 2)
     lon, lat = Transformer.from_crs(crs_of(grid), DEGREES, always_xy=True).transform(x, y)
-    return grid, float(lon), float(lat)
+    return grid, *position(lon, lat)

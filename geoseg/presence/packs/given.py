@@ -32,6 +32,10 @@ class Given:
     first: int = 0
     end: int | None = None
 
+    @property
+    def origin(self) -> None:
+        """None: a pack of them is made anew for those of another name."""
+
     def __len__(self) -> int:
         return (len(self.pool) if self.end is None else self.end) - self.first
 

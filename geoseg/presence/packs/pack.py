@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,9 +26,11 @@ if TYPE_CHECKING:
 __all__ = [
     "PACK",
     "Foreign",
+    "Known",
     "Pack",
     "Problem",
     "Shard",
+    "is_utf8",
     "read_pack",
     "require_whole",
     "write_pack",
@@ -44,11 +47,20 @@ class Problem(NamedTuple):
     reason: str
 
 
-class Foreign(NamedTuple):
-    """What shards of somebody else do not say of their images."""
+class Known(NamedTuple):
+    """What is known of one place beside its shard; None and NaN where nothing is."""
 
-    kind: ImageKind
+    present: bool | None
+    lon: float
+    lat: float
+
+
+class Foreign(NamedTuple):
+    """What shards of somebody else do not say of their images and places."""
+
+    kind: ImageKind | None  # None where all images say it themselves
     time: datetime | None
+    labels: Mapping[str, Known] | None = None  # by id of the place
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +101,7 @@ def write_pack(
     shards: Sequence[Shard],
     *,
     source: str,
+    origin: str | None = None,
     foreign: Foreign | None = None,
 ) -> Pack:
     """Write what a pack holds, when its shards are there.
@@ -97,7 +110,8 @@ def write_pack(
         folder: of the pack; shards are named relative to it.
         kinds: of all its images, each with a palette (C, P).
         shards: complete.
-        source: tells what it was made from and how.
+        source: what kind of thing it was made from.
+        origin: the folder or file that this is; None where a pack follows what it is made from.
         foreign: for shards of somebody else.
     """
     content = {
@@ -105,17 +119,13 @@ def write_pack(
         "edition": EDITION,
         "geoseg": __version__,
         "source": source,
+        "origin": origin,
         "places": sum(shard.places for shard in shards),
         "images": sum(shard.images for shard in shards),
         "kinds": [
             {**kind.as_dict(), "palette": _as_lists(palette)} for kind, palette in kinds.items()
         ],
-        "foreign": None
-        if foreign is None
-        else {
-            "kind": foreign.kind.as_dict(),
-            "time": None if foreign.time is None else foreign.time.isoformat(),
-        },
+        "foreign": None if foreign is None else _as_dict(foreign),
         "shards": [
             {
                 "name": _named(shard.path, folder),
@@ -162,6 +172,15 @@ def read_pack(folder: Path) -> Pack:
         ) from error
 
 
+def is_utf8(name: str) -> bool:
+    """Whether a name that came as bytes can be written as text."""
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def require_whole(shard: Shard) -> None:
     """Refuse a shard that is not what it was when it was packed.
 
@@ -184,12 +203,30 @@ def _named(path: Path, folder: Path) -> str:
     return Path(os.path.relpath(path.absolute(), folder.absolute())).as_posix()
 
 
+def _as_dict(foreign: Foreign) -> dict[str, Any]:
+    """For JSON, which has no NaN."""
+    return {
+        "kind": None if foreign.kind is None else foreign.kind.as_dict(),
+        "time": None if foreign.time is None else foreign.time.isoformat(),
+        "labels": {
+            name: [known.present, *(None if math.isnan(v) else v for v in known[1:])]
+            for name, known in (foreign.labels or {}).items()
+        },
+    }
+
+
 def _foreign(entry: Mapping[str, Any] | None) -> Foreign | None:
     if entry is None:
         return None
-    time = entry["time"]
+    kind, time = entry["kind"], entry["time"]
+    labels = entry.get("labels", {})  # older packs have none
     return Foreign(
-        ImageKind.of(entry["kind"]), None if time is None else datetime.fromisoformat(time)
+        kind=None if kind is None else ImageKind.of(kind),
+        time=None if time is None else datetime.fromisoformat(time),
+        labels={
+            name: Known(present, *(math.nan if v is None else float(v) for v in where))
+            for name, (present, *where) in labels.items()
+        },
     )
 
 

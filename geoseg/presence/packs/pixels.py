@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from geoseg.presence.packs.kind import ImageKind
     from geoseg.sensors import Band
 
-__all__ = ["MOST_BYTES", "Palette", "as_chip", "decode", "npy_bytes", "on_scale"]
+__all__ = ["MOST_BYTES", "Palette", "as_chip", "decode", "decode_mask", "npy_bytes", "on_scale"]
 
 MOST_BYTES = 2**26  # of an image, stored or decoded: a chip of 2048 px and 8 bands of 16 bits
 _MOST_VALUES = 2**25
@@ -63,6 +63,35 @@ def decode(stored: bytes, suffix: str) -> NDArray[np.generic]:
     if len(stored) > MOST_BYTES:
         raise SceneError(f"it has {len(stored)} bytes; an image has at most {MOST_BYTES}.")
     return _decode_png(stored) if suffix.lower() == "png" else _decode_npy(stored)
+
+
+def decode_mask(stored: bytes, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Class ids (H, W) of a mask, IGNORE where unknown.
+
+    Grey values as they are, the indices of a table of colours, 0 and 1 of a PNG of one bit.
+
+    Args:
+        stored: the bytes of a PNG.
+        shape: (H, W) of its image.
+
+    Raises:
+        SceneError: damaged, of several channels or another shape, or with ids beyond 255.
+    """
+    depth, colour = _checked_header(stored)
+    if colour not in {_GREY, _PALETTE}:
+        raise SceneError("a mask has one channel and this one several; save it as grey.")
+    try:
+        with Image.open(io.BytesIO(stored), formats=["PNG"]) as picture:
+            ids = np.asarray(picture)
+    except _BROKEN as error:
+        raise SceneError(f"it is a damaged PNG ({error}).") from error
+    if ids.shape != shape:
+        raise SceneError(f"the mask has {ids.shape} px and its image {shape}.")
+    if ids.max() > IGNORE:
+        raise SceneError(f"it holds {ids.max()}; class ids go to {IGNORE}, which is unknown.")
+    if colour == _GREY and depth in {2, 4}:
+        ids = ids // (255 // (2**depth - 1))  # which Pillow spreads over 8 bits
+    return ids.astype(np.uint8)
 
 
 def npy_bytes(image: NDArray[np.generic]) -> bytes:
@@ -111,7 +140,7 @@ def as_chip(
     stored: NDArray[np.generic],
     palette: Palette,
     time: datetime,
-    label: NDArray[np.generic] | None = None,
+    label: NDArray[np.uint8] | None = None,
 ) -> Chip:
     """An image as a network takes it.
 
@@ -122,16 +151,14 @@ def as_chip(
         label: class ids (H, W), IGNORE where unknown; nothing is known when None.
 
     Raises:
-        SceneError: its bands are not those of its kind, or the label is of another shape.
+        SceneError: its bands are not those of its kind.
     """
     image, valid = on_scale(stored, palette.kind)
     shape = image.shape[1:]
-    if label is not None and label.shape != shape:
-        raise SceneError(f"its mask has {label.shape} px and the image {shape}.")
     return Chip(
         image=torch.from_numpy(image),
         valid=_all_valid(shape) if valid is None else torch.from_numpy(valid),
-        label=_unknown(shape) if label is None else torch.from_numpy(label.astype(np.uint8)),
+        label=_unknown(shape) if label is None else torch.from_numpy(label),
         palette=palette.pixels,
         bands=palette.bands,
         gsd_m=palette.kind.gsd_m,

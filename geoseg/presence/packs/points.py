@@ -12,10 +12,10 @@ import shapely
 from pyproj import Transformer
 from rasterio.windows import Window
 
-from geoseg.errors import ConfigError, SceneError
+from geoseg.errors import ConfigError, LabelError, SceneError
 from geoseg.grids import DEGREES, crs_of, gsd_m
 from geoseg.presence.packs.kind import ImageKind
-from geoseg.presence.packs.labels import as_present
+from geoseg.presence.packs.labels import as_present, position
 from geoseg.presence.packs.pack import Problem
 from geoseg.presence.packs.stored import StoredImage, StoredPlace
 from geoseg.scenes import open_scene
@@ -45,7 +45,7 @@ class Point(NamedTuple):
 
 
 def read_points(path: Path, id_column: str | None = None) -> tuple[list[Point], list[Problem]]:
-    """Points of a file, and those left out: ids that came before, rows without a place.
+    """Points of a file, and what is wrong: ids that came before, rows without a place or a label.
 
     Args:
         path: of any vector format, GeoParquet, or CSV with columns lon and lat in degrees. Of lines
@@ -66,16 +66,34 @@ def read_points(path: Path, id_column: str | None = None) -> tuple[list[Point], 
     problems: list[Problem] = []
     seen: set[str] = set()
     for name, x, y, present in zip(ids, lon.tolist(), lat.tolist(), known, strict=True):
-        if not (np.isfinite([x, y]).all() and abs(y) <= 90):
-            problems.append(Problem(name, f"it lies nowhere on Earth ({x}, {y})."))
-        elif name in seen:
+        if name in seen:
             problems.append(Problem(name, "a point before it has that id, and is kept."))
-        else:
-            seen.add(name)
-            points.append(Point(name, x, y, as_present(present)))
+            continue
+        try:
+            where = _known_position(x, y)
+        except SceneError as error:
+            problems.append(Problem(name, str(error)))
+            continue
+        seen.add(name)
+        points.append(Point(name, *where, _present(name, present, problems)))
     if not points and not problems:
         raise ConfigError(f"{path} holds no point; name a file with some.")
     return points, problems
+
+
+def _known_position(lon: float, lat: float) -> tuple[float, float]:
+    if math.isnan(lon) or math.isnan(lat):
+        raise SceneError("nothing says where it lies; give lon and lat.")
+    return position(lon, lat)
+
+
+def _present(name: str, value: object, problems: list[Problem]) -> bool | None:
+    """The label of a point; unknown where it is none, which is told."""
+    try:
+        return as_present(value)
+    except LabelError as error:
+        problems.append(Problem(name, f"{error} It is cut without a label."))
+        return None
 
 
 def scenes_of(points: Sequence[Point], entries: Sequence[CatalogEntry]) -> list[tuple[Scene, ...]]:
@@ -153,15 +171,16 @@ class _Opened:
         )
 
     def _open(self, scene: Scene) -> tuple[SceneReader, Transformer]:
-        if scene.id not in self._readers:
+        key = repr(scene)  # which names its files: scenes of two folders may share an id
+        if key not in self._readers:
             if len(self._readers) >= _OPEN:
                 self._readers.popitem(last=False)[1][2].close()
             stack = ExitStack()
             reader = stack.enter_context(open_scene(scene, self._bands))
             there = Transformer.from_crs(DEGREES, crs_of(reader.grid), always_xy=True)
-            self._readers[scene.id] = (reader, there, stack)
-        self._readers.move_to_end(scene.id)
-        reader, there, _ = self._readers[scene.id]
+            self._readers[key] = (reader, there, stack)
+        self._readers.move_to_end(key)
+        reader, there, _ = self._readers[key]
         return reader, there
 
     def _close(self) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import tarfile
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from geoseg.errors import DataError, SceneError
-from geoseg.presence.packs.pack import Pack, Problem, Shard, require_whole
+from geoseg.presence.packs.pack import Pack, Problem, Shard, is_utf8, require_whole
 from geoseg.presence.packs.pixels import Palette
 from geoseg.presence.packs.stored import StoredPlace, decode_place
 from geoseg.presence.packs.tables import read_table
@@ -31,6 +33,7 @@ def read_shard(shard: Shard, pack: Pack) -> Iterator[Place | Problem]:
 
     One place is in memory at a time, or one group of rows of a Parquet file. A place with an image
     that cannot be read is left out whole, for what is said of it would rest on the others alone.
+    Masks are not read: who learns from them takes `decode_place`.
 
     Args:
         shard: of the pack.
@@ -46,7 +49,7 @@ def read_shard(shard: Shard, pack: Pack) -> Iterator[Place | Problem]:
             yield stored
             continue
         try:
-            yield decode_place(stored, palettes)
+            yield decode_place(stored.without_masks(), palettes)
         except SceneError as error:
             yield Problem(stored.id, str(error))
 
@@ -56,18 +59,41 @@ def read_stored(path: Path, foreign: Foreign | None) -> Iterator[StoredPlace | P
 
     Args:
         path: a tar in the layout of WebDataset, or Parquet.
-        foreign: for what a tar of somebody else does not say.
+        foreign: for what shards of somebody else do not say.
 
     Raises:
         DataError: it cannot be read to its end.
     """
     try:
-        if path.suffix == ".parquet":
-            yield from read_table(path)
-        else:
-            yield from read_tar(path, foreign)
+        found = read_table(path) if path.suffix == ".parquet" else read_tar(path, foreign)
+        for place in found:
+            yield _legible(_labelled(place, foreign))
     except (tarfile.TarError, pa.ArrowException, OSError, SceneError, EOFError) as error:
         raise DataError(
             f"{path} cannot be read to its end ({error}); it is cut short or damaged: bring it "
             "back, or pack it again."
         ) from error
+
+
+def _labelled(place: StoredPlace | Problem, foreign: Foreign | None) -> StoredPlace | Problem:
+    """With what is known of it beside its shard, which wins."""
+    if isinstance(place, Problem) or foreign is None or not foreign.labels:
+        return place
+    known = foreign.labels.get(place.id)
+    if known is None:
+        return place
+    return replace(
+        place,
+        present=place.present if known.present is None else known.present,
+        lon=place.lon if math.isnan(known.lon) else known.lon,
+        lat=place.lat if math.isnan(known.lat) else known.lat,
+    )
+
+
+def _legible(place: StoredPlace | Problem) -> StoredPlace | Problem:
+    """A problem in place of a name that no result could hold; problems in text that can be."""
+    if isinstance(place, StoredPlace):
+        if is_utf8(place.id):
+            return place
+        place = Problem(place.id, "its name is no UTF-8; rename it.")
+    return Problem(*(text.encode("utf-8", "backslashreplace").decode() for text in place))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from geoseg.chips import Place
 from geoseg.errors import SceneError
-from geoseg.presence.packs.pixels import as_chip, decode
+from geoseg.presence.packs.pixels import as_chip, decode, decode_mask
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,12 +54,18 @@ class StoredPlace:
     present: bool | None
     images: tuple[StoredImage, ...]
 
+    def without_masks(self) -> StoredPlace:
+        """For whom masks say nothing, damaged or not."""
+        if all(image.mask is None for image in self.images):
+            return self
+        return replace(self, images=tuple(replace(image, mask=None) for image in self.images))
+
 
 def decode_place(stored: StoredPlace, palettes: Mapping[ImageKind, Palette]) -> Place:
     """A place as a network takes it.
 
     Raises:
-        SceneError: an image that cannot be decoded, or that is not of its kind.
+        SceneError: an image or a mask that cannot be decoded, or an image that is not of its kind.
     """
     chips = []
     for number, image in enumerate(stored.images):
@@ -70,8 +76,9 @@ def decode_place(stored: StoredPlace, palettes: Mapping[ImageKind, Palette]) -> 
                 f"{image.kind.gsd_m:g} m; pack it again."
             )
         try:
-            label = None if image.mask is None else decode(image.mask, "png")[0]
-            chips.append(as_chip(image.decoded(), palettes[image.kind], image.time, label))
+            pixels = image.decoded()
+            label = None if image.mask is None else decode_mask(image.mask, pixels.shape[1:])
+            chips.append(as_chip(pixels, palettes[image.kind], image.time, label))
         except SceneError as error:
             raise SceneError(f"Image {number} of place {stored.id} is left out: {error}") from error
     return Place(

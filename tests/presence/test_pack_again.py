@@ -1,0 +1,100 @@
+"""Packing into a folder that holds a pack: of the same source it follows, another is refused."""
+
+import io
+
+import numpy as np
+import pytest
+from command_line import geoseg_here
+from PIL import Image
+
+from geoseg.presence.packs import read_pack, read_shard
+
+CHIPS = ["--sensor", "sentinel-2", "--bands", "red,green,blue", "--date", "2021-07"]
+
+
+def png(seed):
+    pixels = np.random.default_rng(seed).integers(1, 255, (8, 12, 3), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+def chips_in(folder, names):
+    folder.mkdir()
+    for number, name in enumerate(names):
+        (folder / f"{name}.png").write_bytes(png(number))
+    return folder
+
+
+def pack(source, out, *options):
+    said = [] if (source / "000000.tar").exists() else CHIPS
+    return geoseg_here("presence", "pack", source, *said, *options, "--out", out)
+
+
+def ids_of(out):
+    made = read_pack(out)
+    return [place.id for shard in made.shards for place in read_shard(shard, made)]
+
+
+def shards_of(out):
+    return sorted(path.name for path in out.iterdir() if path.suffix in {".tar", ".parquet"})
+
+
+@pytest.mark.parametrize(
+    ("options", "left"),
+    [
+        (["--per-shard", 4], ["000000.tar", "000001.tar"]),
+        (["--per-shard", 4, "--format", "parquet"], ["000000.parquet", "000001.parquet"]),
+    ],
+)
+def test_shards_that_are_no_part_of_a_pack_any_more_are_deleted(tmp_path, options, left):
+    chips, out = chips_in(tmp_path / "chips", "abcdef"), tmp_path / "pack"
+    pack(chips, out, "--per-shard", 1)
+    assert len(shards_of(out)) == 6
+
+    done = pack(chips, out, *options)
+
+    assert done.returncode == 0
+    assert shards_of(out) == left
+    assert ids_of(out) == list("abcdef")
+
+
+def test_shards_that_geoseg_has_not_made_stay(tmp_path):
+    chips, out = chips_in(tmp_path / "chips", "abc"), tmp_path / "pack"
+    pack(chips, out, "--per-shard", 1)
+    for name in ("000007.tar", "theirs.parquet"):
+        (out / name).write_bytes(b"theirs")
+
+    pack(chips, out)
+
+    assert shards_of(out) == ["000000.tar", "000007.tar", "theirs.parquet"]
+
+
+def test_shards_may_be_described_where_they_lie(tmp_path):
+    theirs = tmp_path / "theirs"
+    pack(chips_in(tmp_path / "chips", "ab"), tmp_path / "own", "--per-shard", 1)
+    theirs.mkdir()
+    for name in shards_of(tmp_path / "own"):
+        (theirs / name).write_bytes((tmp_path / "own" / name).read_bytes())
+    pack(theirs, theirs)
+    assert ids_of(theirs) == ["a", "b"]
+    (theirs / "000001.tar").unlink()
+
+    done = pack(theirs, theirs)
+
+    assert done.returncode == 0
+    assert ids_of(theirs) == ["a"]
+    assert [path.name for path in (theirs / "described").iterdir()] == ["000000.json"]
+
+
+def test_a_pack_of_another_folder_is_refused_and_stays(tmp_path):
+    one, two = (chips_in(tmp_path / name, letters) for name, letters in (("1", "ab"), ("2", "cd")))
+    out = tmp_path / "pack"
+    pack(one, out)
+
+    done = pack(two, out)
+
+    assert done.returncode == 2
+    said = " ".join(done.stderr.split())
+    assert f"holds another pack, of {one}; name a folder of its own, or delete it." in said
+    assert ids_of(out) == ["a", "b"]
