@@ -67,16 +67,17 @@ class FewLabelSettings(Section):
     shows."""
     pretrain_steps: int = Field(default=0, ge=0)
     """Steps of learning from all places without labels first (SimSiam)."""
-    unlabelled: Literal["left_out", "pseudo_labels", "positive_unlabelled"] = "left_out"
-    """left_out: learn from labels alone; pseudo_labels: also from confident answers of the running
-    mean of the network; positive_unlabelled: of the labels take those of presence alone, all other
-    places are unlabelled (non-negative PU)."""
+    unlabelled: Literal["left_out", "forest", "pseudo_labels", "positive_unlabelled"] = "left_out"
+    """left_out: learn from labels alone; forest: also from what trees say that are grown on colours
+    and textures of the labelled places, where any are unlabelled; pseudo_labels: also from
+    confident answers of the running mean of the network; positive_unlabelled: of the labels take
+    those of presence alone, all other places are unlabelled (non-negative PU)."""
     prior: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Share of unlabelled places that hold it, for positive_unlabelled."""
     confidence: float = Field(default=0.9, gt=0.5, lt=1)
     """Probability from which an answer is learned from, for pseudo_labels."""
     weight: float = Field(default=0.5, ge=0, le=10)
-    """Of what is learned from pseudo-labels, beside labels."""
+    """Of what is learned from the answers of a forest or pseudo-labels, beside labels."""
 
     @model_validator(mode="after")
     def _prior_is_known(self) -> FewLabelSettings:

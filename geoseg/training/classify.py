@@ -24,8 +24,14 @@ from geoseg.models import (
     save_classifier,
 )
 from geoseg.training.averaging import precision_of, running_mean
+from geoseg.training.forest import forest_labels
 from geoseg.training.loop import StepReport
-from geoseg.training.place_samples import PlaceSamples, steps_of, unlabelled_steps_of
+from geoseg.training.place_samples import (
+    PlaceSamples,
+    likely_steps_of,
+    steps_of,
+    unlabelled_steps_of,
+)
 from geoseg.training.resume import TrainingState, restore_state, save_state
 from geoseg.training.schedule import learning_rate
 
@@ -170,7 +176,7 @@ class _Learner(NamedTuple):
         places = vary_places(places, self.recipe)
         loss = self._loss(places)
         if others is not None:
-            loss = loss + self._weight(step) * self._taught(others)
+            loss = loss + self._of_others(others, step)
         self.optimizer.zero_grad()
         self.fabric.backward(loss)
         self.optimizer.step()
@@ -206,6 +212,16 @@ class _Learner(NamedTuple):
         known = torch.stack(pixels)
         return (torch.stack(losses) * known).sum() / known.sum().clamp(min=1)
 
+    def _of_others(self, places: PlaceBatch, step: int) -> Tensor:
+        settings = self.recipe.few_labels
+        if settings.unlabelled == "forest":
+            places = vary_places(places, self.recipe)
+            said = torch.where(places.seen, places.present, torch.nan)
+            return settings.weight * presence_loss(classify(self.network, places).places, said)
+        # A rise over the first half: at the beginning the running mean knows nothing.
+        rise = min(1.0, 2 * step / self.recipe.learning.steps)
+        return rise * settings.weight * self._taught(places)
+
     def _taught(self, places: PlaceBatch) -> Tensor:
         """Of places that nobody labelled, by what the running mean is sure of.
 
@@ -221,10 +237,6 @@ class _Learner(NamedTuple):
         batches = tuple(jitter_bands(b, strength=_STRONG) for b in places.batches)
         changed = vary_places(places._replace(batches=batches, present=label), self.recipe)
         return presence_loss(classify(self.network, changed).places, label)
-
-    def _weight(self, step: int) -> float:
-        """A rise over the first half: at the beginning the running mean knows nothing."""
-        return self.recipe.few_labels.weight * min(1.0, 2 * step / self.recipe.learning.steps)
 
 
 def classify(network: Any, places: PlaceBatch) -> Findings:  # noqa: ANN401  also inside a wrapper
@@ -254,6 +266,10 @@ def _batches(
     steps = recipe.learning.steps
     if recipe.few_labels.unlabelled == "pseudo_labels":
         others = unlabelled_steps_of(samples, recipe, first=first, steps=steps, every=False)
+    elif recipe.few_labels.unlabelled == "forest":
+        likely = forest_labels(samples, seed=recipe.seed)
+        if len(likely.places):
+            others = likely_steps_of(likely, recipe, first=first)
     labelled = steps_of(samples, recipe, first=first)
     for step, (places, more) in enumerate(zip(labelled, others, strict=False), start=first):
         yield step, places.to(device), None if more is None else more.to(device)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from geoseg.config import FewLabelSettings, PresenceRecipe
 
-__all__ = ["PlaceSamples", "choose_labels", "steps_of", "unlabelled_steps_of"]
+__all__ = ["PlaceSamples", "choose_labels", "likely_steps_of", "steps_of", "unlabelled_steps_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +131,28 @@ def unlabelled_steps_of(
         return np.random.default_rng([recipe.seed, 1, step]).choice(pool, recipe.learning.batch)
 
     yield from _loader(samples, (draw(step) for step in range(first, steps)))
+
+
+def likely_steps_of(
+    samples: PlaceSamples, recipe: PresenceRecipe, *, first: int
+) -> Iterator[PlaceBatch]:
+    """As many places a step, the oftener the likelier they are to hold it; at random else.
+
+    Half of the draws go to the likely ones, however rare these are.
+
+    Args:
+        samples: with how likely each holds it; at least one place.
+        recipe: the size of a batch, the seed and the number of steps.
+        first: step.
+    """
+    share = samples.present.astype(np.float64) + samples.present.mean()
+    share = share / share.sum() if share.any() else None
+
+    def draw(step: int) -> NDArray[np.intp]:
+        rng = np.random.default_rng([recipe.seed, 2, step])
+        return rng.choice(len(samples.places), recipe.learning.batch, p=share)
+
+    yield from _loader(samples, (draw(step) for step in range(first, recipe.learning.steps)))
 
 
 class _Drawn(Dataset[tuple[Place, float]]):

@@ -86,6 +86,7 @@ def test_what_is_plain_to_see_is_learned_from_places_of_two_sensors(places, othe
 
 MODES = {
     "labels": {},
+    "forest": {"labels": 12, "unlabelled": "forest"},
     "pseudo_labels": {"labels": 12, "unlabelled": "pseudo_labels", "confidence": 0.51},
     "positive_unlabelled": PU,
     "masks": {"masks": 1.0},
@@ -267,6 +268,27 @@ def test_sure_answers_on_places_without_labels_are_learned_from(places, others, 
     assert losses["always"][0] == losses["alone"][0]
     assert all(a > b for a, b in zip(losses["always"][1:3], losses["alone"][1:3], strict=True))
     assert accuracy(more, others) > 0.9
+
+
+def test_answers_of_a_forest_are_learned_from_where_places_have_no_label(places, others, tmp_path):
+    losses = {}
+
+    def trained(name, **few_labels):
+        return taught(
+            samples_of(places),
+            recipe_of(few_labels=few_labels),
+            tmp_path / name,
+            lambda report: losses.setdefault(name, []).append(report.loss),
+        )
+
+    trained("few", labels=12)
+    told = trained("told", labels=12, unlabelled="forest")
+    trained("all")
+    trained("nothing_to_tell", unlabelled="forest")
+
+    assert losses["told"][0] > losses["few"][0]
+    assert accuracy(told, others) > 0.9
+    assert losses["nothing_to_tell"] == losses["all"]
 
 
 def test_positives_among_unlabelled_places_are_enough(places, others, tmp_path):

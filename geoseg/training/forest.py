@@ -1,0 +1,126 @@
+"""What a forest of colours and textures says of places that nobody labelled.
+
+From few labels, trees on simple statistics learn more than a network that starts from random
+weights, and learn it in a second. A network that is taught with their answers on many unlabelled
+places (distillation: Hinton, Vinyals and Dean 2015, Distilling the knowledge in a neural network)
+takes that over, and needs no forest when it is used.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from scipy import ndimage
+
+from geoseg.training.place_samples import PlaceSamples
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from sklearn.ensemble import ExtraTreesClassifier
+
+    from geoseg.chips import Chip
+    from geoseg.sensors import Band
+
+__all__ = ["forest_labels", "statistics_of"]
+
+_TREES = 300
+_LEAF = 2  # places, at least
+_MOST = 1500  # places that it says something of: enough for a training of some hundred steps
+_COLOURS = (0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.98)
+_EDGES = (0.5, 0.9, 0.99)
+_RATIOS = (0.02, 0.1, 0.5, 0.9, 0.98)
+_DETAIL_PX = (3, 9)
+
+
+def forest_labels(samples: PlaceSamples, *, seed: int) -> PlaceSamples:
+    """Unlabelled places with how likely they hold it, by trees grown on the labelled ones.
+
+    Extremely randomised trees (Geurts, Ernst and Wehenkel 2006) of the newest image of a place, for
+    each set of bands by themselves. Of up to 1500 unlabelled places, drawn at random, those of
+    which a forest of their bands knows two places of either kind; none may be left.
+
+    Args:
+        samples: with labelled places of both kinds.
+        seed: of the draw and of the trees.
+    """
+    rng = np.random.default_rng([seed, 3])
+    known = np.concatenate([samples.positives, samples.negatives])
+    others = rng.permutation(samples.unlabelled)[:_MOST]
+    tables, asked = _tables(samples, known), _tables(samples, others)
+    numbers, said = [np.empty(0, dtype=np.intp)], [np.empty(0)]
+    for bands in tables.keys() & asked.keys():
+        of, table = tables[bands]
+        present = samples.present[of] > 0.5
+        if min(present.sum(), (~present).sum()) >= _LEAF:
+            numbers.append(asked[bands].numbers)
+            said.append(_grow(table, present, seed).predict_proba(asked[bands].values)[:, 1])
+    order = np.argsort(np.concatenate(numbers))
+    places = [samples.places[int(number)] for number in np.concatenate(numbers)[order]]
+    return PlaceSamples(places=places, present=np.concatenate(said)[order].astype(np.float32))
+
+
+def statistics_of(image: Chip) -> NDArray[np.float32]:
+    """Quantiles of its bands, of their contrasts and edges, and how its middle differs (F,).
+
+    Only valid pixels count; 0 where there is none.
+    """
+    bands, valid = image.image.numpy(), image.valid.numpy()
+    if not valid.any():
+        return np.zeros(_length(len(bands)), dtype=np.float32)
+    mean = bands[:, valid].mean(axis=1)
+    whole = np.where(valid, bands, mean[:, None, None])
+    grey = whole.mean(axis=0)
+    edges = np.hypot(*np.gradient(grey))[valid]
+    pixels = bands[:, valid]
+    contrasts = [(a - b) / (abs(a) + abs(b) + 1e-6) for a, b in combinations(pixels, 2)]
+    return np.concatenate(
+        [
+            *np.quantile(pixels, _COLOURS, axis=1),
+            pixels.std(axis=1),
+            [edges.mean(), edges.std(), *np.quantile(edges, _EDGES)],
+            *(np.quantile(contrast, _RATIOS) for contrast in contrasts),
+            [(grey - ndimage.uniform_filter(grey, px))[valid].std() for px in _DETAIL_PX],
+            _middle(whole).mean(axis=(1, 2)) - mean,
+        ]
+    ).astype(np.float32)
+
+
+def _middle(bands: NDArray[np.float32]) -> NDArray[np.float32]:
+    height, width = bands.shape[1:]
+    return bands[:, height // 4 : height - height // 4, width // 4 : width - width // 4]
+
+
+def _length(bands: int) -> int:
+    pairs = bands * (bands - 1) // 2
+    return (len(_COLOURS) + 2) * bands + 2 + len(_EDGES) + len(_RATIOS) * pairs + len(_DETAIL_PX)
+
+
+class _Table(NamedTuple):
+    numbers: NDArray[np.intp]  # of places (n,)
+    values: NDArray[np.float32]  # statistics (n, F)
+
+
+def _tables(samples: PlaceSamples, numbers: NDArray[np.intp]) -> dict[tuple[Band, ...], _Table]:
+    """Statistics of the newest image of places, by its bands."""
+    rows: dict[tuple[Band, ...], list[tuple[int, NDArray[np.float32]]]] = {}
+    for number in numbers:
+        image = samples.places[int(number)].images[-1]
+        rows.setdefault(image.bands, []).append((int(number), statistics_of(image)))
+    return {
+        bands: _Table(np.array([number for number, _ in of]), np.stack([row for _, row in of]))
+        for bands, of in rows.items()
+    }
+
+
+def _grow(
+    table: NDArray[np.float32], present: NDArray[np.bool_], seed: int
+) -> ExtraTreesClassifier:
+    # Not at the top: it takes a second to import, and few trainings need it.
+    from sklearn.ensemble import ExtraTreesClassifier
+
+    forest = ExtraTreesClassifier(
+        _TREES, min_samples_leaf=_LEAF, class_weight="balanced", random_state=seed
+    )
+    return forest.fit(table, present)
