@@ -290,7 +290,7 @@ def _candidates(
         if isinstance(stored, Problem) or stored.id not in ids:
             continue
         try:
-            yield decode_place(stored, palettes)
+            yield decode_place(stored.without_masks(), palettes)
         except SceneError as error:  # of two places of one id, the one that is not in the results
             yield Problem(stored.id, str(error))
 

@@ -31,7 +31,7 @@ from geoseg.models import (
 )
 from geoseg.presence.activation import activation_maps, activation_masks, decision_level
 from geoseg.presence.evidence_outlines import OutlineRequest, write_evidence_outlines
-from geoseg.presence.packs import Given, make_pack, read_pack
+from geoseg.presence.packs import Given, Shards, make_pack, read_pack
 from geoseg.presence.predict import Prediction, predict_pack
 from geoseg.presence.scoring import Verdict
 from geoseg.scale import Engine
@@ -345,3 +345,19 @@ def test_a_shard_that_is_gone_is_named_and_the_others_are_outlined(model, tmp_pa
     assert set(gpd.read_file(tmp_path / "e.gpkg").chip_id) == {"2", "3"}
     assert not list(tmp_path.glob(".*"))
     assert len(read_pack(pack.folder).shards) == 2
+
+
+def test_damaged_masks_cost_no_outline(model, tmp_path):
+    places = [place(str(n), chip(60 + n, (10, 30, 24))) for n in range(2)]
+    shard = packed(tmp_path / "whole", *places).shards[0].path
+    spoilt = tmp_path / "spoilt.tar"
+    spoilt.write_bytes(shard.read_bytes().replace(b"\x89PNG", b"none"))  # of masks alone
+    made = make_pack(Shards(paths=[spoilt], foreign=None), tmp_path / "pack")
+    asked = Prediction(pack=made.pack.folder, model=model, out=tmp_path / "results", device="cpu")
+    assert predict_pack(asked, Engine()).decided == len(made.problems) == 2
+
+    anew, _ = outlines_of(made.pack, model, tmp_path / "anew.gpkg")
+    found, _ = outlines_of(made.pack, model, tmp_path / "e.gpkg", results=tmp_path / "results")
+
+    assert anew == found
+    assert (found.places, found.outlined, found.problems) == (2, 2, 0)
