@@ -7,7 +7,6 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from geoseg.errors import ConfigError
 from geoseg.files import sweep
 from geoseg.scale.crew import Crew, Lost
 from geoseg.scale.unit import Attempt, Unit
@@ -92,10 +91,7 @@ class Hand:
         return bool(self._waiting) and self._waiting[0][0] <= time.monotonic()
 
     def _take(self, held: Held) -> None:
-        name = held.unit.name
-        if name in self._working or any(name == other for _, other, _ in self._waiting):
-            raise ConfigError(f"Two units are named {name}; give each a name of its own.")
-        self._working[name] = held
+        self._working[held.unit.name] = held
         self._alone = _must_be_alone(held)
         self._crew.take(held.unit)
 

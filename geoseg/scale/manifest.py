@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from geoseg.errors import OutputError
+from geoseg.errors import ConfigError, OutputError
 from geoseg.files import sha256_of, sweep, why_not_written
 from geoseg.scale.lock import holding
 from geoseg.scale.unit import Attempt, Failure, Unit
@@ -35,6 +35,10 @@ CREATE TABLE IF NOT EXISTS unit (
     worker TEXT NOT NULL,
     error TEXT NOT NULL
 ) WITHOUT ROWID
+"""
+# The units of a run, to find two alike; its pages are on the disk, so that memory does not grow.
+_MET = """
+CREATE TEMP TABLE met (name TEXT PRIMARY KEY, output TEXT NOT NULL UNIQUE) WITHOUT ROWID
 """
 _RECORD = "INSERT OR REPLACE INTO unit VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _WAIT_S = 60.0  # for one who reads the record
@@ -65,6 +69,7 @@ class Manifest:
             self._database.execute("PRAGMA journal_mode = DELETE")
             self._database.execute("PRAGMA synchronous = NORMAL")
             self._database.execute(_TABLE)
+            self._database.execute(_MET)
 
     def __enter__(self) -> Self:
         return self
@@ -89,10 +94,33 @@ class Manifest:
         with holding(self.folder / _LOCK) as killed:
             if killed:
                 _sweep_below(self.folder)
+            with self._telling():
+                self._database.execute("DELETE FROM met")
             try:
                 yield
             finally:
                 self.keep()
+
+    def meet(self, unit: Unit) -> None:
+        """Take note of a unit that the run which holds the folder has come to.
+
+        Raises:
+            ConfigError: the run has met another one of its name, or with its output.
+            OutputError: its output is not in the folder.
+        """
+        output = self.relative(unit)
+        query = "SELECT name FROM met WHERE name = ? OR output = ?"
+        with self._telling():
+            alike = [name for (name,) in self._database.execute(query, (unit.name, output))]
+            if not alike:
+                self._database.execute("INSERT INTO met VALUES (?, ?)", (unit.name, output))
+                return
+        if unit.name in alike:
+            raise ConfigError(f"Two units are named {unit.name}; give each a name of its own.")
+        raise ConfigError(
+            f"The units {alike[0]} and {unit.name} both write {unit.output}; give each an output "
+            "of its own."
+        )
 
     def is_done(self, name: str, inputs: str) -> bool:
         """Whether a unit is recorded as done with these inputs, and its output is there."""

@@ -53,7 +53,8 @@ def run_units(
     Raises:
         OutputError: another run holds the folder, an output lies elsewhere, or the record cannot
             be written.
-        ConfigError: two units have one name, or the engine cannot be had.
+        ConfigError: two units have one name or one output, whenever the second is come to; or the
+            engine cannot be had.
         GeosegError: worker processes cannot begin, or the Dask scheduler has gone.
     """
     with manifest.held():
@@ -98,7 +99,7 @@ class _Run:
     ) -> Iterator[Unit]:
         """The units that are to be done; the others are counted."""
         for unit in units:
-            self._manifest.relative(unit)
+            self._manifest.meet(unit)
             done = self._manifest.is_done(unit.name, unit.inputs)
             if not done and recognise is not None:
                 done = self._adopt(unit, recognise)

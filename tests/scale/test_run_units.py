@@ -353,6 +353,29 @@ def test_units_that_cannot_be_told_apart_or_write_elsewhere_are_refused(folder, 
         do(folder, [Unit("a", None, tmp_path / "results" / ".." / "a.txt")])
 
 
+@pytest.mark.parametrize("again", [False, True], ids=["done now", "done before"])
+def test_units_that_cannot_be_told_apart_are_refused_however_far_apart_they_are(folder, log, again):
+    units = list(make_units(folder, log, 20))
+    if again:
+        do(folder, units)
+    first = units[0]
+    alike = Unit(first.name, units[1].argument, folder / "other" / "part.txt")
+    same_output = Unit("other", first.argument, folder / "x" / ".." / outputs(1)[0])
+
+    with pytest.raises(ConfigError, match="Two units are named shard=000000; give each a name"):
+        do(folder, [*units, first])
+    with pytest.raises(ConfigError, match="Two units are named shard=000000; give each a name"):
+        do(folder, [*units, alike])
+    with pytest.raises(ConfigError) as refused:
+        do(folder, [*units, same_output])
+
+    assert str(refused.value) == (
+        f"The units shard=000000 and other both write {same_output.output}; give each an output of "
+        "its own."
+    )
+    assert do(folder, units).skipped == 20  # of one run: the next one may have them again
+
+
 @SLOW
 def test_workers_that_cannot_begin_end_the_run(folder, log, monkeypatch):
     monkeypatch.setenv("SCALE_IS_BROKEN", "1")
