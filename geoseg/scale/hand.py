@@ -7,12 +7,14 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from geoseg.errors import OutputError
 from geoseg.files import sweep
 from geoseg.scale.crew import Crew, Lost
 from geoseg.scale.unit import Attempt, Unit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 __all__ = ["Hand", "Held"]
 
@@ -37,6 +39,8 @@ class Hand:
     A unit whose worker died may have been killed by another one, which filled the memory or went
     before it at a worker. Its last attempt is therefore made with nobody else at work: what is set
     aside has killed a worker by itself.
+
+    Every attempt begins without the output of earlier ones: what is there after it is its own.
     """
 
     def __init__(self, crew: Crew, units: Iterator[Unit]) -> None:
@@ -93,6 +97,7 @@ class Hand:
     def _take(self, held: Held) -> None:
         self._working[held.unit.name] = held
         self._alone = _must_be_alone(held)
+        _clear(held.unit.output)
         self._crew.take(held.unit)
 
     def _settle(self, end: Attempt | Lost) -> tuple[Held, Attempt]:
@@ -113,6 +118,13 @@ class Hand:
         if not self._waiting:
             return _LOOK_EVERY_S
         return min(_LOOK_EVERY_S, max(self._waiting[0][0] - time.monotonic(), 0.01))
+
+
+def _clear(output: Path) -> None:
+    try:
+        output.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"{output} cannot be replaced: {error.strerror}.") from error
 
 
 def _must_be_alone(held: Held) -> bool:

@@ -37,7 +37,8 @@ def run_units(
 
     A `GeosegError` is final for its unit. After any other error, and after the death of a worker, a
     unit is tried again, three times in all, then set aside. The others go on. Units are read as
-    they are needed, so that memory does not grow with their number.
+    they are needed, so that memory does not grow with their number. What lies at the output of a
+    unit that is to be done is removed before it is begun.
 
     Args:
         work: a function at the top level of a module, `work(argument) -> result`; it writes the
@@ -51,8 +52,8 @@ def run_units(
             returned, if it is the output of this unit and its inputs, else None: made again.
 
     Raises:
-        OutputError: another run holds the folder, an output lies elsewhere, or the record cannot
-            be written.
+        OutputError: another run holds the folder, an output lies elsewhere or cannot be replaced,
+            or the record cannot be written.
         ConfigError: two units have one name or one output, whenever the second is come to; or the
             engine cannot be had.
         GeosegError: worker processes cannot begin, or the Dask scheduler has gone.

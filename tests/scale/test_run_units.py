@@ -289,6 +289,32 @@ def test_an_error_that_passes_is_tried_again_and_one_that_stays_is_set_aside(fol
     assert str(folder / "other") in stays.failed[0].error
 
 
+@EVERY
+@pytest.mark.usefixtures("at_once")
+def test_what_was_made_of_other_inputs_is_gone_where_the_new_work_fails_or_forgets(
+    folder, log, engine
+):
+    do(folder, make_units(folder, log, 4))
+
+    failed = do(folder, make_units(folder, log, 4, changed=(1, 2)), work=refuse_odd, engine=engine)
+    forgot = do(folder, make_units(folder, log, 4, changed=(0, 1, 2)), work=write_nothing)
+
+    assert (failed.done, failed.skipped) == (1, 2)
+    assert [end.name for end in failed.failed] == ["shard=000001"]
+    assert (forgot.done, forgot.skipped) == (0, 2)
+    assert sorted(end.name for end in forgot.failed) == ["shard=000000", "shard=000001"]
+    assert all("FileNotFoundError" in end.error for end in forgot.failed)
+    assert files_of(folder) == outputs(4)[2:]
+
+
+@pytest.mark.usefixtures("at_once")
+def test_what_lies_at_an_output_and_cannot_be_replaced_ends_the_run(folder, log):
+    (folder / outputs(2)[1]).mkdir(parents=True)
+
+    with pytest.raises(OutputError, match=r"part\.txt cannot be replaced: Is a directory\."):
+        do(folder, make_units(folder, log, 2))
+
+
 def test_outputs_without_a_record_are_taken_over_if_they_are_recognised(folder, log):
     do(folder, make_units(folder, log, 5))
     (folder / "manifest.sqlite").unlink()
