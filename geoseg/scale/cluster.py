@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from geoseg.errors import ConfigError, GeosegError
-from geoseg.scale.crew import Lost
+from geoseg.scale.crew import Lost, not_sent
 from geoseg.scale.engine import seconds_of
 from geoseg.scale.processes import THREADS, with_threads, without_ctrl_c
 from geoseg.scale.unit import Attempt, Unit, attempt
@@ -90,7 +90,10 @@ class Cluster:
     def take(self, unit: Unit) -> None:
         """Give it to the scheduler, under a key that is used once."""
         key = (self._group, next(self._count))
-        future = self._client.submit(attempt, self._work, unit, key=key, pure=False, retries=0)
+        try:
+            future = self._client.submit(attempt, self._work, unit, key=key, pure=False, retries=0)
+        except TypeError as error:  # by which Dask tells all that goes wrong in pickling
+            raise not_sent(f"The argument of unit {unit.name}", error) from error
         self._futures[key] = future, unit
         future.add_done_callback(self._ends.put)
 

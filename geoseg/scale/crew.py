@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+from geoseg.errors import ConfigError
 from geoseg.scale.unit import Attempt, Unit, attempt
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Crew", "Lost", "Serial"]
+__all__ = ["Crew", "Lost", "Serial", "not_sent"]
 
 
 class Lost:
@@ -20,7 +21,11 @@ class Lost:
 
 
 class Crew(Protocol):
-    """Those who do units."""
+    """Those who do units.
+
+    Raises:
+        ConfigError: the work, or sooner or later the argument of a unit, cannot be sent to them.
+    """
 
     @property
     def room(self) -> int:
@@ -34,6 +39,14 @@ class Crew(Protocol):
 
     def stop(self) -> None:
         """End all workers, and with them what they are doing."""
+
+
+def not_sent(what: str, error: Exception) -> ConfigError:
+    """Of the work, or the argument of a unit, that cannot be pickled."""
+    return ConfigError(
+        f"{what} cannot be sent to a worker: {error.__cause__ or error}; give work at the top "
+        "level of a module, and arguments that can be pickled."
+    )
 
 
 class Serial:

@@ -16,10 +16,11 @@ from collections import deque
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import connection
+from multiprocessing.reduction import ForkingPickler
 from typing import TYPE_CHECKING, Any
 
 from geoseg.errors import GeosegError
-from geoseg.scale.crew import Lost
+from geoseg.scale.crew import Lost, not_sent
 from geoseg.scale.unit import Attempt, Unit, attempt
 
 if TYPE_CHECKING:
@@ -67,9 +68,17 @@ class _Worker:
 
 
 class Processes:
-    """Worker processes that are started when there is work, and replaced when they die."""
+    """Worker processes that are started when there is work, and replaced when they die.
+
+    Raises:
+        ConfigError: the work cannot be sent to them.
+    """
 
     def __init__(self, work: Callable[[Any], Any], *, workers: int, threads: int) -> None:
+        try:
+            ForkingPickler.dumps(work)
+        except Exception as error:
+            raise not_sent(f"The work {work!r}", error) from error
         self.room = workers
         self._work, self._threads = work, threads
         self._workers: list[_Worker] = []
@@ -121,6 +130,8 @@ class Processes:
             # It died while it was idle: the unit is not to blame. The pipe tells of the death.
             self._units.appendleft(worker.unit)
             worker.unit, worker.ready = None, False
+        except Exception as error:
+            raise not_sent(f"The argument of unit {worker.unit.name}", error) from error
 
     def _hear(self, worker: _Worker) -> list[Attempt | Lost]:
         try:

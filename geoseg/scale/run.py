@@ -54,8 +54,8 @@ def run_units(
     Raises:
         OutputError: another run holds the folder, an output lies elsewhere or cannot be replaced,
             or the record cannot be written.
-        ConfigError: two units have one name or one output, whenever the second is come to; or the
-            engine cannot be had.
+        ConfigError: two units have one name or one output, or an argument cannot be pickled for a
+            worker, whenever that is come to; or the engine cannot be had.
         GeosegError: worker processes cannot begin, or the Dask scheduler has gone.
     """
     with manifest.held():

@@ -402,6 +402,26 @@ def test_units_that_cannot_be_told_apart_are_refused_however_far_apart_they_are(
     assert do(folder, units).skipped == 20  # of one run: the next one may have them again
 
 
+@MANY
+def test_an_argument_that_cannot_be_sent_to_a_worker_is_told_in_a_sentence(folder, log, engine):
+    units = [*make_units(folder, log, 2), Unit("locked", threading.Lock(), folder / "locked")]
+
+    with pytest.raises(ConfigError) as refused:
+        do(folder, units, engine=engine)
+
+    assert str(refused.value) == (
+        "The argument of unit locked cannot be sent to a worker: cannot pickle '_thread.lock' "
+        "object; give work at the top level of a module, and arguments that can be pickled."
+    )
+    workers = {pid for _, pid in begun(log)}
+    wait_until(lambda: not any(is_alive(pid) for pid in workers), seconds=10)
+
+
+def test_work_that_cannot_be_sent_to_a_worker_is_told_in_a_sentence(folder, log):
+    with pytest.raises(ConfigError, match=r"The work .*<lambda>.* cannot be sent to a worker: "):
+        do(folder, make_units(folder, log, 1), work=lambda task: make(task), engine=PROCESSES)
+
+
 @SLOW
 def test_workers_that_cannot_begin_end_the_run(folder, log, monkeypatch):
     monkeypatch.setenv("SCALE_IS_BROKEN", "1")
