@@ -18,7 +18,7 @@ from geoseg.files import writing
 from geoseg.metrics.calibration import Calibration
 from geoseg.presence.appearance import DateErrors, first_appearances, fit_date_errors
 from geoseg.presence.evidence import DatedEvidence
-from geoseg.presence.results import RESULTS, read_results
+from geoseg.presence.results import RESULTS, parts_of, read_results
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -208,7 +208,7 @@ def _told(results: Path) -> dict[str, Any]:
 
 def _places_in(results: Path) -> int:
     """How many; all files are looked at before anything is written."""
-    parts = sorted(results.glob("shard=*/part.parquet"))
+    parts = parts_of(results)
     if not parts:
         raise DataError(f"{results} holds no results; make them with `geoseg presence predict`.")
     places = 0

@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 import csv
-import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
-from geoseg import __version__
-from geoseg.errors import ConfigError, DataError, ModelError
-from geoseg.files import sha256_of, write_json, writing
+from geoseg.errors import DataError, ModelError
+from geoseg.files import sha256_of, writing
 from geoseg.models import choose_device, extrapolation
 from geoseg.models.classifier import ClassifierCheckpoint, load_classifier
+from geoseg.presence.about import about_run, require_same, write_about
 from geoseg.presence.duplicates import repeated
 from geoseg.presence.packs import PROBLEMS, Pack, Problem, Shard, read_pack, read_shard
-from geoseg.presence.results import (
-    RESULTS,
-    part_of_shard,
-    read_part,
-    read_told,
-    write_part,
-)
+from geoseg.presence.results import part_of_shard, read_part, read_told, write_part
 from geoseg.presence.scoring import Verdict, score
 from geoseg.scale import Manifest, Unit, inputs_hash, run_units
 
@@ -48,7 +41,7 @@ class Prediction:
     out: Path
     device: str = "auto"
     most_images: int = 128  # of a batch; fewer of large ones
-    prevalence: float | None = None  # share of places that hold it; of the calibration when None
+    prevalence: float | None = None  # share of places that hold it; that of the model when None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +90,8 @@ def predict_pack(
         on_shard: is told of every shard.
 
     Raises:
-        ConfigError: the folder holds results of another model or pack.
+        ConfigError: the folder holds results of another model, pack or prevalence; a prevalence
+            that is not between 0 and 1; a device that is not there.
         DataError: no pack.
         ModelError: no classifier, or a prevalence for one that is not calibrated.
         OutputError: the results cannot be written, or another run is writing them.
@@ -105,8 +99,12 @@ def predict_pack(
     pack = read_pack(prediction.pack)
     checkpoint = _checkpoint(prediction.model, sha256_of_model(prediction.model))
     verdict = Verdict.of(checkpoint.record, prediction.prevalence)
-    about = _about(prediction, pack, checkpoint, verdict)
-    _require_same(prediction.out, about)
+    source = {"pack": str(prediction.pack), "pack_digest": pack.digest}
+    about = about_run(checkpoint, checkpoint.record, verdict, source)
+    require_same(prediction.out, about)
+    if engine.kind != "dask":  # whose workers may have what this machine has not
+        choose_device(prediction.device)
+    prediction = replace(prediction, prevalence=verdict.prevalence)
     units = _units(prediction, pack, checkpoint.sha256)
     ended = 0
 
@@ -116,8 +114,8 @@ def predict_pack(
         on_shard(ended, len(pack.shards))
 
     with Manifest(prediction.out) as manifest:
-        if not (prediction.out / RESULTS).is_file():
-            write_json(prediction.out / RESULTS, {**about, "state": "running"})
+        with manifest.held():
+            write_about(prediction.out, about, state="running", shards=len(pack.shards))
         run_units(
             _predict_shard,
             units,
@@ -127,7 +125,7 @@ def predict_pack(
             recognise=_recognise,
         )
         predicted = _sum_up(prediction.out, pack, manifest)
-    write_json(prediction.out / RESULTS, {**about, "state": "done", **_figures(predicted)})
+    write_about(prediction.out, about, state="done", **_figures(predicted))
     return predicted
 
 
@@ -155,24 +153,6 @@ def sha256_of_model(path: Path) -> str:
     return sha256_of(path)
 
 
-def _about(
-    prediction: Prediction, pack: Pack, checkpoint: ClassifierCheckpoint, verdict: Verdict
-) -> dict[str, Any]:
-    """What was run."""
-    return {
-        "geoseg": __version__,
-        "model": checkpoint.sha256,
-        "target": checkpoint.classifier.spec.target,
-        "pack": str(prediction.pack),
-        "pack_digest": pack.digest,
-        "threshold": checkpoint.record.get("threshold") or {"threshold": verdict.threshold},
-        "calibration": checkpoint.record.get("calibration"),
-        "date_errors": checkpoint.record.get("date_errors"),
-        "prevalence": prediction.prevalence,
-        "calibrated": verdict.calibration is not None,
-    }
-
-
 def _figures(predicted: Predicted) -> dict[str, Any]:
     return {
         "places": predicted.places,
@@ -184,26 +164,6 @@ def _figures(predicted: Predicted) -> dict[str, Any]:
         "problems": predicted.problems,
         "first_problems": [problem._asdict() for problem in predicted.first_problems],
     }
-
-
-def _require_same(out: Path, about: dict[str, Any]) -> None:
-    """Refuse to add to results of something else."""
-    path = out / RESULTS
-    if not path.is_file():
-        return
-    try:
-        there = json.loads(path.read_bytes())
-        before = {key: there[key] for key in ("model", "pack_digest", "prevalence")}
-    except (ValueError, KeyError, TypeError) as error:
-        raise ConfigError(
-            f"{path} is of no prediction ({type(error).__name__}); name another folder."
-        ) from error
-    for key, what in (("model", "model"), ("pack_digest", "pack"), ("prevalence", "prevalence")):
-        if before[key] != about[key]:
-            one, other = (str(v)[:_SHORT] for v in (before[key], about[key]))
-            raise ConfigError(
-                f"{out} holds results of another {what} ({one}, not {other}); name another folder."
-            )
 
 
 def _units(prediction: Prediction, pack: Pack, sha256: str) -> Iterator[Unit]:

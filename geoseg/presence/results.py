@@ -24,6 +24,7 @@ __all__ = [
     "SCHEMA",
     "Result",
     "part_of_shard",
+    "parts_of",
     "read_part",
     "read_results",
     "read_told",
@@ -87,6 +88,11 @@ def part_of_shard(folder: Path, number: int) -> Path:
     return folder / f"shard={number:06d}" / "part.parquet"
 
 
+def parts_of(folder: Path) -> list[Path]:
+    """The results of all shards that are done, in their order."""
+    return sorted(folder.glob("shard=*/part.parquet"))
+
+
 def write_part(path: Path, results: Sequence[Result], *, model: str, told: object) -> None:
     """Write the results of one shard, whole or not at all; the same results give the same bytes.
 
@@ -122,7 +128,7 @@ def read_results(folder: Path, columns: Sequence[str] | None = None) -> Iterator
     Raises:
         DataError: no results, or a damaged file.
     """
-    parts = sorted(folder.glob("shard=*/part.parquet"))
+    parts = parts_of(folder)
     if not parts:
         raise DataError(f"{folder} holds no results; make them with `geoseg presence predict`.")
     for path in parts:

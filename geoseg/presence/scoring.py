@@ -14,6 +14,7 @@ from geoseg.errors import ModelError
 from geoseg.metrics.calibration import Calibration
 from geoseg.models import FixedInput
 from geoseg.presence.ahead import Ahead
+from geoseg.presence.evidence import require_share
 from geoseg.presence.packs import Problem
 from geoseg.presence.results import Result
 
@@ -39,13 +40,19 @@ class Verdict:
 
     calibration: Calibration | None  # a sigmoid when None
     threshold: float  # of the calibrated probability where the model was calibrated
-    prevalence: float | None = None  # where it is used; that of the calibration when None
+    prevalence: float | None = None  # where it is used; that of the held-out places when None
 
     @classmethod
     def of(cls, record: Mapping[str, Any], prevalence: float | None = None) -> Verdict:
         """That of a checkpoint.
 
+        Args:
+            record: of the checkpoint.
+            prevalence: share of places that hold it, above 0 and below 1; when None the one that
+                the model was calibrated for, and without one that of the held-out places.
+
         Raises:
+            ConfigError: a prevalence that is none.
             ModelError: a prevalence without a calibration, which it would correct, or a record that
                 cannot be read.
         """
@@ -55,6 +62,10 @@ class Verdict:
                 "The model is not calibrated, so a prevalence cannot correct it; leave "
                 "--prevalence out, or calibrate it on held-out chips."
             )
+        if calibration is not None and prevalence is None:
+            prevalence = record.get("prevalence")
+        if prevalence is not None:
+            require_share("The prevalence", prevalence)
         threshold = (record.get("threshold") or {}).get("threshold", 0.5)
         return cls(
             calibration=None if calibration is None else Calibration.from_dict(calibration),

@@ -18,9 +18,18 @@ from rasterio.windows import Window
 from geoseg.chips import Chip
 from geoseg.chips.place import Place, stack_places
 from geoseg.errors import ConfigError, DataError, LabelError, ModelError
+from geoseg.files import sha256_of
 from geoseg.metrics.calibration import fit_calibration
-from geoseg.models import ClassifierSpec, FixedInput, build_classifier, save_classifier
+from geoseg.models import (
+    ClassifierSpec,
+    FixedInput,
+    build_classifier,
+    load_classifier,
+    save_classifier,
+)
 from geoseg.models.classifier import _softmax_of_groups
+from geoseg.presence.about import unfinished
+from geoseg.presence.first_table import shipped_date_errors
 from geoseg.presence.rows.cut import chips_of, parts_of, sites_within, strips
 from geoseg.presence.rows.embed import EmbedJob, embed_scenes
 from geoseg.presence.rows.embedder import Embedder, SceneInput
@@ -30,6 +39,7 @@ from geoseg.presence.rows.places import RowScorer
 from geoseg.presence.rows.quantise import Quantiser
 from geoseg.presence.rows.score import ScoreJob, score_rows
 from geoseg.presence.rows.store import BlockRows, index_rows, read_block, read_header
+from geoseg.report.presence_results import read_about
 from geoseg.scale import Engine
 from geoseg.scenes import bands_of, open_scene
 
@@ -580,6 +590,83 @@ def test_a_prevalence_without_calibration_is_refused(model, rows, tmp_path):
 
     with pytest.raises(ModelError, match="is not calibrated, so a prevalence cannot correct it"):
         score_rows(job, engine=Engine())
+
+
+def test_what_a_model_ships_is_told_of_scored_rows_as_of_a_pack(model, rows, tmp_path):
+    shipped = {
+        "threshold": {"threshold": 0.4, "n": 90, "recall": 0.9, "confidence": 0.95},
+        "date_errors": {"separation": 4.0, "correlation": 0.5, "centre": 0.0, "scale": 1.0},
+        "prevalence": 0.01,
+    }
+    taught = tmp_path / "model.safetensors"
+    save_classifier(taught, model[1], {**load_classifier(model[0]).record, **shipped})
+    out = tmp_path / "out"
+
+    score_rows(ScoreJob(rows=rows[0], model=taught, out=out), engine=Engine())
+
+    told = json.loads((out / "results.json").read_text())
+    assert {key: told[key] for key in shipped} == shipped
+    assert shipped_date_errors(out).correlation == 0.5
+    assert read_about(out).rule.recall == 0.9
+    assert (told["state"], told["shards"], told["shards_done"]) == ("done", 1, 1)
+
+
+def test_scores_are_not_put_beside_those_of_another_model_rows_or_prevalence(model, rows, tmp_path):
+    folder, scenes, _ = rows
+    out, other = tmp_path / "out", tmp_path / "other.safetensors"
+    job = ScoreJob(rows=folder, model=model[0], out=out)
+    score_rows(job, engine=Engine())
+    before = {path: path.read_bytes() for path in out.glob("shard=*/*")}
+    save_classifier(other, model[1], {})
+    embed(model, scenes[:1], tmp_path / "rows")
+
+    for changes, what in (
+        ({"model": other}, "model"),
+        ({"prevalence": 0.1}, r"prevalence \(none, not 0\.1\)"),
+        ({"rows": tmp_path / "rows"}, "set of rows"),
+    ):
+        with pytest.raises(ConfigError, match=f"holds results of another {what}.*another folder"):
+            score_rows(replace(job, **changes), engine=Engine())
+    assert {path: path.read_bytes() for path in out.glob("shard=*/*")} == before
+
+
+def test_scores_are_not_put_into_results_of_a_pack(model, rows, tmp_path):
+    about = {"model": sha256_of(model[0]), "pack_digest": "abc", "prevalence": None}
+    (tmp_path / "results.json").write_text(json.dumps(about))
+
+    with pytest.raises(ConfigError, match=r"another pack \(abc, not none\); name another folder"):
+        score_rows(ScoreJob(rows=rows[0], model=model[0], out=tmp_path), engine=Engine())
+    assert [path.name for path in tmp_path.iterdir()] == ["results.json"]
+
+
+def test_a_rescoring_that_is_stopped_leaves_nothing_of_before_under_another_header(
+    model, rows, tmp_path, monkeypatch
+):
+    """Of more scenes, when the first of several shards is done."""
+    monkeypatch.setattr("geoseg.presence.rows.score._SHARD_ROWS", 1)
+    monkeypatch.setattr("geoseg.presence.rows.store.BLOCK_CELLS", 8)
+    folder, out = tmp_path / "rows", tmp_path / "out"
+    job = ScoreJob(rows=folder, model=model[0], out=out)
+    embed(model, rows[1][:1], folder)
+    score_rows(job, engine=Engine())
+    embed(model, rows[1], folder)
+
+    with pytest.raises(KeyboardInterrupt):
+        score_rows(job, engine=Engine(), on_done=interrupt)
+
+    told = json.loads((out / "results.json").read_text())
+    assert told["state"] == "running"
+    assert results_of(out).n_images.tolist() == [3] * len(results_of(out))
+    done = len(list(out.glob("shard=*/part.parquet")))
+    assert unfinished(out).startswith(f"{done} of {told['shards']} shards are done")
+
+    score_rows(job, engine=Engine())
+    assert unfinished(out) is None
+    assert (results_of(out).n_images == 3).all()
+
+
+def interrupt(*_):
+    raise KeyboardInterrupt
 
 
 def test_results_of_fewer_rows_leave_nothing_of_more(model, rows, tmp_path, monkeypatch):

@@ -18,11 +18,15 @@ def score(
     model: Annotated[Path, typer.Option(help="The model.safetensors that made the rows.")],
     out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("out/presence"),
     head: Annotated[
-        Path | None, typer.Option(help="A head fitted to rows later, instead of the model's.")
+        Path | None,
+        typer.Option(help="A head of `geoseg presence head`, instead of that of the model."),
     ] = None,
     prevalence: Annotated[
         float | None,
-        typer.Option(help="Share of places that hold it, for the probability; decisions stay."),
+        typer.Option(
+            help="Share of places that hold it here, for the probability; decisions stay. That of "
+            "the model if none."
+        ),
     ] = None,
     workers: Annotated[int, typer.Option(help="Processes on this machine.")] = 1,
     json: Json = False,

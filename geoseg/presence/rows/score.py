@@ -12,21 +12,28 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from geoseg import __version__
 from geoseg.errors import DataError, ModelError
-from geoseg.files import sha256_of, write_json, writing
+from geoseg.files import sha256_of, writing
 from geoseg.models import load_classifier
-from geoseg.presence.results import RESULTS, SCHEMA, part_of_shard
+from geoseg.presence.about import about_run, require_same, write_about
+from geoseg.presence.results import SCHEMA, part_of_shard, parts_of
 from geoseg.presence.rows.embedder import weights_sha256
 from geoseg.presence.rows.head import load_head
 from geoseg.presence.rows.places import RowScorer
-from geoseg.presence.rows.store import RowGroup, RowsHeader, index_rows, read_block, read_header
+from geoseg.presence.rows.store import (
+    RowGroup,
+    RowsHeader,
+    digest_of_rows,
+    index_rows,
+    read_block,
+    read_header,
+)
 from geoseg.presence.rows.table import place_table
 from geoseg.presence.scoring import Verdict
 from geoseg.scale import Ended, Failure, Manifest, Unit, inputs_hash, run_units
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from geoseg.models import Classifier, ClassifierCheckpoint
     from geoseg.presence.rows.head import LinearHead
@@ -46,7 +53,7 @@ class ScoreJob:
     model: Path
     out: Path
     head: Path | None = None  # of `fit_head`, in place of that of the model
-    prevalence: float | None = None  # share of places with something; that of the calibration
+    prevalence: float | None = None  # share of places that hold it; that of the model when None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,12 +83,19 @@ def score_rows(
         on_done: is told of shards that ended, and of all.
 
     Raises:
+        ConfigError: the folder holds results of another model, head, prevalence or set of rows, or
+            of a pack; a prevalence that is not between 0 and 1.
         DataError: there are no rows, or a file of them is damaged.
         ModelError: the rows or the head are of another model, or a prevalence is given for one
             that is not calibrated.
+        OutputError: the results cannot be written, or another run is writing them.
     """
     header = read_header(job.rows)
-    verdict = _verdict(job, load_classifier(job.model), header)
+    checkpoint = load_classifier(job.model)
+    record = _record(job, checkpoint, header)
+    verdict = Verdict.of(record, job.prevalence)
+    about = about_run(checkpoint, record, verdict, _source(job))
+    require_same(job.out, about)
     units = list(_units(job, header, verdict))
     totals: dict[str, Any] = {"places": 0, "images": 0, "decided": 0, "expected": 0.0}
     ended = 0
@@ -96,17 +110,18 @@ def score_rows(
             on_done(ended, len(units))
 
     with Manifest(job.out) as manifest:
-        _drop_others(manifest, units)
+        with manifest.held():
+            _drop_others(manifest, units)
+            write_about(job.out, about, state="running", shards=len(units))
         summary = run_units(score_shard, units, engine=engine, manifest=manifest, on_done=count)
-    scored = Scored(
+    done = len(units) - len(summary.failed)
+    write_about(job.out, about, state="done", shards=len(units), shards_done=done, **totals)
+    return Scored(
         threshold=verdict.threshold,
         calibrated=verdict.calibration is not None,
         failed=summary.failed,
         **totals,
     )
-    if not summary.failed:
-        _write_results(job, header, verdict, scored)
-    return scored
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,8 +165,10 @@ def score_shard(task: _Task) -> dict[str, float]:
     return found
 
 
-def _verdict(job: ScoreJob, checkpoint: ClassifierCheckpoint, header: RowsHeader) -> Verdict:
-    """What logits mean; refuses a model or a head that the rows are not of."""
+def _record(
+    job: ScoreJob, checkpoint: ClassifierCheckpoint, header: RowsHeader
+) -> Mapping[str, Any]:
+    """That of what gives the logits, model or head; refuses one that the rows are not of."""
     embedder_sha256, head_sha256 = weights_sha256(checkpoint.classifier)
     if embedder_sha256 != header.embedder_sha256:
         raise ModelError(
@@ -164,11 +181,20 @@ def _verdict(job: ScoreJob, checkpoint: ClassifierCheckpoint, header: RowsHeader
                 f"The head of {job.model} is not the one that {job.rows} was made with; give the "
                 "model that it was made with, or this head by --head."
             )
-        return Verdict.of(checkpoint.record, job.prevalence)
+        return checkpoint.record
     head = load_head(job.head)
     if head.embedder_sha256 != embedder_sha256:
         raise ModelError(f"{job.head} was fitted to rows of another model; fit it to {job.rows}.")
-    return Verdict.of(head.record, job.prevalence)
+    return head.record
+
+
+def _source(job: ScoreJob) -> dict[str, Any]:
+    """What is looked at, and by what head."""
+    return {
+        "rows": str(job.rows),
+        "rows_digest": digest_of_rows(job.rows),
+        "head": None if job.head is None else sha256_of(job.head),
+    }
 
 
 @lru_cache(maxsize=1)
@@ -227,29 +253,9 @@ def _state(path: Path) -> list[Any]:
 
 
 def _drop_others(manifest: Manifest, units: Sequence[Unit]) -> None:
-    """Remove results of an earlier run, of other rows, that this one does not replace."""
-    names = {unit.name for unit in units}
-    for name, _ in list(manifest.results()):
-        if name not in names:
-            (manifest.folder / name / "part.parquet").unlink(missing_ok=True)
-
-
-def _write_results(job: ScoreJob, header: RowsHeader, verdict: Verdict, scored: Scored) -> None:
-    calibration = verdict.calibration
-    about = {
-        "geoseg": __version__,
-        "model": sha256_of(job.model),
-        "head": None if job.head is None else sha256_of(job.head),
-        "target": header.target,
-        "rows": str(job.rows),
-        "threshold": verdict.threshold,
-        "prevalence": verdict.prevalence,
-        "calibrated": scored.calibrated,
-        "calibration": None if calibration is None else calibration.to_dict(),
-        "state": "done",
-        "places": scored.places,
-        "images": scored.images,
-        "decided": scored.decided,
-        "expected": scored.expected,
-    }
-    write_json(job.out / RESULTS, about)
+    """Remove results of an earlier run, of other rows, so that they are never beside new ones."""
+    inputs = {unit.name: unit.inputs for unit in units}
+    for path in parts_of(manifest.folder):
+        name = path.parent.name
+        if name not in inputs or not manifest.is_done(name, inputs[name]):
+            path.unlink()

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from geoseg.errors import DataError
-from geoseg.files import write_json, writing
+from geoseg.files import sha256_of, write_json, writing
 from geoseg.presence.rows.grid import PlaceGrid
 from geoseg.presence.rows.quantise import Quantiser
 
@@ -32,6 +32,7 @@ __all__ = [
     "RowsHeader",
     "SceneRows",
     "blocks_of",
+    "digest_of_rows",
     "holds_rows",
     "index_rows",
     "read_block",
@@ -129,6 +130,11 @@ def read_header(folder: Path) -> RowsHeader:
         return RowsHeader(**{**fields, "quantiser": Quantiser.from_dict(fields["quantiser"])})
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path} is damaged ({error}); embed again.") from error
+
+
+def digest_of_rows(folder: Path) -> str:
+    """SHA-256 of rows.json: the identity of a set of rows, whichever scenes are added to it."""
+    return sha256_of(folder / _HEADER)
 
 
 def rows_folder(folder: Path) -> Path:
