@@ -50,7 +50,7 @@ class DecisionRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TotalNumber:
-    """How many of all places hold it, found or not."""
+    """How many of the places that were seen hold it, found or not."""
 
     value: float
     low: float  # both NaN without an interval
@@ -58,12 +58,16 @@ class TotalNumber:
     words: str  # how it was estimated, and of how many per cent the interval is
 
     @classmethod
-    def of(cls, estimate: Estimate, places: int) -> TotalNumber:
-        """An estimated share as a number of places."""
+    def of(cls, estimate: Estimate, seen: int) -> TotalNumber:
+        """An estimated share as a number of places, of so many with a probability.
+
+        The share is that of places with a probability: a place without a valid pixel is no part
+        of what it was estimated from.
+        """
         return cls(
-            value=estimate.value * places,
-            low=estimate.low * places,
-            high=estimate.high * places,
+            value=estimate.value * seen,
+            low=estimate.low * seen,
+            high=estimate.high * seen,
             words=f"{100 * estimate.confidence:g} % interval, by {estimate.method}",
         )
 
@@ -81,6 +85,7 @@ class PresenceReport:
     counts: ProbabilityCounts
     rule: DecisionRule
     unscored: int = 0  # places without a probability
+    unfinished: str | None = None  # a sentence where parts of the results are missing
     problems: tuple[str, ...] = ()  # sentences
     problem_count: int | None = None  # where there are more
     total: TotalNumber | None = None
@@ -160,9 +165,9 @@ def _cards(report: PresenceReport) -> list[tuple[str, str, str]]:
         ends = ""
         if math.isfinite(total.low):
             ends = f"{quantity(total.low)} to {quantity(total.high)}, "
-        cards.append(
-            ("Estimated number in all places", quantity(total.value), f"{ends}{total.words}")
-        )
+        seen = report.places - report.unscored
+        of = f"the {seen:,} places that were seen" if report.unscored else "all places"
+        cards.append((f"Estimated number in {of}", quantity(total.value), f"{ends}{total.words}"))
     if report.truth is not None:
         cards += _truth_cards(report.truth)
     return cards

@@ -13,13 +13,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from geoseg.errors import ConfigError, DataError
-from geoseg.metrics.calibration import Calibration
+from geoseg.metrics.calibration import Calibration, shift_prior
+from geoseg.presence.about import unfinished
 from geoseg.presence.packs import StoredPlace, read_labels, read_pack
 from geoseg.presence.packs.pack import PACK
 from geoseg.presence.packs.pixels import Palette
 from geoseg.presence.packs.read import read_stored
 from geoseg.presence.packs.stored import decode_place
-from geoseg.presence.results import RESULTS, read_results
+from geoseg.presence.results import RESULTS, parts_of, read_results
 from geoseg.presence.scores import estimate_of_results, read_held_out
 from geoseg.report.presence_page import DecisionRule, PresenceReport, TotalNumber
 from geoseg.report.presence_sheets import Sheet, ShownPlace, show_place
@@ -90,7 +91,9 @@ def read_about(results: Path) -> About:
         rule = rule if isinstance(rule, dict) else {"threshold": rule}
         rule = {name: rule[name] for name in _RULE if rule.get(name) is not None}
         if told.get("prevalence") is not None:
-            rule["threshold"] = _lowest_decided(results)
+            # All sensors share the prior, whatever their curves.
+            prior = told["calibration"]["pooled"]["prior"]
+            rule["threshold"] = float(shift_prior(rule["threshold"], prior, told["prevalence"]))
         return About(told, DecisionRule(**rule))
     except FileNotFoundError:
         raise DataError(
@@ -164,6 +167,7 @@ def report_of_results(
         prevalence=about.told.get("prevalence"),
         rng=np.random.default_rng(_SEED),
     )
+    seen = tally.places - tally.unscored
     return PresenceReport(
         title=f"{about.target.replace('_', ' ').capitalize()}: {results.resolve().name}",
         target=about.target,
@@ -171,12 +175,13 @@ def report_of_results(
         places=tally.places,
         images=tally.images,
         unscored=tally.unscored,
+        unfinished=unfinished(results),
         found=tally.found,
         counts=tally.counts,
         rule=about.rule,
         problems=(*_problems(about), *wrong),
         problem_count=int(about.told.get("problems") or 0) + len(wrong),
-        total=_total(about, tally) if estimate is None else TotalNumber.of(estimate, tally.places),
+        total=_total(about, tally) if estimate is None else TotalNumber.of(estimate, seen),
         truth=truth,
         why_no_truth=_why_no_truth(tally),
         sheets=_sheets(tally, images),
@@ -184,24 +189,9 @@ def report_of_results(
     )
 
 
-def _lowest_decided(results: Path) -> float:
-    """The least probability with which a place is said to hold it; above all others where none is.
-
-    The threshold of a model is set at the prevalence of its held-out places. Where results are at
-    another one, this is the threshold there.
-    """
-    lowest, highest = math.inf, 0.0
-    for batch in read_results(results, ("probability", "decision")):
-        rows = batch.to_pandas().dropna()
-        decided = rows["decision"].astype(bool)
-        lowest = min(lowest, rows.loc[decided, "probability"].min())
-        highest = max(highest, rows["probability"].max())
-    return float(lowest if math.isfinite(lowest) else min(np.nextafter(highest, 1), 1))
-
-
 def _shards(results: Path) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The numbers of the shards, and behind how many rows each ends."""
-    parts = sorted(results.glob("shard=*/part.parquet"))
+    parts = parts_of(results)
     numbers = [int(part.parent.name.removeprefix("shard=")) for part in parts]
     try:
         rows = [pq.read_metadata(part).num_rows for part in parts]

@@ -17,13 +17,13 @@ from geoseg.commands.presence.queue import queue
 from geoseg.commands.presence.report import report
 from geoseg.errors import ConfigError, DataError, LabelError
 from geoseg.files import sha256_of, write_json
-from geoseg.metrics.calibration import fit_calibration
+from geoseg.metrics.calibration import Calibration, fit_calibration
 from geoseg.metrics.prevalence import HeldOut
 from geoseg.presence.packs import ImageKind, Shard, StoredImage, StoredPlace
 from geoseg.presence.packs.pack import write_pack
 from geoseg.presence.packs.tables import TableWriter
 from geoseg.presence.results import RESULTS, Result, part_of_shard, write_part
-from geoseg.presence.scores import write_held_out
+from geoseg.presence.scores import estimate_of_results, write_held_out
 from geoseg.report.presence_results import report_of_results
 
 THRESHOLD = 0.2
@@ -197,8 +197,17 @@ def test_the_total_has_an_interval_where_the_calibration_of_the_model_is_given(t
     done = run(*asked, held_out)
 
     assert done.exit_code == 0, done.stderr
-    total = json.loads(done.stdout)["total"]
+    told = json.loads(done.stdout)
+    total = told["total"]
     assert total["low"] < total["value"] < total["high"]
+    # Of the places that were seen: the other one of each shard says nothing.
+    share = estimate_of_results(results, calibration, kept)
+    seen = SHARDS * (PLACES - 1)
+    assert (told["unscored"], total["of_places"]) == (SHARDS, seen)
+    assert total["value"] == pytest.approx(share.value * seen)
+    assert total["high"] == pytest.approx(share.high * seen)
+    words = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert f"Estimated number in the {seen} places that were seen" in words
     # Logits of mean -2: nearly all of the places are like those without it.
     assert total["value"] < 0.4 * SHARDS * PLACES
     assert "90 % interval" in (tmp_path / "page.html").read_text(encoding="utf-8")
@@ -276,15 +285,42 @@ def test_labels_of_one_kind_tell_the_recall_in_a_sentence(tmp_path, pack):
     assert f"hold none, and {wrong} of them are said to" in pages["absent"]
 
 
-def test_the_threshold_is_that_of_the_probabilities_at_their_prevalence(tmp_path, pack):
-    # 0.2 at the prevalence of the held-out places; the results are at another one.
-    results = results_of(tmp_path / "results", pack, prevalence=1e-3, threshold=0.7)
+@pytest.mark.parametrize("threshold", [0.3, 0.97])
+def test_the_threshold_is_that_of_the_probabilities_at_their_prevalence(tmp_path, pack, threshold):
+    """Whatever was decided, and also for a sensor that has a curve of its own."""
+    calibration = curves()
+    results = results_of(
+        tmp_path / "results", pack, calibration=calibration, prevalence=1e-3, threshold=threshold
+    )
 
     done = run("report", results, "--out", tmp_path / "page.html", "--json")
 
-    p = table_of().probability
-    threshold = json.loads(done.stdout)["threshold"]
-    assert p[p < THRESHOLD].max() < threshold <= p[p >= THRESHOLD].min() + 1e-6
+    told = json.loads(done.stdout)["threshold"]
+    of = Calibration.from_dict(calibration)
+    for sensor in ("spot-5", None):
+        z = np.linspace(-30, 30, 100_001)
+        decided = of.probability(z, [sensor] * len(z)) >= threshold
+        rare = of.probability(z, [sensor] * len(z), prevalence=1e-3)
+        assert rare[~decided].max() < told <= rare[decided].min()
+
+
+def test_a_prevalence_of_a_model_without_a_calibration_is_told_as_damage(tmp_path, pack):
+    results = results_of(tmp_path / "results", pack, prevalence=1e-3)
+
+    with pytest.raises(DataError, match=r"results\.json cannot be read .*; predict again"):
+        raise run("report", results, "--out", tmp_path / "page.html").exception
+
+
+def curves():
+    """A calibration in which one sensor differs from the others."""
+    rng = np.random.default_rng(0)
+    present = np.arange(800) % 4 == 0
+    sensors = np.where(rng.random(800) < 0.5, "spot-5", "landsat-7")
+    logits = rng.normal(np.where(present, 2.0, -2.0), 2.0)
+    logits[sensors == "spot-5"] += 6
+    found = fit_calibration(logits, present, sensors.tolist())
+    assert "spot-5" in found.sensors
+    return found.to_dict()
 
 
 def test_what_the_threshold_promises_is_told(tmp_path, pack):

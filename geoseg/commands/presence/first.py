@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from geoseg.commands.options import Json
+from geoseg.commands.presence.missing import note_missing_shards
 from geoseg.terminal import Outcome, Table, note, progress, show
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def first(
     errors = shipped_date_errors(results) if labelled is None else date_errors_of(labelled)
     learnt = errors is not None
     errors = errors or DateErrors()
+    note_missing_shards(results)
     try:
         with progress("Dating") as advance:
             seen = write_first_appearances(

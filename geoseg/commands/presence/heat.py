@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from geoseg.commands.options import Json
+from geoseg.commands.presence.missing import note_missing_shards
 from geoseg.terminal import Outcome, Table, note, show
 
 __all__ = ["heat"]
@@ -31,6 +32,7 @@ def heat(
     if out.suffix != ".gpkg":
         raise ConfigError(f"{out} is no name of a GeoPackage; let it end in '.gpkg'.")
     found = read_heat(results, cell_km)
+    note_missing_shards(results)
     picture = out.with_suffix(".png")
     write_heat(found, out)
     draw_heat(found, picture)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from geoseg.commands.options import Json
+from geoseg.commands.presence.missing import note_missing_shards
 from geoseg.terminal import Outcome, Table, note, progress, show
 
 __all__ = ["queue"]
@@ -56,6 +57,7 @@ def queue(
         apart_m=apart_m,
         seed=seed,
     )
+    note_missing_shards(results)
     try:
         with progress("Reading") as advance:
             batches = result_batches(results, lambda done, total: advance(done, total, "places"))

@@ -64,6 +64,8 @@ def report(
     except KeyboardInterrupt:
         note("Stopped; nothing was written. Run the same command again.")
         raise typer.Exit(130) from None
+    if made.unfinished:
+        note(made.unfinished)
     page, *figures = write_presence_report(out, made)
     note(f"The page is {page}; {len(figures)} figures lie beside it")
     told = {"report": str(page), "figures": [str(f) for f in figures], **_figures(made)}
@@ -82,7 +84,8 @@ def _figures(made: PresenceReport) -> dict[str, Any]:
     }
     if made.total is not None:
         total = made.total
-        figures["total"] = {"value": total.value, "how": total.words}
+        seen = made.places - made.unscored
+        figures["total"] = {"value": total.value, "of_places": seen, "how": total.words}
         if isfinite(total.low):
             figures["total"] |= {"low": total.low, "high": total.high}
     if made.truth is not None:
