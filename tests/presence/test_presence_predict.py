@@ -13,11 +13,13 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 import torch
+from command_line import geoseg, geoseg_here
 from PIL import Image
 from typer.testing import CliRunner
 
 from geoseg.chips import stack_places
 from geoseg.commands.presence import presence_app
+from geoseg.commands.presence.predict import _engine
 from geoseg.errors import ConfigError, DataError, ModelError
 from geoseg.metrics.calibration import fit_calibration
 from geoseg.models import AnyInput, FixedInput
@@ -27,6 +29,7 @@ from geoseg.models.classifier import (
     load_classifier,
     save_classifier,
 )
+from geoseg.presence.about import unfinished
 from geoseg.presence.ahead import Ahead
 from geoseg.presence.packs import ImageKind, Shards, make_pack, read_shard
 from geoseg.presence.packs.stored import StoredImage, StoredPlace
@@ -393,6 +396,146 @@ def test_images_unlike_those_of_the_training_are_told_of(model, tmp_path):
     assert sentence.startswith("landsat-8: The network extrapolates: it was never shown swir16 at")
     assert "pixels of 30 m (trained at 10 m)" in sentence
     assert beyond_training(replace(job, model=model)) == []  # it takes its own bands or none
+
+
+@pytest.fixture(scope="module")
+def calibrated(tmp_path_factory):
+    """A model that was calibrated for a prevalence, and its calibration."""
+    rng = np.random.default_rng(0)
+    present = rng.random(400) < 0.5
+    calibration = fit_calibration(rng.normal(np.where(present, 1.0, -1.0), 1.5), present)
+    path = tmp_path_factory.mktemp("calibrated") / "model.safetensors"
+    return make_model(path, calibration=calibration.to_dict(), prevalence=1e-3), calibration
+
+
+@pytest.mark.parametrize(("asked", "used"), [(None, 1e-3), (0.2, 0.2)])
+def test_the_prevalence_of_the_model_is_taken_where_none_is_asked_for(
+    pack, calibrated, tmp_path, asked, used
+):
+    model, calibration = calibrated
+
+    predict(pack, model, tmp_path, prevalence=asked)
+
+    table = results_table(tmp_path, ["logit", "probability"])
+    np.testing.assert_allclose(
+        table["probability"].to_numpy(),
+        calibration.probability(table["logit"].to_numpy(), prevalence=used),
+        rtol=1e-5,
+    )
+    assert json.loads((tmp_path / "results.json").read_text())["prevalence"] == used
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        (("--prevalence", "3"), "The prevalence is 3; give a number above 0 and below 1."),
+        (("--prevalence", "0"), "The prevalence is 0; give a number above 0 and below 1."),
+        (("--device", "cuda:77"), "device 'cuda:77' cannot be used"),
+        (("--slurm", "memory=1GB"), "A serial engine takes no address and no slurm; use dask."),
+        (("--slurm", "gpu"), "--slurm says 'gpu'; give settings as memory=16GB,queue=gpu, or"),
+        (("--slurm", '{"memory"}'), "--slurm is no JSON object"),
+        (("--slurm", "memory=1GB,threads=few"), "--slurm has threads = 'few'; give 1 or more."),
+    ],
+)
+def test_what_cannot_be_done_is_refused_before_anything_is_written(
+    pack, calibrated, tmp_path, option, words
+):
+    out = tmp_path / "out"
+
+    done = geoseg_here(
+        "presence", "predict", pack.folder, "--model", calibrated[0], "--out", out, *option
+    )
+
+    assert done.returncode == 2
+    assert words in " ".join(done.stderr.split())
+    assert not out.exists()
+
+
+def test_results_tell_how_many_shards_are_missing(pack, model, tmp_path):
+    predict(pack, model, tmp_path)
+    assert unfinished(tmp_path) is None
+    path = tmp_path / "results.json"
+    whole = json.loads(path.read_text())
+    part_of_shard(tmp_path, 1).unlink()
+
+    # As it is while the first run goes on, or when it was killed.
+    path.write_text(json.dumps({**whole, "state": "running"}))
+    assert unfinished(tmp_path).startswith("2 of 3 shards are done: what is told is of these")
+    for verb, name in (("heat", "h.gpkg"), ("first", "f.parquet"), ("queue", "q.parquet")):
+        done = geoseg_here("presence", verb, tmp_path, "--out", tmp_path / name)
+        assert done.returncode == 0, done.stderr
+        assert "2 of 3 shards are done" in done.stderr
+    page = tmp_path / "page.html"
+    assert (
+        "2 of 3 shards are done"
+        in geoseg_here("presence", "report", tmp_path, "--out", page).stderr
+    )
+    assert "2 of 3 shards are done" in page.read_text(encoding="utf-8")
+
+    predict(pack, model, tmp_path)
+    assert unfinished(tmp_path) is None
+
+
+def test_a_run_says_what_it_makes_before_it_makes_anything(pack, calibrated, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        predict_pack(
+            Prediction(pack=pack.folder, model=calibrated[0], out=tmp_path, device="cpu"),
+            Engine(),
+            on_shard=interrupt,
+        )
+
+    told = json.loads((tmp_path / "results.json").read_text())
+    assert (told["state"], told["shards"], told["prevalence"]) == ("running", 3, 1e-3)
+    assert told["calibration"]["pooled"]["prior"] == calibrated[1].prior
+
+
+def interrupt(*_):
+    raise KeyboardInterrupt
+
+
+def test_settings_of_a_job_are_read_from_pairs_and_from_json():
+    pairs = "queue=gpu, memory=16GB,walltime=04:00:00,job_extra_directives=--gres=gpu:1,threads=3"
+    same = {
+        "queue": "gpu",
+        "memory": "16GB",
+        "walltime": "04:00:00",
+        "job_extra_directives": ["--gres=gpu:1"],
+        "threads": 3,
+    }
+
+    one, two = (_engine("dask", 40, None, text) for text in (pairs, json.dumps(same)))
+
+    assert one == two
+    assert (one.workers, one.threads) == (40, 3)
+    assert dict(one.slurm) == {key: value for key, value in same.items() if key != "threads"}
+
+
+@pytest.mark.slow
+def test_a_job_of_slurm_is_asked_for_with_the_settings_of_the_command(pack, model, tmp_path):
+    """Its commands are stood in for: `sbatch` keeps the script and runs it here."""
+    commands = tmp_path / "bin"
+    commands.mkdir()
+    scripts = tmp_path / "scripts"
+    for name, text in (
+        ("sbatch", f'cat "$1" >> {scripts}; bash "$1" > {tmp_path}/log 2>&1 & echo 123'),
+        ("scancel", "exit 0"),
+    ):
+        (commands / name).write_text(f"#!/bin/bash\n{text}\n")
+        (commands / name).chmod(0o755)
+    slurm = "queue=gpu,memory=16GB,walltime=04:00:00,interface=lo,job_extra_directives=--gres=gpu:1"
+
+    done = geoseg(
+        "presence", "predict", pack.folder, "--model", model, "--out", tmp_path / "out",
+        "--device", "cpu", "--executor", "dask", "--slurm", f"{slurm},threads=2", "--json",
+        PATH=f"{commands}:{os.environ['PATH']}",
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["places"] == 12
+    script = scripts.read_text()
+    for line in ("-p gpu", "--mem=15G", "-t 04:00:00", "--gres=gpu:1", "--cpus-per-task=2"):
+        assert f"#SBATCH {line}\n" in script
+    assert "export OMP_NUM_THREADS=2" in script
 
 
 def test_what_is_no_pack_and_no_model_is_refused(pack, model, tmp_path):
