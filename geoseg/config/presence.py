@@ -77,7 +77,7 @@ class FewLabelSettings(Section):
     confidence: float = Field(default=0.9, gt=0.5, lt=1)
     """Probability from which an answer is learned from, for pseudo_labels."""
     weight: float = Field(default=0.5, ge=0, le=10)
-    """Of what is learned from the answers of a forest or pseudo-labels, beside labels."""
+    """Of what is learned from pseudo-labels, beside labels."""
 
     @model_validator(mode="after")
     def _prior_is_known(self) -> FewLabelSettings:

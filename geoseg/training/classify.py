@@ -26,12 +26,7 @@ from geoseg.models import (
 from geoseg.training.averaging import precision_of, running_mean
 from geoseg.training.forest import forest_labels
 from geoseg.training.loop import StepReport
-from geoseg.training.place_samples import (
-    PlaceSamples,
-    likely_steps_of,
-    steps_of,
-    unlabelled_steps_of,
-)
+from geoseg.training.place_samples import PlaceSamples, steps_of, unlabelled_steps_of
 from geoseg.training.resume import TrainingState, restore_state, save_state
 from geoseg.training.schedule import learning_rate
 
@@ -176,7 +171,7 @@ class _Learner(NamedTuple):
         places = vary_places(places, self.recipe)
         loss = self._loss(places)
         if others is not None:
-            loss = loss + self._of_others(others, step)
+            loss = loss + self._weight(step) * self._taught(others)
         self.optimizer.zero_grad()
         self.fabric.backward(loss)
         self.optimizer.step()
@@ -204,23 +199,14 @@ class _Learner(NamedTuple):
         """
         losses, pixels = [], []
         for cells, batch, owner in zip(found.evidence, places.batches, places.owners, strict=True):
-            unlabelled = places.present[owner].isnan()
-            label = batch.label.masked_fill(unlabelled[:, None, None], IGNORE)
+            present = places.present[owner]
+            granted = (present == 0) | (present == 1)
+            label = batch.label.masked_fill(~granted[:, None, None], IGNORE)
             losses.append(evidence_loss(cells, self.teacher.whole_cells(label, fill=IGNORE)))
             pixels.append((label != IGNORE).sum())
         # A cell is of as many pixels in each set of bands, so that each cell counts alike.
         known = torch.stack(pixels)
         return (torch.stack(losses) * known).sum() / known.sum().clamp(min=1)
-
-    def _of_others(self, places: PlaceBatch, step: int) -> Tensor:
-        settings = self.recipe.few_labels
-        if settings.unlabelled == "forest":
-            places = vary_places(places, self.recipe)
-            said = torch.where(places.seen, places.present, torch.nan)
-            return settings.weight * presence_loss(classify(self.network, places).places, said)
-        # A rise over the first half: at the beginning the running mean knows nothing.
-        rise = min(1.0, 2 * step / self.recipe.learning.steps)
-        return rise * settings.weight * self._taught(places)
 
     def _taught(self, places: PlaceBatch) -> Tensor:
         """Of places that nobody labelled, by what the running mean is sure of.
@@ -237,6 +223,10 @@ class _Learner(NamedTuple):
         batches = tuple(jitter_bands(b, strength=_STRONG) for b in places.batches)
         changed = vary_places(places._replace(batches=batches, present=label), self.recipe)
         return presence_loss(classify(self.network, changed).places, label)
+
+    def _weight(self, step: int) -> float:
+        """A rise over the first half: at the beginning the running mean knows nothing."""
+        return self.recipe.few_labels.weight * min(1.0, 2 * step / self.recipe.learning.steps)
 
 
 def classify(network: Any, places: PlaceBatch) -> Findings:  # noqa: ANN401  also inside a wrapper
@@ -267,9 +257,7 @@ def _batches(
     if recipe.few_labels.unlabelled == "pseudo_labels":
         others = unlabelled_steps_of(samples, recipe, first=first, steps=steps, every=False)
     elif recipe.few_labels.unlabelled == "forest":
-        likely = forest_labels(samples, seed=recipe.seed)
-        if len(likely.places):
-            others = likely_steps_of(likely, recipe, first=first)
+        samples = forest_labels(samples, seed=recipe.seed)
     labelled = steps_of(samples, recipe, first=first)
     for step, (places, more) in enumerate(zip(labelled, others, strict=False), start=first):
         yield step, places.to(device), None if more is None else more.to(device)

@@ -27,6 +27,7 @@ __all__ = ["forest_labels", "statistics_of"]
 
 _TREES = 300
 _LEAF = 2  # places, at least
+_SURE = 1e-3
 _MOST = 1500  # places that it says something of: enough for a training of some hundred steps
 _COLOURS = (0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.98)
 _EDGES = (0.5, 0.9, 0.99)
@@ -35,30 +36,28 @@ _DETAIL_PX = (3, 9)
 
 
 def forest_labels(samples: PlaceSamples, *, seed: int) -> PlaceSamples:
-    """Unlabelled places with how likely they hold it, by trees grown on the labelled ones.
+    """The samples with a guess of unlabelled places, by trees grown on the labelled ones.
 
     Extremely randomised trees (Geurts, Ernst and Wehenkel 2006) of the newest image of a place, for
-    each set of bands by themselves. Of up to 1500 unlabelled places, drawn at random, those of
-    which a forest of their bands knows two places of either kind; none may be left.
+    each set of bands by themselves. They guess of up to 1500 unlabelled places, drawn at random,
+    where a forest of the same bands knows two places of either kind.
 
     Args:
-        samples: with labelled places of both kinds.
+        samples: labelled places and others.
         seed: of the draw and of the trees.
     """
     rng = np.random.default_rng([seed, 3])
-    known = np.concatenate([samples.positives, samples.negatives])
-    others = rng.permutation(samples.unlabelled)[:_MOST]
-    tables, asked = _tables(samples, known), _tables(samples, others)
-    numbers, said = [np.empty(0, dtype=np.intp)], [np.empty(0)]
-    for bands in tables.keys() & asked.keys():
-        of, table = tables[bands]
-        present = samples.present[of] > 0.5
+    known = _tables(samples, np.concatenate([samples.positives, samples.negatives]))
+    others = _tables(samples, rng.permutation(samples.unlabelled)[:_MOST])
+    guesses = samples.present.copy()
+    for bands in known.keys() & others.keys():
+        present = samples.present[known[bands].numbers] == 1
         if min(present.sum(), (~present).sum()) >= _LEAF:
-            numbers.append(asked[bands].numbers)
-            said.append(_grow(table, present, seed).predict_proba(asked[bands].values)[:, 1])
-    order = np.argsort(np.concatenate(numbers))
-    places = [samples.places[int(number)] for number in np.concatenate(numbers)[order]]
-    return PlaceSamples(places=places, present=np.concatenate(said)[order].astype(np.float32))
+            forest = _grow(known[bands].values, present, seed)
+            said = forest.predict_proba(others[bands].values)[:, 1]
+            # A guess is never a label.
+            guesses[others[bands].numbers] = said.clip(_SURE, 1 - _SURE)
+    return PlaceSamples(places=samples.places, present=guesses)
 
 
 def statistics_of(image: Chip) -> NDArray[np.float32]:

