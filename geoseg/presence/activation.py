@@ -1,4 +1,4 @@
-"""Where in its images a place holds something: class activation maps, and masks of them.
+"""Where in its images a place holds something: class activation maps.
 
 The head of a classifier reads a cell of features as it reads a place, so that its evidence is a map
 of logits on the scale of those of places (Zhou and others 2016, Learning deep features for
@@ -29,21 +29,9 @@ if TYPE_CHECKING:
     from geoseg.models import Classifier, Findings
     from geoseg.presence.scoring import Verdict
 
-__all__ = ["activation_maps", "activation_masks", "decision_level"]
+__all__ = ["activation_maps", "decision_level"]
 
 _FURTHEST = 1e6  # logit; no network gives a larger one
-
-
-def activation_masks(classifier: Classifier, place: Place, level: float) -> list[NDArray[np.bool_]]:
-    """Where in each image of a place the evidence reaches a level: (H, W), False where not valid.
-
-    Args:
-        classifier: in evaluation mode; it computes where it lies.
-        place: with the bands that it takes.
-        level: logit, as `decision_level` gives it.
-    """
-    (maps,), _ = activation_maps(classifier, [place])
-    return [found >= level for found in maps]
 
 
 def activation_maps(

@@ -1,4 +1,4 @@
-"""What the images of places say, each by itself: the material of fusion and of first appearance."""
+"""What the images of places say, each by itself: the material of first appearance."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import logit
 
 from geoseg.errors import ConfigError
 
@@ -44,38 +43,6 @@ class DatedEvidence:
             raise ValueError("An image that is valid has a year and finite evidence.")
 
     @classmethod
-    def of_logits(
-        cls,
-        logits: NDArray[np.floating],
-        years: NDArray[np.floating],
-        validity: NDArray[np.floating],
-        offsets: NDArray[np.integer],
-        *,
-        trained_at: float,
-    ) -> DatedEvidence:
-        """Of calibrated logits of presence (M,), each given by its image alone.
-
-        Args:
-            logits: of calibrated probabilities.
-            years: decimal years (M,).
-            validity: shares (M,) from 0 to 1.
-            offsets: (N + 1,).
-            trained_at: the share of places with the thing among those that calibrated the logits,
-                above 0 and below 1; what it says of a place is no evidence, and is taken off.
-
-        Raises:
-            ConfigError: a share that is not between 0 and 1.
-            ValueError: arrays that do not belong together.
-        """
-        require_share("The share of present places in training", trained_at)
-        return cls(
-            years=np.asarray(years, dtype=np.float64),
-            evidence=np.asarray(logits, dtype=np.float64) - logit(trained_at),
-            validity=np.asarray(validity, dtype=np.float64),
-            offsets=np.asarray(offsets, dtype=np.int64),
-        )
-
-    @classmethod
     def of_places(
         cls, places: Sequence[tuple[Sequence[float], Sequence[float], Sequence[float]]]
     ) -> DatedEvidence:
@@ -102,10 +69,6 @@ class DatedEvidence:
     def owners(self) -> NDArray[np.int64]:
         """The number (M,) of the place of each image."""
         return np.repeat(np.arange(self.places), np.diff(self.offsets))
-
-    def sums(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Sums (N,) over the images of each place of values (M,)."""
-        return np.bincount(self.owners, values, self.places).astype(np.float64)
 
     def used(self) -> DatedEvidence:
         """The images that say something, those of each place oldest first."""

@@ -96,8 +96,8 @@ def write_evidence_outlines(
     a scene whose projection is turned against north is drawn turned by that angle. An outline
     across the antimeridian goes on beyond 180 degrees.
 
-    A place without a position is counted and left out: pixels are no degrees. Of it,
-    `activation_masks` gives the masks. One shard is in memory at a time.
+    A place without a position is counted and left out: pixels are no degrees. One shard is in
+    memory at a time.
 
     Args:
         request: pack, model, and results where there are some.

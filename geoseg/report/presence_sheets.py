@@ -46,7 +46,6 @@ class Thumbnail:
     valid: NDArray[np.bool_]  # (H, W)
     when: str  # a day, or as much as is known: 2019-07-12
     sensor_id: str
-    probability: float = math.nan  # of this image alone
     evidence: NDArray[np.float32] | None = None  # (h, w) logits of its cells, over all of it
 
 
@@ -81,7 +80,6 @@ def show_place(
     place: Place,
     probability: float,
     *,
-    image_probabilities: Sequence[float] | None = None,
     evidence: Sequence[ArrayLike] | None = None,
 ) -> ShownPlace:
     """A place as it is drawn: its images oldest first, eight of them where it has more.
@@ -89,20 +87,15 @@ def show_place(
     Args:
         place: as read from a pack, or made.
         probability: of the place.
-        image_probabilities: of each image, in the order of `place.images`.
-        evidence: of each image, in the same order, logits (h, w) of its cells.
+        evidence: of each image, in the order of `place.images`, logits (h, w) of its cells.
 
     Raises:
-        ValueError: not one probability or map of evidence for each image.
+        ValueError: not one map of evidence for each image.
     """
     count = len(place.images)
-    chances = [math.nan] * count if image_probabilities is None else list(image_probabilities)
     maps = [None] * count if evidence is None else [np.asarray(e, np.float32) for e in evidence]
-    if not len(chances) == len(maps) == count:
-        raise ValueError(
-            f"place {place.id} has {count} images, but {len(chances)} probabilities and "
-            f"{len(maps)} maps of evidence."
-        )
+    if len(maps) != count:
+        raise ValueError(f"place {place.id} has {count} images, but {len(maps)} maps of evidence.")
     order = sorted(range(count), key=lambda i: place.images[i].time)
     ends = np.linspace(0, count - 1, min(count, _MOST_IMAGES)).round().astype(int)
     return ShownPlace(
@@ -112,16 +105,13 @@ def show_place(
         probability=probability,
         present=place.present,
         images=tuple(
-            thumbnail_of(place.images[i], probability=float(chances[i]), evidence=maps[i])
-            for i in (order[end] for end in ends)
+            thumbnail_of(place.images[i], evidence=maps[i]) for i in (order[end] for end in ends)
         ),
         left_out=max(count - _MOST_IMAGES, 0),
     )
 
 
-def thumbnail_of(
-    chip: Chip, *, probability: float = math.nan, evidence: NDArray[np.float32] | None = None
-) -> Thumbnail:
+def thumbnail_of(chip: Chip, *, evidence: NDArray[np.float32] | None = None) -> Thumbnail:
     """An image in colour where it has red, green and blue, radar in grey decibels, else in grey.
 
     Each image is stretched by itself, so that what is dim in a whole scene is seen; colours of two
@@ -135,7 +125,6 @@ def thumbnail_of(
         valid=valid,
         when=f"{chip.time:%Y-%m-%d}",
         sensor_id=chip.sensor_id,
-        probability=probability,
         evidence=evidence,
     )
 

@@ -250,6 +250,11 @@ def test_a_million_places_take_seconds():
     assert len(found.year) == len(counts)
 
 
+def test_a_validity_that_is_no_share_is_refused():
+    with pytest.raises(ValueError, match="validity of an image is a share"):
+        DatedEvidence.of_places([([2000.0], [1.0], [80.0])])
+
+
 def test_impossible_assumptions_are_refused():
     with pytest.raises(ConfigError, match="0 appearances a year; give a number above 0"):
         OnsetPrior(per_year=0)

@@ -29,7 +29,7 @@ from geoseg.models import (
     presence_loss,
     save_classifier,
 )
-from geoseg.presence.activation import activation_maps, activation_masks, decision_level
+from geoseg.presence.activation import activation_maps, decision_level
 from geoseg.presence.evidence_outlines import OutlineRequest, write_evidence_outlines
 from geoseg.presence.packs import Given, Shards, make_pack, read_pack
 from geoseg.presence.predict import Prediction, predict_pack
@@ -132,6 +132,12 @@ def on_chip(outlines, lon, lat):
     )
 
 
+def masks_of(classifier, place, level):
+    """Where in each image the evidence reaches a level."""
+    (maps,), _ = activation_maps(classifier, [place])
+    return [found >= level for found in maps]
+
+
 def iou(one, other):
     return one.intersection(other).area / one.union(other).area
 
@@ -140,7 +146,7 @@ def test_a_mask_lies_over_the_square_and_is_empty_where_there_is_none(taught):
     squares = [(4, 36, 20), (24, 4, 16), (14, 22, 20)]
     shown = place("a", *(chip(n + 500, square) for n, square in enumerate(squares)), chip(7))
 
-    masks = activation_masks(taught, shown, 0.0)
+    masks = masks_of(taught, shown, 0.0)
 
     for mask, image in zip(masks, shown.images, strict=True):
         truth = image.label.numpy() == 1
@@ -162,7 +168,7 @@ def test_nothing_is_masked_where_nothing_is_valid_and_what_lies_there_says_nothi
     # Beside the border the evidence is that of the nearest cell that was seen.
     border = maps[0][:, 32:36]
     np.testing.assert_allclose(border, np.repeat(border[:, :1], 4, axis=1), rtol=1e-5)
-    assert not activation_masks(taught, place("a", clouded), -math.inf)[0][hidden].any()
+    assert not masks_of(taught, place("a", clouded), -math.inf)[0][hidden].any()
 
 
 def test_cells_that_reach_beyond_an_image_do_not_shift_its_mask(taught):
@@ -170,8 +176,8 @@ def test_cells_that_reach_beyond_an_image_do_not_shift_its_mask(taught):
     part = (..., slice(43), slice(59))  # not whole cells of 8 pixels
     cut = replace(whole, image=whole.image[part], valid=whole.valid[part], label=whole.label[part])
 
-    (mask,) = activation_masks(taught, place("a", whole), 0.0)
-    (found,) = activation_masks(taught, place("a", cut), 0.0)
+    (mask,) = masks_of(taught, place("a", whole), 0.0)
+    (found,) = masks_of(taught, place("a", cut), 0.0)
 
     assert found.shape == (43, 59)
     assert (found & mask[part]).sum() / (found | mask[part]).sum() > 0.9

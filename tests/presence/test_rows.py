@@ -92,36 +92,6 @@ def test_the_worked_number_of_the_docstring_holds():
     assert divmod(int(PlaceGrid().cells_at(*one(0, 0))[0]), 2**32) == (31413, 62828)
 
 
-@given(spacing=spacings, lon=longitudes, lat=latitudes)
-@settings(max_examples=50)
-def test_neighbours_are_mutual_and_no_further_apart_than_cells_that_touch(spacing, lon, lat):
-    grid = PlaceGrid(spacing)
-    cell = int(grid.cells_at(*one(lon, lat))[0])
-
-    neighbours = grid.neighbours(cell)
-
-    assert cell not in neighbours
-    assert all(cell in grid.neighbours(other) for other in neighbours)
-    here = grid.centres(np.array([cell], dtype=np.uint64))
-    there = grid.centres(np.array(neighbours, dtype=np.uint64))
-    apart = GEOD.inv(*(np.broadcast_to(c, len(neighbours)) for c in here), *there)[2]
-    # Of squares, the root of two; a cell next to a row of another number of cells reaches further.
-    assert apart.max() <= 1.9 * spacing
-    # Eight, less where the row above has fewer, more where it has more; all that meet at a pole.
-    assert 5 <= len(neighbours) <= 11
-    same_row = [int(n) for n in neighbours if n >> 32 == cell >> 32]
-    beside = [n for n in same_row if abs((n - cell) & 0xFFFFFFFF) in {1, 2**32 - 1}]
-    assert len(same_row) >= 2 or grid.columns(np.array([cell >> 32]))[0] < 3
-    assert beside or len(same_row) > 2
-
-
-def test_cells_on_both_sides_of_the_antimeridian_are_neighbours():
-    grid = PlaceGrid()
-    west, east = grid.cells_at(np.array([179.9999, -179.9999]), np.array([68.0, 68.0])).tolist()
-
-    assert east in grid.neighbours(west)
-
-
 def test_a_spacing_that_makes_no_grid_is_refused():
     with pytest.raises(ConfigError, match=r"A spacing of 0.1 m makes no grid"):
         PlaceGrid(0.1)
@@ -166,32 +136,21 @@ def test_a_quantiser_comes_back_from_json_to_the_bit():
     assert again.offset.tobytes() == quantiser.offset.tobytes()
 
 
-def flooded(grid, places):
-    """Cells whose centres lie on a grid of pixels, found by going from neighbour to neighbour."""
+def centred_in(grid, places):
+    """Cells whose centres lie on a grid of pixels; each holds the middle of a pixel there too."""
     to_grid = Transformer.from_crs("EPSG:4326", grid.crs.proj, always_xy=True)
     height, width = grid.shape
-
-    def inside(cell):
-        lon, lat = (c[0] for c in places.centres(np.array([cell], dtype=np.uint64)))
-        if grid.crs.proj.is_geographic:
-            lon += 360 * round((grid.affine.c + grid.affine.a * width / 2 - lon) / 360)
-            x, y = lon, lat
-        else:
-            x, y = to_grid.transform(lon, lat)
-        column, row = ~grid.affine * (x, y)
-        return 0 <= row < height and 0 <= column < width
-
-    x, y = grid.affine * (width / 2, height / 2)
-    lon, lat = to_grid.transform(x, y, direction="INVERSE")
-    start = int(places.cells_at(*one(lon, lat))[0])
-    found, edge = set(), [start, *places.neighbours(start)]
-    edge = [cell for cell in edge if inside(cell)]
-    while edge:
-        cell = edge.pop()
-        if cell not in found:
-            found.add(cell)
-            edge += [n for n in places.neighbours(cell) if inside(n)]
-    return found
+    column, row = (v.ravel() + 0.5 for v in np.meshgrid(np.arange(width), np.arange(height)))
+    around = to_grid.transform(*(grid.affine * (column, row)), direction="INVERSE")
+    cells = np.unique(places.cells_at(*around))
+    x, y = places.centres(cells)
+    if grid.crs.proj.is_geographic:
+        x = x + 360 * np.round((grid.affine.c + grid.affine.a * width / 2 - x) / 360)
+    else:
+        x, y = to_grid.transform(x, y)
+    column, row = ~grid.affine * (x, y)
+    inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+    return set(cells[inside].tolist())
 
 
 @pytest.mark.parametrize(
@@ -217,7 +176,7 @@ def test_every_place_of_a_scene_is_found_once_whatever_its_projection(crs, left,
         for window in (Window(0, 0, 210, 70), Window(0, 70, 90, 80), Window(90, 70, 120, 80))
     ]
 
-    assert set(whole.cell.tolist()) == flooded(grid, places)
+    assert set(whole.cell.tolist()) == centred_in(grid, places)
     together = np.concatenate([part.cell for part in parts])
     assert sorted(together.tolist()) == whole.cell.tolist()
 

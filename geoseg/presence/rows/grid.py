@@ -78,29 +78,9 @@ class PlaceGrid:
         lon = np.asarray((column + 0.5) * (360 / self.columns(row)) - 180, dtype=np.float64)
         return lon, lat
 
-    def neighbours(self, cell: int) -> tuple[int, ...]:
-        """The cells that touch one, in order; all of the last row, whose cells meet at a pole."""
-        row, column = divmod(cell, 2**32)
-        count = self._count(row)
-        found = {(row, (column + step) % count) for step in (-1, 1)}
-        for beside in (row - 1, row + 1):
-            if not 0 <= beside < self.rows:
-                found |= {(row, other) for other in range(count)}
-                continue
-            # Cells [c, c + 1] / count and [d, d + 1] / across touch, in whole numbers.
-            across = self._count(beside)
-            first = -(-column * across // count) - 1
-            last = (column + 1) * across // count
-            found |= {(beside, other % across) for other in range(first, last + 1)}
-        found.discard((row, column))
-        return tuple(sorted(r * 2**32 + c for r, c in found))
-
     def coarser(self, factor: int) -> PlaceGrid:
         """A grid of cells that many times as wide."""
         return PlaceGrid(self.spacing_m * factor)
-
-    def _count(self, row: int) -> int:
-        return int(self.columns(np.array([row]))[0])
 
 
 def _apart(cells: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
