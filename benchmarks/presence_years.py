@@ -13,8 +13,9 @@ right has the true year in 90 of 100. Regimes in which the evidence is not what 
 for are measured as they are, and with the errors fitted on 600 other places with labels. Means over
 seeds.
 
-`learned_coverage` goes all the way instead, for benchmarks/presence.py: from images of simulated tundra through the recipe. The
-truth there is the year in which a slump of 25 m breaks out, which coarse images show years later.
+`learned_coverage` goes all the way instead, for benchmarks/presence.py: from images of simulated
+tundra through the recipe. The truth there is the year in which a slump of 25 m breaks out, which
+coarse images show years later.
 """
 
 from __future__ import annotations
