@@ -10,7 +10,15 @@ from conftest import scene_of, write_raster
 from typer.testing import CliRunner
 
 from geoseg.commands.presence import presence_app
-from geoseg.models import ClassifierSpec, FixedInput, build_classifier, save_classifier
+from geoseg.errors import ConfigError, ModelError
+from geoseg.files import sha256_of
+from geoseg.models import (
+    ClassifierSpec,
+    FixedInput,
+    build_classifier,
+    load_classifier,
+    save_classifier,
+)
 from geoseg.scenes import scan_items, write_catalog, write_scene
 
 BANDS = ("red", "nir08")
@@ -100,3 +108,87 @@ def test_a_raster_that_is_described_by_options_is_embedded(model, tmp_path):
     assert done.exit_code == 0, done.stderr
     assert "Embedded 1 parts of scenes" in done.stdout
     assert "The rows lie in" in done.stderr
+
+
+@pytest.fixture
+def scored(model, scenes, tmp_path):
+    """Rows, and what the model says of their places."""
+    rows, out = tmp_path / "rows", tmp_path / "results"
+    presence("embed", "--model", model, "--scenes", scenes, "--chip-m", 480, "--out", rows)
+    presence("score", rows, "--model", model, "--out", out)
+    table = pq.read_table(out / "shard=000000" / "part.parquet")
+    return rows, table.select(["chip_id", "lon", "lat", "image_logits"]).to_pandas()
+
+
+def labels_of(path, table):
+    path.write_text(table.to_csv(index=False))
+    return path
+
+
+def test_a_head_is_fitted_to_labels_and_scored_with_on_the_command_line(model, scored, tmp_path):
+    rows, places = scored
+    told = places.image_logits.map(np.mean)
+    places["present"] = told > told.quantile(0.6)
+    known = places.iloc[::2]
+    named = labels_of(tmp_path / "named.csv", known[["chip_id", "present"]])
+    drawn = known[["lon", "lat", "present"]].assign(chip_id=lambda t: [f"p{i}" for i in t.index])
+    drawn.lon += 1e-4  # anywhere in the cell
+    one, other = tmp_path / "one.safetensors", tmp_path / "other.safetensors"
+
+    made = presence("head", rows, "--labels", named, "--model", model, "--out", one, "--json")
+    positions = labels_of(tmp_path / "drawn.csv", drawn)
+    again = presence("head", rows, "--labels", positions, "--model", model, "--out", other)
+    done = presence(
+        "score", rows, "--model", model, "--head", one, "--out", tmp_path / "new", "--json"
+    )
+
+    assert (made.exit_code, again.exit_code, done.exit_code) == (0, 0, 0), made.stderr
+    figures = json.loads(made.stdout)
+    assert figures["present"] == known.present.sum()
+    assert figures["absent"] == (~known.present).sum()
+    assert figures["images"] == 3 * figures["labels"]
+    assert one.read_bytes() == other.read_bytes()
+    found = pq.read_table(tmp_path / "new" / "shard=000000" / "part.parquet").to_pandas()
+    found = found.set_index("chip_id").loc[places.chip_id]
+    rest = np.arange(len(places)) % 2 == 1
+    right = found.image_logits.map(np.mean).to_numpy() >= 0
+    assert (right == places.present.to_numpy())[rest].mean() > 0.85
+    about = json.loads((tmp_path / "new" / "results.json").read_text())
+    assert about["head"] == sha256_of(one)
+
+
+def test_labels_that_lie_nowhere_are_named_and_the_others_make_the_head(model, scored, tmp_path):
+    rows, places = scored
+    table = places[["chip_id"]].assign(present=np.arange(len(places)) % 2 == 0)
+    table.loc[0, "chip_id"] = str(2**63)
+    table.loc[1, "chip_id"] = "a.png"
+    table["present"] = table["present"].astype(object)
+    table.loc[2, "present"] = "perhaps"
+    table.loc[3, "present"] = ""
+    labels = labels_of(tmp_path / "labels.csv", table)
+    out = tmp_path / "head.safetensors"
+
+    done = presence("head", rows, "--labels", labels, "--model", model, "--out", out, "--json")
+
+    assert done.exit_code == 1
+    assert f"{2**63}: it is no chip_id of `geoseg presence score`" in done.stderr
+    assert "a.png: it is no chip_id" in done.stderr
+    figures = json.loads(done.stdout)
+    assert (figures["labels"], len(figures["problems"])) == (len(places) - 4, 3)
+    assert out.is_file()
+
+
+def test_a_head_for_rows_of_another_model_or_under_another_name_is_refused(model, scored, tmp_path):
+    rows, places = scored
+    labels = labels_of(tmp_path / "labels.csv", places[["chip_id"]].assign(present=1))
+    torch.manual_seed(1)
+    other, out = tmp_path / "other.safetensors", tmp_path / "head.safetensors"
+    save_classifier(other, build_classifier(load_classifier(model).classifier.spec).eval(), {})
+
+    with pytest.raises(ModelError, match="holds rows of another model"):
+        raise presence("head", rows, "--labels", labels, "--model", other, "--out", out).exception
+    with pytest.raises(ConfigError, match=r"let it end in '\.safetensors'"):
+        raise presence(
+            "head", rows, "--labels", labels, "--model", model, "--out", tmp_path / "head.json"
+        ).exception
+    assert not list(tmp_path.glob("head*"))

@@ -6,6 +6,7 @@ import typer
 
 from geoseg.commands.presence.embed import embed
 from geoseg.commands.presence.first import first
+from geoseg.commands.presence.head import head
 from geoseg.commands.presence.heat import heat
 from geoseg.commands.presence.outline import outline
 from geoseg.commands.presence.pack import pack
@@ -23,6 +24,7 @@ presence_app = typer.Typer(
 )
 presence_app.command()(embed)
 presence_app.command()(first)
+presence_app.command()(head)
 presence_app.command()(heat)
 presence_app.command()(outline)
 presence_app.command()(pack)

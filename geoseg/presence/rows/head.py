@@ -166,7 +166,7 @@ def load_head(path: Path) -> LinearHead:
             record=header["record"],
         )
     except KeyError as error:
-        raise ModelError(f"{path} holds no linear head; give one of fit_head.") from error
+        raise ModelError(f"{path} holds no head; make one with `geoseg presence head`.") from error
 
 
 class _Data(NamedTuple):

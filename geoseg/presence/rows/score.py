@@ -27,6 +27,7 @@ from geoseg.presence.rows.store import (
     index_rows,
     read_block,
     read_header,
+    require_rows_of,
 )
 from geoseg.presence.rows.table import place_table
 from geoseg.presence.scoring import Verdict
@@ -52,7 +53,7 @@ class ScoreJob:
     rows: Path
     model: Path
     out: Path
-    head: Path | None = None  # of `fit_head`, in place of that of the model
+    head: Path | None = None  # in place of that of the model
     prevalence: float | None = None  # share of places that hold it; that of the model when None
 
 
@@ -170,11 +171,7 @@ def _record(
 ) -> Mapping[str, Any]:
     """That of what gives the logits, model or head; refuses one that the rows are not of."""
     embedder_sha256, head_sha256 = weights_sha256(checkpoint.classifier)
-    if embedder_sha256 != header.embedder_sha256:
-        raise ModelError(
-            f"{job.rows} holds rows of another model ({header.model_sha256[:12]}) than {job.model};"
-            " give that one, or embed with this one."
-        )
+    require_rows_of(job.rows, header, job.model, embedder_sha256)
     if job.head is None:
         if head_sha256 != header.head_sha256:
             raise ModelError(

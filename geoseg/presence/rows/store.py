@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from geoseg.errors import DataError
+from geoseg.errors import DataError, ModelError
 from geoseg.files import sha256_of, write_json, writing
 from geoseg.presence.rows.grid import PlaceGrid
 from geoseg.presence.rows.quantise import Quantiser
@@ -37,6 +37,7 @@ __all__ = [
     "index_rows",
     "read_block",
     "read_header",
+    "require_rows_of",
     "rows_folder",
     "write_header",
     "write_rows",
@@ -130,6 +131,19 @@ def read_header(folder: Path) -> RowsHeader:
         return RowsHeader(**{**fields, "quantiser": Quantiser.from_dict(fields["quantiser"])})
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path} is damaged ({error}); embed again.") from error
+
+
+def require_rows_of(folder: Path, header: RowsHeader, model: Path, embedder_sha256: str) -> None:
+    """Refuse a model whose embeddings the rows are not.
+
+    Raises:
+        ModelError: the rows were made by other weights.
+    """
+    if embedder_sha256 != header.embedder_sha256:
+        raise ModelError(
+            f"{folder} holds rows of another model ({header.model_sha256[:12]}) than {model}; give "
+            "that one, or embed with this one."
+        )
 
 
 def digest_of_rows(folder: Path) -> str:
