@@ -42,7 +42,13 @@ if TYPE_CHECKING:
     from geoseg.presence.results import Result
     from geoseg.presence.samples import LabelledPlaces
 
-__all__ = ["Calibrated", "calibrate_classifier", "new_classifier", "score_places"]
+__all__ = [
+    "Calibrated",
+    "calibrate_classifier",
+    "fit_series",
+    "new_classifier",
+    "score_places",
+]
 
 _MOST_LOOKED_AT = 512  # places, for the bands and their statistics
 
@@ -163,7 +169,7 @@ def calibrate_classifier(
     )
     expected = expected_recall_threshold(probability, recall=settings.recall)
     shipped = _shipped(threshold)
-    date_errors = _date_errors(results, known.present > 0.5, calibration)
+    date_errors = fit_series(results, known.present > 0.5, calibration)
     record = {
         **checkpoint.record,
         "calibration": calibration.to_dict(),
@@ -185,21 +191,22 @@ def calibrate_classifier(
     )
 
 
-def _shipped(threshold: RecallThreshold) -> dict[str, Any]:
-    """What is shipped with a model: of too few positives, the recall that they do guarantee."""
-    told = asdict(threshold)
-    if threshold.guaranteed:
-        return told
-    return {**told, "threshold": threshold.lowest, "recall": threshold.recall_of_lowest}
-
-
-def _date_errors(
+def fit_series(
     results: Sequence[Result], present: NDArray[np.bool_], calibration: Calibration
 ) -> DateErrors | None:
     """How the images of a place err together; None without series, or of too few to tell by.
 
     The calibration has made their evidence comparable. Centre and scale by moments would take the
     differences between sensors, of which some see slumps much better, for doubt about each image.
+    The separation is that of the evidence as it is used, not as it would be scaled: the distance of
+    its means, so that the model expects what is seen. The variance of evidence that is too sure of
+    itself is more than that. In simulation, where a scale of 0.55 was right, 0.91 of the true years
+    lay in their intervals of 90 %, and by the variance 0.84.
+
+    Args:
+        results: of held-out places.
+        present: whether each holds it (N,).
+        calibration: of the model that gave the results.
     """
     if all(len(result.years) < 2 for result in results):
         return None
@@ -208,7 +215,15 @@ def _date_errors(
         fitted = fit_date_errors(evidence, present)
     except LabelError:
         return None
-    return DateErrors(separation=fitted.separation, correlation=fitted.correlation)
+    return DateErrors(separation=fitted.separation / fitted.scale, correlation=fitted.correlation)
+
+
+def _shipped(threshold: RecallThreshold) -> dict[str, Any]:
+    """What is shipped with a model: of too few positives, the recall that they do guarantee."""
+    told = asdict(threshold)
+    if threshold.guaranteed:
+        return told
+    return {**told, "threshold": threshold.lowest, "recall": threshold.recall_of_lowest}
 
 
 def _evidence(

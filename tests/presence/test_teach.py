@@ -12,7 +12,7 @@ from geoseg.chips import Chip, Place, stack_places
 from geoseg.config import CalibrationSettings, PresenceRecipe
 from geoseg.errors import LabelError, ModelError
 from geoseg.labels import IGNORE
-from geoseg.metrics.calibration import Calibration
+from geoseg.metrics.calibration import Calibration, fit_calibration
 from geoseg.models import (
     AnyInput,
     FixedInput,
@@ -20,13 +20,20 @@ from geoseg.models import (
     presence_loss,
     save_classifier,
 )
+from geoseg.presence.appearance import first_appearances
+from geoseg.presence.evidence import DatedEvidence
 from geoseg.presence.first_table import date_errors_of, shipped_date_errors
 from geoseg.presence.packs import Given, make_pack
 from geoseg.presence.predict import Prediction, predict_pack
-from geoseg.presence.results import results_table
+from geoseg.presence.results import Result, results_table
 from geoseg.presence.samples import LabelledPlaces
 from geoseg.presence.scoring import Verdict
-from geoseg.presence.teach import calibrate_classifier, new_classifier, score_places
+from geoseg.presence.teach import (
+    calibrate_classifier,
+    fit_series,
+    new_classifier,
+    score_places,
+)
 from geoseg.scale import Engine
 from geoseg.sensors import find_sensor
 from geoseg.training.classify import classify
@@ -154,12 +161,65 @@ def test_how_images_of_series_err_together_is_shipped_with_the_model(
     shipped, told = shipped_date_errors(asked.out), date_errors_of(asked.out)
 
     assert shipped is not None
-    assert shipped.separation == pytest.approx(told.separation, rel=1e-4)
+    # The distance between the means of the evidence as it is used, with a scale of 1.
+    assert shipped.separation == pytest.approx(told.separation / told.scale, rel=1e-4)
+    assert abs(told.scale - 1) > 0.05
     assert shipped.correlation == pytest.approx(told.correlation, rel=1e-4)
     assert (shipped.centre, shipped.scale) == (0.0, 1.0)  # the calibration has seen to them
     # Three times the same image: what one says, all say.
     assert shipped.correlation > 0.9
     assert load_classifier(calibrated.model).record["date_errors"] is None  # of no series
+
+
+APART = {"landsat-8": 5.0, "sentinel-2": 8.0, "corona": 3.5}  # what single images tell
+
+
+def simulated_series(count, seed, *, shared, sure):
+    """What a network says of places, and when each truly got its slump.
+
+    Of images it is `sure` times as sure as of whole places; of their errors a part is `shared`.
+    """
+    rng = np.random.default_rng(seed)
+    results, came = [], []
+    for number in range(count):
+        years = np.sort(rng.uniform(1995, 2025, rng.integers(6, 15)))
+        came.append(years[0] - 10 + rng.exponential(80))
+        sensors = rng.choice(list(APART), len(years))
+        apart = np.array([APART[sensor] for sensor in sensors])
+        valid = rng.uniform(0.5, 1, len(years))
+        noise = np.sqrt((1 - shared) / valid) * rng.normal(size=len(years))
+        noise += np.sqrt(shared) * rng.normal()
+        logits = np.where(years >= came[-1], apart, -apart) / 2 + np.sqrt(apart) * noise
+        # It attends to what looks like a slump.
+        logit = float(np.average(logits, weights=valid * np.exp(logits / 3)))
+        images = {"years": tuple(years), "sensors": tuple(sensors), "image_valid": tuple(valid)}
+        images |= {"image_logits": tuple(sure * logits), "times": ()}
+        place = {"id": str(number), "lon": 0.0, "lat": 70.0, "present": None, "logit": logit}
+        results.append(Result(**place, **images, probability=None, decision=None))
+    return results, np.array(came)
+
+
+@pytest.mark.parametrize(("shared", "sure"), [(0.3, 1.0), (0.7, 1.0), (0.5, 0.6), (0.5, 1.4)])
+def test_true_years_lie_in_the_intervals_that_shipped_errors_give(shared, sure):
+    known, came = simulated_series(800, 1, shared=shared, sure=sure)
+    others, truth = simulated_series(3000, 2, shared=shared, sure=sure)
+
+    present = came <= [result.years[-1] for result in known]
+    calibration = fit_calibration([result.logit for result in known], present)
+    errors = fit_series(known, present, calibration)
+    ratios = [calibration.log_ratio(r.image_logits, r.sensors) for r in others]
+    evidence = DatedEvidence.of_places(
+        [(r.years, ratio, r.image_valid) for r, ratio in zip(others, ratios, strict=True)]
+    )
+    held = calibration.probability([result.logit for result in others]) > 0.5
+    held &= truth <= [result.years[-1] for result in others]
+
+    found = first_appearances(evidence, errors=errors, present=held)
+
+    inside = (truth >= np.nan_to_num(found.low, nan=-np.inf)) & (truth <= found.high)
+    assert held.sum() > 700
+    assert np.isfinite(found.low).sum() > 300
+    assert 0.88 < inside[held].mean() < 0.97
 
 
 def test_a_prediction_by_it_has_the_probabilities_and_decisions_of_its_record(
