@@ -1,8 +1,6 @@
 """Presence without a file a chip: what embedding scenes and scoring their rows takes.
 
-Functions for benchmarks/presence.py; by hand:
-
-    python benchmarks/presence_rows.py [--full]
+    python benchmarks/presence_rows.py [--json] [--full]
 
 Scenes are simulated and the classifier (resnet18, 64 px, four bands) is not trained: neither
 changes the time that a chip or a row takes. Every scoring pass is a process of its own, whose peak
@@ -14,12 +12,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import platform
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -216,31 +216,39 @@ def measure_embedding(folder: Path, model: Path, side: int, rounds: int = 3) -> 
     return {"chips": rows, **medians, "bytes_per_row": round(size / rows, 1)}
 
 
-def measure_all(folder: Path, *, full: bool) -> dict:
-    """All figures of this file."""
+def measure_all(folder: Path, *, full: bool) -> Iterator[tuple[str, dict]]:
+    """The parts of this file, each with its figures."""
     model = folder / "model.safetensors"
     write_model(model)
+    yield "embed", measure_embedding(folder, model, 4096 if full else 2048)
     few = measure_scoring(folder, model, 10_000, 2)
+    yield "score_1e4_rows_2_dates", few
     many = measure_scoring(folder, model, 1_000_000, 2)
-    figures = {
-        "embedding": measure_embedding(folder, model, 4096 if full else 2048),
-        "scoring": {"10^4 rows, 2 dates": few, "10^6 rows, 2 dates": many},
-        "memory_of_10^6_to_10^4_rows": round(many["own_head_peak_mb"] / few["own_head_peak_mb"], 3),
-        "raw_head_rows_per_s": measure_raw_head(),
-    }
-    figures["scoring"]["10^6 rows, 1 date"] = measure_scoring(folder, model, 1_000_000, 1)
+    yield "score_1e6_rows_2_dates", many
+    yield "score_1e6_rows_1_date", measure_scoring(folder, model, 1_000_000, 1)
     if full:
-        figures["scoring"]["10^7 rows, 2 dates"] = measure_scoring(folder, model, 10_000_000, 2, 1)
-    return figures
+        yield "score_1e7_rows_2_dates", measure_scoring(folder, model, 10_000_000, 2, 1)
+    growth = round(many["own_head_peak_mb"] / few["own_head_peak_mb"], 3)
+    yield "memory", {"of_1e6_to_1e4_rows": growth}
+    yield "bare_product", {"rows_per_s": measure_raw_head()}
 
 
 def main() -> None:
-    """Measure, and print one JSON object."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Measure, print, and with --json one object."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--json", action="store_true")
     parser.add_argument("--full", action="store_true", help="ten million rows, a larger scene")
+    options = parser.parse_args()
+    figures: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:
-        figures = measure_all(Path(folder), full=parser.parse_args().full)
-    print(json.dumps(figures, indent=2))
+        for part, found in measure_all(Path(folder), full=options.full):
+            print(
+                part, *(f"  {key:28} {value}" for key, value in found.items()), sep="\n", flush=True
+            )
+            figures |= {f"{part}_{key}": value for key, value in found.items()}
+    if options.json:
+        machine = f"{os.cpu_count()} cores {platform.machine()}, torch {torch.__version__}"
+        print(json.dumps({"benchmark": "presence_rows", "machine": machine, "figures": figures}))
 
 
 def _scene(name: str, year: int, bands: dict[str, Asset]) -> Scene:
