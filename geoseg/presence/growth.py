@@ -12,13 +12,23 @@ from scipy.optimize import isotonic_regression
 from geoseg.errors import LabelError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
-__all__ = ["Growth", "MaskAreas", "areas_of_masks", "growth_curve"]
+__all__ = ["Growth", "MaskAreas", "SeenMask", "areas_of_masks", "growth_curve"]
 
-_INSIDE = 0.5  # probability from which a pixel is of the object
 _MOST_HIDDEN = 0.05  # share of the object's ground that may be hidden on a date that is used
 _DRAWS = 500  # the 5th percentile then rests on 25 draws
+
+
+class SeenMask(NamedTuple):
+    """An object in one image; the images of an object have one middle on the ground."""
+
+    inside: NDArray[np.bool_]  # (H, W) False where not valid
+    valid: NDArray[np.bool_]  # (H, W)
+    gsd_m: float  # side of a pixel
+    border_m: float  # what the border is known to: a pixel, or a cell of evidence
 
 
 class MaskAreas(NamedTuple):
@@ -41,28 +51,20 @@ class Growth:
     rate_high: float
 
 
-def areas_of_masks(
-    probability: NDArray[np.floating], valid: NDArray[np.bool_], *, gsd_m: float
-) -> MaskAreas:
-    """Areas of one object with standard deviations.
+def areas_of_masks(masks: Sequence[SeenMask]) -> MaskAreas:
+    """Areas of one object on T dates with standard deviations.
 
-    The area is the sum of probabilities over the object and the pixels about it. Its standard
-    deviation is that of one offset of the whole border, anywhere within half a pixel to either side
-    (Granshaw 2006, taken as uniform), and of the pixels that are in doubt, each by itself.
+    The standard deviation is that of one offset of the whole border, anywhere within half of what
+    the border is known to, to either side (Granshaw 2006, taken as uniform). A date that hides more
+    than 5 % of the ground that the object takes up on any date, or that ends there, has no area.
 
     Args:
-        probability: of the object in each pixel (T, H, W).
-        valid: (T, H, W).
-        gsd_m: side of a pixel.
+        masks: of each date.
     """
-    inside = valid & (probability >= _INSIDE)
-    ground = binary_dilation(inside.any(axis=0))
-    hidden = (~valid & ground).sum(axis=(1, 2)) > _MOST_HIDDEN * max(int(ground.sum()), 1)
-    chance = np.where(valid & ground, probability, 0).astype(np.float64)
-    doubt = (chance * (1 - chance)).sum(axis=(1, 2)) * gsd_m**4
-    border = np.array([_border_px(mask) for mask in inside]) * gsd_m
-    sd = np.sqrt(doubt + (border * gsd_m / 2) ** 2 / 3)
-    area = chance.sum(axis=(1, 2)) * gsd_m**2
+    hidden = _hidden_shares(masks) > _MOST_HIDDEN
+    area = np.array([mask.inside.sum() * mask.gsd_m**2 for mask in masks], dtype=np.float64)
+    border = np.array([_border_px(mask.inside) * mask.gsd_m for mask in masks])
+    sd = border * np.array([mask.border_m for mask in masks]) / 2 / np.sqrt(3)
     return MaskAreas(np.where(hidden, np.nan, area), np.where(hidden, np.nan, sd))
 
 
@@ -104,6 +106,32 @@ def growth_curve(years: NDArray[np.floating], areas: MaskAreas, rng: np.random.G
         rate_low=float(rate_low),
         rate_high=float(rate_high),
     )
+
+
+def _hidden_shares(masks: Sequence[SeenMask]) -> NDArray[np.float64]:
+    """The share (T,) of the ground of an object, and of that about it, which each date hides."""
+    coarsest = max(mask.gsd_m for mask in masks)
+    extents = [np.array(mask.valid.shape) * mask.gsd_m / coarsest for mask in masks]
+    # One pixel more on each side: an object at the edge of an image may go on beyond.
+    shape = np.ceil(np.max(extents, axis=0)).astype(int) + 2
+    ground = np.zeros(shape, dtype=bool)
+    for mask in masks:
+        at = (np.argwhere(mask.inside) + 0.5 - np.array(mask.inside.shape) / 2) * mask.gsd_m
+        row, column = np.floor(at / coarsest + shape / 2).astype(int).T
+        ground[row, column] = True
+    ground = binary_dilation(ground)
+    middles = (np.argwhere(ground) + 0.5 - shape / 2) * coarsest
+    shares = [1 - _valid_at(mask, middles).mean() if len(middles) else 0.0 for mask in masks]
+    return np.array(shares)
+
+
+def _valid_at(mask: SeenMask, metres: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Whether points (M, 2), metres south and east of the middle, lie on valid pixels."""
+    at = np.floor(metres / mask.gsd_m + np.array(mask.valid.shape) / 2).astype(int)
+    inside = ((at >= 0) & (at < mask.valid.shape)).all(axis=1)
+    seen = np.zeros(len(at), dtype=bool)
+    seen[inside] = mask.valid[tuple(at[inside].T)]
+    return seen
 
 
 def _border_px(mask: NDArray[np.bool_]) -> float:

@@ -19,7 +19,7 @@ from geoseg.presence.appearance import (
     fit_date_errors,
 )
 from geoseg.presence.evidence import DatedEvidence
-from geoseg.presence.growth import MaskAreas, areas_of_masks, growth_curve
+from geoseg.presence.growth import MaskAreas, SeenMask, areas_of_masks, growth_curve
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 from presence_years import REGIMES, measure_regime, simulate_places
@@ -266,39 +266,63 @@ def test_impossible_assumptions_are_refused():
         DateErrors(correlation=1.0)
 
 
-def discs(radii_m, gsd_m=10.0, side=60):
-    """Masks (T, H, W) of a disc that grows, each pixel the share of it inside, and true areas."""
-    fine = 5
-    axis = (np.arange(side * fine) + 0.5) / fine * gsd_m - side * gsd_m / 2
-    distance = np.hypot(*np.meshgrid(axis, axis))
-    masks = [
-        (distance < r).reshape(side, fine, side, fine).mean(axis=(1, 3)).astype(float)
-        for r in radii_m
-    ]
-    return np.stack(masks), np.pi * np.array(radii_m) ** 2
+def disc(radius_m, *, gsd_m=10.0, shape=(60, 80), at_m=(0.0, 0.0), hidden=None, border_m=None):
+    """A disc so far south and east of the middle of an image, and on which pixels it is seen."""
+    south, east = (
+        (np.arange(side) + 0.5 - side / 2) * gsd_m - at
+        for side, at in zip(shape, at_m, strict=True)
+    )
+    valid = np.ones(shape, dtype=bool)
+    if hidden is not None:
+        valid[hidden] = False
+    inside = np.hypot(south[:, None], east) < radius_m
+    return SeenMask(inside & valid, valid, gsd_m, gsd_m if border_m is None else border_m)
 
 
 def test_areas_of_discs_are_theirs():
-    masks, truth = discs([50.0, 120.0, 200.0])
+    radii = np.array([50.0, 120.0, 200.0])
 
-    areas = areas_of_masks(masks, np.ones(masks.shape, dtype=bool), gsd_m=10)
+    areas = areas_of_masks([disc(r) for r in radii])
 
-    np.testing.assert_allclose(areas.area_m2, truth, rtol=0.02)
-    # Half a pixel of the border, taken as uniform: 2 pi r * 5 m / sqrt(3), and pixels in doubt.
-    border = 2 * np.pi * np.array([50, 120, 200]) * 5 / np.sqrt(3)
-    np.testing.assert_allclose(areas.sd_m2, border, rtol=0.15)
+    np.testing.assert_allclose(areas.area_m2, np.pi * radii**2, rtol=0.04)
+    # Half a pixel of the border, taken as uniform: 2 pi r * 5 m / sqrt(3).
+    np.testing.assert_allclose(areas.sd_m2, 2 * np.pi * radii * 5 / np.sqrt(3), rtol=0.1)
+
+
+def test_a_border_that_is_known_to_a_cell_is_as_much_less_sure():
+    fine, coarse = areas_of_masks([disc(120.0), disc(120.0, border_m=80.0)]).sd_m2
+
+    assert coarse == pytest.approx(8 * fine)
 
 
 def test_a_date_that_hides_the_object_has_no_area_and_one_that_hides_other_ground_has():
-    masks, _ = discs([120.0, 120.0, 120.0])
-    valid = np.ones(masks.shape, dtype=bool)
-    valid[0, 25:35] = False
-    valid[1, :10] = False
+    # North-east of the middle: rows 3 to 27, columns 48 to 72.
+    parts = [np.s_[10:20, 48:72], np.s_[36:, :], np.s_[:, :40]]
+    masks = [disc(120.0, at_m=(-150.0, 200.0), hidden=part) for part in (*parts, None)]
 
-    areas = areas_of_masks(masks, valid, gsd_m=10)
+    areas = areas_of_masks(masks)
 
-    np.testing.assert_array_equal(np.isnan(areas.area_m2), [True, False, False])
-    assert areas.area_m2[1] == areas.area_m2[2]
+    np.testing.assert_array_equal(np.isnan(areas.area_m2), [True, False, False, False])
+    assert areas.area_m2[1] == areas.area_m2[2] == areas.area_m2[3]
+
+
+def test_the_ground_of_all_dates_has_to_be_seen_whatever_their_pixels():
+    # 30 m pixels with the same middle; small images end within the ground of the largest disc.
+    small, large = disc(120.0, shape=(30, 30)), disc(200.0)
+    coarse = disc(200.0, gsd_m=30.0, shape=(20, 24))
+    clouded = disc(200.0, gsd_m=30.0, shape=(20, 24), hidden=slice(8, 10))
+
+    areas = areas_of_masks([small, large, coarse, clouded])
+
+    np.testing.assert_array_equal(np.isnan(areas.area_m2), [True, False, False, True])
+    assert areas.area_m2[2] == pytest.approx(areas.area_m2[1], rel=0.05)
+
+
+def test_an_object_that_reaches_the_edge_of_all_images_has_no_area():
+    within, cut = ([disc(100.0, shape=(30, 30), at_m=(0, east))] * 2 for east in (0, 120))
+
+    assert np.isfinite(areas_of_masks(within).area_m2).all()
+    assert np.isnan(areas_of_masks(cut).area_m2).all()
 
 
 @settings(max_examples=15, deadline=None)

@@ -325,6 +325,39 @@ def test_results_of_another_model_or_none_are_refused_and_nothing_is_written(
     assert not out.exists()
 
 
+def test_the_growth_of_a_place_is_told_on_the_dates_that_show_all_of_it(model, tmp_path):
+    years = range(2012, 2021)
+    sides = np.linspace(12, 28, len(years)).round().astype(int).tolist()
+    squares = [(24 - side // 2, 32 - side // 2, side) for side in sides]
+    hidden = {2014: (slice(None), slice(32)), 2016: (slice(6), slice(None))}
+    images = [
+        chip(70 + n, square, time=DAY.replace(year=year), hidden=hidden.get(year))
+        for n, (year, square) in enumerate(zip(years, squares, strict=True))
+    ]
+    before = chip(69, time=DAY.replace(year=2010))  # nothing is outlined
+    once = place("once", chip(60, (10, 30, 24)))
+    pack = packed(tmp_path / "pack", place("a", before, *images, lon=20.0, lat=70.0), once)
+
+    made, outlines = outlines_of(pack, model, tmp_path / "e.gpkg")
+
+    growth = gpd.read_file(tmp_path / "e.gpkg", layer="growth")
+    assert (made.places, made.outlined, made.grown) == (2, 2, 1)
+    assert growth.crs == CRS.from_epsg(4326)
+    assert list(growth.geometry.to_wkt().unique()) == ["POINT (20 70)"]
+    assert set(growth.chip_id) == {"a"}
+    # Half of it lay under a cloud in 2014, other ground in 2016.
+    assert growth.year.astype(int).tolist() == [y for y in years if y != 2014]
+    assert (growth.area_m2.diff().iloc[1:] >= 0).all()
+    told = outlines[outlines.chip_id == "a"].groupby(outlines.date.dt.year).area_m2.sum()
+    shown = told.loc[growth.year.astype(int)].to_numpy()
+    assert np.median(np.abs(growth.area_m2 / shown - 1)) < 0.05
+    true = np.array([s * s * GSD_M**2 for y, s in zip(years, sides, strict=True) if y != 2014])
+    assert ((growth.low_m2 <= true) & (true <= growth.high_m2)).mean() > 0.7
+    rate = np.polyfit(growth.year, true, 1)[0]
+    assert growth.rate_low[0] < rate < growth.rate_high[0]
+    assert growth.rate_m2_per_year.nunique() == 1
+
+
 def test_places_without_a_position_are_counted_and_an_empty_layer_has_its_columns(model, tmp_path):
     nowhere = place("a", chip(60, (10, 30, 24)), lon=math.nan, lat=math.nan)
 
@@ -334,6 +367,9 @@ def test_places_without_a_position_are_counted_and_an_empty_layer_has_its_column
     assert outlines.crs == CRS.from_epsg(4326)
     wanted = ["chip_id", "image", "date", "sensor", "area_m2", "evidence", "geometry"]
     assert list(outlines.columns) == wanted
+    growth = gpd.read_file(tmp_path / "e.gpkg", layer="growth")
+    assert len(growth) == 0
+    assert {"chip_id", "year", "area_m2", "rate_low"} <= set(growth.columns)
 
 
 def test_a_shard_that_is_gone_is_named_and_the_others_are_outlined(model, tmp_path):
@@ -348,7 +384,7 @@ def test_a_shard_that_is_gone_is_named_and_the_others_are_outlined(model, tmp_pa
     figures = json.loads(done.stdout)
     assert (figures["places"], figures["outlined"], figures["problems"]) == (2, 2, 1)
     assert "000000.tar" in done.stderr
-    assert set(gpd.read_file(tmp_path / "e.gpkg").chip_id) == {"2", "3"}
+    assert set(gpd.read_file(tmp_path / "e.gpkg", layer="evidence").chip_id) == {"2", "3"}
     assert not list(tmp_path.glob(".*"))
     assert len(read_pack(pack.folder).shards) == 2
 

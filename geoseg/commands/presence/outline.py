@@ -31,7 +31,8 @@ def outline(
     """Outline where in its images a place is said to hold it (class activation maps).
 
     Images are taken to lie north up around the position of their place. Places without a position
-    are left out and counted. What cannot be read is named; the exit code is then 1.
+    are left out and counted. What cannot be read is named; the exit code is then 1. A second layer,
+    growth, tells how the area grew where several dates show all of it.
 
     Example: geoseg presence outline out/pack --model out/run/model.safetensors --results out/found
     """
@@ -58,6 +59,7 @@ def outline(
         ("places said to hold it", str(made.places)),
         ("of these with an outline", str(made.outlined)),
         ("outlines", str(made.outlines)),
+        ("with a growth over dates", str(made.grown)),
         ("without a position", str(made.unplaced)),
         ("problems", str(made.problems)),
     ]
