@@ -171,7 +171,7 @@ def _plan(
     mapper: Mapper, scene: Scene, archive: Archive, *, timed: bool
 ) -> tuple[MappingPlan, InferenceSettings]:
     """What a scene takes, with tiles that fit into the memory that may be used."""
-    with open_input(mapper.spec, scene, archive.settings) as reader:
+    with open_input(mapper.spec.input, scene, archive.settings.gsd_m) as reader:
         settings = archive.settings
         if archive.most_memory_mb is not None:
             settings = within_memory(mapper, reader, settings, archive.most_memory_mb)

@@ -4,13 +4,15 @@ from geoseg.inference.chance import Mapper, probabilities
 from geoseg.inference.maps import Prediction
 from geoseg.inference.origin import MapOrigin, read_origin
 from geoseg.inference.plan import MappingPlan, plan_mapping, plan_tiles, within_memory
-from geoseg.inference.predict import open_input, predict_scene
+from geoseg.inference.predict import predict_scene
+from geoseg.inference.scene_view import SceneView, open_input
 
 __all__ = [
     "MapOrigin",
     "Mapper",
     "MappingPlan",
     "Prediction",
+    "SceneView",
     "open_input",
     "plan_mapping",
     "plan_tiles",

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING
 
 import rasterio
 import torch
 
 from geoseg.files import checksums_beside, sweep, write_checksums
-from geoseg.grids import gsd_m
 from geoseg.inference.chance import Mapper
 from geoseg.inference.finish import corrected_parts, write_maps
 from geoseg.inference.job import JOB_TAG, digest_of_job, is_done
@@ -18,21 +17,20 @@ from geoseg.inference.layers import Layers
 from geoseg.inference.origin import origin_tags
 from geoseg.inference.parts import Parts, open_parts, remove_parts
 from geoseg.inference.plan import cache_bytes, plan_tiles
+from geoseg.inference.scene_view import open_input
 from geoseg.inference.stream import Done, strips
-from geoseg.models import AnyInput, Segmenter
-from geoseg.scenes import band_names, open_scene
+from geoseg.models import Segmenter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from geoseg.config import InferenceSettings
     from geoseg.inference.maps import Prediction
     from geoseg.inference.stream import OnTile
     from geoseg.inference.tiles import TileGrid
-    from geoseg.models import ModelSpec
-    from geoseg.scenes import Scene, SceneReader
+    from geoseg.scenes import Scene
 
-__all__ = ["open_input", "predict_scene"]
+__all__ = ["predict_scene"]
 
 _GDAL = {
     # Blocks are decoded by all cores at once: one that is busy holds up the network on the others.
@@ -82,11 +80,11 @@ def predict_scene(
     mapper = Mapper(networks, settings, device, order_only=alone)
     with ExitStack() as stack:
         stack.enter_context(rasterio.Env(**_GDAL))
-        first = stack.enter_context(open_input(spec, scene, settings))
+        first = stack.enter_context(open_input(spec.input, scene, settings.gsd_m))
         grid = plan_tiles(first.grid, settings)
         readers = [first]
         for _ in range(_reader_count(device, grid) - 1):
-            readers.append(stack.enter_context(open_input(spec, scene, settings)))
+            readers.append(stack.enter_context(open_input(spec.input, scene, settings.gsd_m)))
         job = digest_of_job(networks, scene, settings, device, tags, grid, len(readers))
         working = prediction.classes.with_name(f".{prediction.classes.name}.unfinished")
         if is_done(prediction, job):
@@ -112,26 +110,6 @@ def predict_scene(
             said = {**tags, **origin_tags(scene), JOB_TAG: job}
             write_maps(parts, prediction, layers, spec, said)
     return prediction
-
-
-@contextmanager
-def open_input(spec: ModelSpec, scene: Scene, settings: InferenceSettings) -> Iterator[SceneReader]:
-    """A reader of what a network is shown of a scene, on the grid of the map.
-
-    Raises:
-        SceneError: the scene lacks a band of the network, or a file cannot be opened.
-        GridError: the bands do not lie on the same ground.
-    """
-    names = band_names(scene) if isinstance(spec.input, AnyInput) else spec.input.bands
-    with open_scene(scene, names) as reader:
-        finest = spec.input.gsd_m[0] if isinstance(spec.input, AnyInput) else None
-        wanted_m = settings.gsd_m or finest
-        coarser = 1 if wanted_m is None else max(1, round(wanted_m / gsd_m(reader.grid)))
-        if coarser == 1:
-            yield reader
-            return
-    with open_scene(scene, names, coarser=coarser) as reader:
-        yield reader
 
 
 def _reader_count(device: torch.device, grid: TileGrid) -> int:

@@ -6,22 +6,17 @@ from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from itertools import zip_longest
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 import numpy as np
-import torch
 
-from geoseg.grids import gsd_m
 from geoseg.inference.canvas import open_canvas
-from geoseg.models import AnyInput
-from geoseg.scenes import bands_of, scene_sample
-from geoseg.views import View, band_table
+from geoseg.inference.scene_view import SceneView
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
 
     from numpy.typing import NDArray
-    from torch import Tensor
 
     from geoseg.inference.canvas import Canvas
     from geoseg.inference.chance import Mapper
@@ -29,7 +24,9 @@ if TYPE_CHECKING:
     from geoseg.inference.tiles import TileGrid
     from geoseg.scenes import Pixels, SceneReader
 
-__all__ = ["AHEAD", "Done", "OnTile", "SceneView", "Strip", "rows_at_once", "strips"]
+__all__ = ["AHEAD", "Done", "OnTile", "Strip", "rows_at_once", "strips"]
+
+_Scalar = TypeVar("_Scalar", bound=np.generic)
 
 AHEAD = 2  # batches that are read while one is mapped
 _MORE_ROWS = 4  # that may be held for the sake of full batches
@@ -56,39 +53,6 @@ class Done(NamedTuple):
 
     strips: int
     overlap: NDArray[np.generic] | None
-
-
-class SceneView(NamedTuple):
-    """What is the same in every view of a scene."""
-
-    palette: Tensor
-    gsd_m: Tensor
-    bands: Tensor
-
-    @classmethod
-    def of(cls, reader: SceneReader, mapper: Mapper) -> SceneView:
-        """What a scene has of it."""
-        bands = band_table(bands_of(reader.scene, reader.bands))
-        if isinstance(mapper.spec.input, AnyInput):
-            palette = torch.from_numpy(scene_sample(reader))
-        else:
-            # Standardised by the training: nothing of the scene has to be read for it.
-            palette = torch.full((len(bands), 1), torch.nan)
-        size = torch.tensor([gsd_m(reader.grid)], dtype=torch.float32)
-        return cls(*(part.to(mapper.device) for part in (palette[None], size, bands)))
-
-    def show(self, tiles: Sequence[Pixels]) -> View:
-        """The view of some tiles of one size."""
-        device, count = self.palette.device, len(tiles)
-        image = _joined([tile.image for tile in tiles])
-        valid = _joined([tile.valid for tile in tiles])
-        return View(
-            image=_sent(image, device),
-            valid=_sent(valid, device),
-            palette=self.palette.expand(count, -1, -1),
-            gsd_m=self.gsd_m.expand(count),
-            bands=self.bands,
-        )
 
 
 def rows_at_once(grid: TileGrid, batch: int) -> int:
@@ -130,7 +94,7 @@ def strips(
     canvas = open_canvas(grid, layers, at_once)
     if done.strips:
         canvas.go_on(min(done.strips * at_once, len(grid.rows.starts)) - 1, done.overlap)
-    view = SceneView.of(readers[0], mapper)
+    view = SceneView.of(readers[0], mapper.spec.input, mapper.device)
     numbers = range(done.strips, -(-len(grid.rows.starts) // at_once))
     batches = _Batches(mapper, view, canvas, batch)
     mapped = min(done.strips * at_once, len(grid.rows.starts)) * len(grid.columns.starts)
@@ -169,7 +133,9 @@ class _Batches:
             return
         places = [(row, col) for _, row, col in tiles]
         seed = places[0][0] * _MOST_COLUMNS + places[0][1]
-        chance = self._mapper(self._view.show([tile for tile, _, _ in tiles]), seed)
+        images = _joined([tile.image for tile, _, _ in tiles])
+        valid = _joined([tile.valid for tile, _, _ in tiles])
+        chance = self._mapper(self._view.show(images, valid), seed)
         found = self._canvas.ready(chance, places)
         for pixels, (tile, row, col) in zip(found, tiles, strict=True):
             self._canvas.put(pixels, tile.valid, row, col)
@@ -216,12 +182,5 @@ def _one_thread() -> Iterator[ThreadPoolExecutor]:
         pool.shutdown(cancel_futures=True)
 
 
-def _joined(arrays: Sequence[NDArray[np.generic]]) -> NDArray[np.generic]:
+def _joined(arrays: Sequence[NDArray[_Scalar]]) -> NDArray[_Scalar]:
     return arrays[0][None] if len(arrays) == 1 else np.stack(arrays)
-
-
-def _sent(array: NDArray[np.generic], device: torch.device) -> Tensor:
-    tensor = torch.from_numpy(array)
-    if device.type != "cuda":
-        return tensor
-    return tensor.pin_memory().to(device, non_blocking=True)

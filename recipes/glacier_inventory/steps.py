@@ -266,7 +266,7 @@ def predict(run: Run) -> list[Prediction]:
     spec = checkpoint.segmenter.spec
     maps = []
     for number, scene in enumerate(run.series, start=1):
-        with open_input(spec, scene, run.recipe.inference) as reader:
+        with open_input(spec.input, scene, run.recipe.inference.gsd_m) as reader:
             bands, mapped_m = bands_of(scene, reader.bands), gsd_m(reader.grid)
         if (sentence := extrapolation(spec.input, bands, mapped_m)) is not None:
             note(f"{scene.id}: {sentence}")

@@ -9,7 +9,7 @@ from conftest import scene_of, two_band_spec, write_raster
 from geoseg.config import InferenceSettings
 from geoseg.inference import Prediction, predict_scene, probabilities
 from geoseg.inference.layers import most_likely
-from geoseg.inference.stream import SceneView
+from geoseg.inference.scene_view import SceneView
 from geoseg.models import Segmenter, build_segmenter
 from geoseg.models.stem import FixedBands
 from geoseg.scenes import open_scene
@@ -46,7 +46,9 @@ def whole_image(segmenter, scene):
 
         pixels = reader.read(Window(0, 0, width, height))
     bands = torch.full((len(BANDS), 5), torch.nan)
-    view = SceneView(torch.ones(1, 2, 1), torch.tensor([30.0]), bands).show([pixels])
+    view = SceneView(torch.ones(1, 2, 1), torch.tensor([30.0]), bands).show(
+        pixels.image[None], pixels.valid[None]
+    )
     return probabilities(segmenter, view, flips=False)[0].numpy(), pixels.valid
 
 

@@ -50,7 +50,7 @@ def huge_scene(folder, side=300_000):
 def plan_of(segmenter, scene, most_mb=None, *, timed=False, **settings):
     chosen = InferenceSettings(**settings)
     mapper = Mapper([segmenter], chosen, CPU)
-    with open_input(segmenter.spec, scene, chosen) as reader:
+    with open_input(segmenter.spec.input, scene, chosen.gsd_m) as reader:
         if most_mb is not None:
             chosen = within_memory(mapper, reader, chosen, most_mb)
         return plan_mapping(mapper, reader, chosen, timed=timed), chosen

@@ -19,6 +19,7 @@ from geoseg.chips import Chip
 from geoseg.chips.place import Place, stack_places
 from geoseg.errors import ConfigError, DataError, LabelError, ModelError
 from geoseg.files import sha256_of
+from geoseg.inference import SceneView, open_input
 from geoseg.metrics.calibration import fit_calibration
 from geoseg.models import (
     ClassifierSpec,
@@ -32,7 +33,7 @@ from geoseg.presence.about import unfinished
 from geoseg.presence.first_table import shipped_date_errors
 from geoseg.presence.rows.cut import chips_of, parts_of, sites_within, strips
 from geoseg.presence.rows.embed import EmbedJob, embed_scenes
-from geoseg.presence.rows.embedder import Embedder, SceneInput
+from geoseg.presence.rows.embedder import Embedder
 from geoseg.presence.rows.grid import PlaceGrid
 from geoseg.presence.rows.head import fit_head, load_head, read_labelled, save_head
 from geoseg.presence.rows.places import RowScorer
@@ -705,8 +706,8 @@ def test_a_folder_without_rows_is_told_of(tmp_path):
 def test_a_chip_of_too_few_pixels_is_refused(model, tmp_path):
     embedder = Embedder(model[1], torch.device("cpu"))
     scene = make_scenes(tmp_path, count=1)[0]
-    with embedder.open(scene) as reader:
-        assert SceneInput.of(reader, embedder).gsd_m.item() == 30
+    with open_input(embedder.spec.input, scene) as reader:
+        assert SceneView.of(reader, embedder.spec.input, embedder.device).gsd_m.item() == 30
 
     with pytest.raises(DataError, match="give --chip-m of at least 240 m"):
         embed(model, (scene,), tmp_path / "rows", chip_m=90.0)

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from geoseg.errors import ConfigError, DataError, GeosegError
+from geoseg.inference import SceneView, open_input
 from geoseg.models import choose_device, load_classifier
 from geoseg.presence.rows.cut import parts_of
-from geoseg.presence.rows.embedder import Embedder, SceneInput, chip_side_px, weights_sha256
+from geoseg.presence.rows.embedder import Embedder, chip_side_px, weights_sha256
 from geoseg.presence.rows.grid import PlaceGrid
 from geoseg.presence.rows.quantise import Quantiser
 from geoseg.presence.rows.store import (
@@ -193,8 +194,8 @@ def _sample(
     job: EmbedJob, scene: Scene, embedder: Embedder, count: int, rng: np.random.Generator
 ) -> NDArray[np.float32]:
     """Embeddings of chips of a scene, drawn at random; fewer where they are not valid."""
-    with embedder.open(scene) as reader:
-        shown = SceneInput.of(reader, embedder)
+    with open_input(embedder.spec.input, scene) as reader:
+        shown = SceneView.of(reader, embedder.spec.input, embedder.device)
         side = chip_side_px(reader, job.chip_m)
         height, width = reader.grid.shape
         tops, lefts = (rng.integers(-side // 2, n - side // 2, count) for n in (height, width))
@@ -218,7 +219,7 @@ def _plan(
     broken = []
     for scene in job.scenes:
         try:
-            with embedder.open(scene) as reader:
+            with open_input(embedder.spec.input, scene) as reader:
                 parts = parts_of(reader)
             state = _state(scene)
         except GeosegError as error:

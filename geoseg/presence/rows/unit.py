@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from geoseg.errors import ModelError
+from geoseg.inference import SceneView, open_input
 from geoseg.models import choose_device, load_classifier
 from geoseg.presence.rows.cut import chips_of, strips
-from geoseg.presence.rows.embedder import Embedder, SceneInput, chip_side_px, weights_sha256
+from geoseg.presence.rows.embedder import Embedder, chip_side_px, weights_sha256
 from geoseg.presence.rows.store import RowsHeader, SceneRows, write_rows
 
 if TYPE_CHECKING:
@@ -47,8 +48,8 @@ def embed_unit(task: EmbedTask) -> dict[str, Any]:
     clock = _Clock()
     found: list[SceneRows] = []
     without = cut_off = 0
-    with embedder.open(task.scene) as reader:
-        shown = SceneInput.of(reader, embedder)
+    with open_input(embedder.spec.input, task.scene) as reader:
+        shown = SceneView.of(reader, embedder.spec.input, embedder.device)
         side_px = chip_side_px(reader, header.chip_m)
         for strip in strips(reader, header.grid, Window(*task.part), side_px):
             clock.lap("read")
