@@ -185,7 +185,7 @@ def _evaluate(run: Run) -> Outcome:
         ("share that holds it", f"{share:.4f}"),
         (
             f"estimated, {100 * number.confidence:g} % interval",
-            f"{number.value:.4f} ({number.low:.4f} to {number.high:.4f})",
+            _interval(number, ".4f"),
         ),
     ]
     title = f"{scores.places} places that test, {scores.positives} of them with it"
@@ -199,5 +199,9 @@ def _evaluate(run: Run) -> Outcome:
     return Outcome(figures, (Table(title, ("what", "figure"), rows),))
 
 
-def _interval(found: Any, form: str = ".3f") -> str:  # noqa: ANN401  an Interval, heavy to import
+def _interval(found: Any, form: str = ".3f") -> str:  # noqa: ANN401  an Interval or Estimate, heavy to import
+    from math import isnan
+
+    if isnan(found.low):  # too few groups tell one
+        return f"{found.value:{form}}"
     return f"{found.value:{form}} ({found.low:{form}} to {found.high:{form}})"
