@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from geoseg.commands.presence import presence_app
 from geoseg.errors import ConfigError, ModelError
 from geoseg.files import sha256_of
+from geoseg.metrics.calibration import fit_calibration
 from geoseg.models import (
     ClassifierSpec,
     FixedInput,
@@ -192,3 +193,17 @@ def test_a_head_for_rows_of_another_model_or_under_another_name_is_refused(model
             "head", rows, "--labels", labels, "--model", model, "--out", tmp_path / "head.json"
         ).exception
     assert not list(tmp_path.glob("head*"))
+
+
+def test_a_prevalence_that_is_none_is_refused_before_anything_is_written(model, scored, tmp_path):
+    present = np.arange(40) % 2 == 0
+    calibration = fit_calibration(np.where(present, 1.0, -1.0) + np.arange(40) % 3, present)
+    shipped, out = tmp_path / "shipped.safetensors", tmp_path / "new"
+    record = {"calibration": calibration.to_dict()}
+    save_classifier(shipped, load_classifier(model).classifier, record)
+
+    with pytest.raises(ConfigError, match="The prevalence is 2; give a number above 0 and below 1"):
+        raise presence(
+            "score", scored[0], "--model", shipped, "--prevalence", 2, "--out", out
+        ).exception
+    assert not out.exists()
