@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import geopandas as gpd
@@ -90,8 +90,8 @@ def write_evidence_outlines(
 
     The layer `evidence`, polygons in EPSG:4326, has a row for each outline: chip_id; image, counted
     from 0 as the pack has them; date (UTC); sensor; area_m2; evidence, the mean over its pixels of
-    what they speak for, as a calibrated probability. What lies above the level at which the place
-    is decided is outlined, so a place that is just decided may have no outline.
+    what they speak for, as a probability among places like the held-out ones. What lies above the
+    level at which the place is decided is outlined, so a place that is just decided may have none.
 
     The layer `growth`, points, has a row for each date of a place that has outlines on several:
     chip_id; year; area_m2 of all that is outlined, made to never shrink, with low_m2 and high_m2;
@@ -126,7 +126,8 @@ def write_evidence_outlines(
         _require_results_of(request.results, {"model": checkpoint.sha256, "pack": pack.digest})
     look = _Look(
         classifier=checkpoint.classifier.to(choose_device(request.device)),
-        verdict=Verdict.of(checkpoint.record),
+        # As on the held-out places, where the threshold was set.
+        verdict=replace(Verdict.of(checkpoint.record), prevalence=None),
         most_images=request.most_images,
         all_decided=request.results is not None,
     )

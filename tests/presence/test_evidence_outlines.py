@@ -249,7 +249,8 @@ def test_the_mean_evidence_is_that_of_the_pixels_and_the_level_that_of_the_calib
     calibration = fit_calibration(rng.normal(np.where(present, 1.0, -1.0), 1.5), present)
     threshold = {"threshold": 0.7, "n": 9, "recall": 0.9, "confidence": 0.95}
     model = tmp_path / "model.safetensors"
-    save_classifier(model, taught, {"calibration": calibration.to_dict(), "threshold": threshold})
+    record = {"calibration": calibration.to_dict(), "threshold": threshold, "prevalence": 1e-3}
+    save_classifier(model, taught, record)
     shown = place("a", chip(60, (10, 30, 24)))
     pack = packed(tmp_path / "pack", shown)
 
