@@ -7,13 +7,10 @@ from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
-import rasterio
-from rasterio.errors import RasterioError
-
-from geoseg.errors import OutputError, SceneError
-from geoseg.files import checksums_beside, has_room, why_not_written, writing
-from geoseg.grids import crs_of
-from geoseg.inference.maps import describe_classes, describe_probability, write_cog
+from geoseg.errors import SceneError
+from geoseg.files import checksums_beside
+from geoseg.inference.block_maps import open_cog
+from geoseg.inference.maps import describe_classes, describe_probability
 from geoseg.labels import IGNORE
 
 if TYPE_CHECKING:
@@ -105,8 +102,10 @@ def open_mosaic(
         OutputError: they cannot be written.
     """
     with (
-        _cog(prediction.classes, 1, grid, overviews="mode") as classes,
-        _cog(source_path(prediction), 1, grid, overviews="mode", dtype="uint16") as source,
+        open_cog(prediction.classes, grid, nodata=IGNORE, overviews="mode") as classes,
+        open_cog(
+            source_path(prediction), grid, nodata=0, overviews="mode", dtype="uint16"
+        ) as source,
         ExitStack() as stack,
     ):
         describe_classes(classes, scheme, tags)
@@ -116,8 +115,8 @@ def open_mosaic(
         source.update_tags(**{**tags, _SCENES_TAG: json.dumps(listed)})
         probability = None
         if prediction.probability is not None:
-            bands = len(scheme.classes)
-            wanted = _cog(prediction.probability, bands, grid, overviews="average")
+            path, bands = prediction.probability, len(scheme.classes)
+            wanted = open_cog(path, grid, nodata=IGNORE, overviews="average", bands=bands)
             probability = stack.enter_context(wanted)
             describe_probability(probability, scheme, tags)
         yield MosaicWriter(classes, source, probability)
@@ -129,53 +128,3 @@ def _forget_earlier(prediction: Prediction) -> None:
     checksums_beside(prediction.classes).unlink(missing_ok=True)
     if prediction.probability is None:
         prediction.classes.with_name("probability.tif").unlink(missing_ok=True)
-
-
-@contextmanager
-def _cog(
-    path: Path, bands: int, grid: GeoBox, *, overviews: str, dtype: str = "uint8"
-) -> Iterator[DatasetWriter]:
-    """A cloud-optimised GeoTIFF that takes blocks in any order; the unwritten ones are no data."""
-    with writing(path) as aside, _told_of_folder(path.parent):
-        tiled = aside.with_suffix(".tiles.tif")
-        with rasterio.open(
-            tiled,
-            "w",
-            driver="GTiff",
-            dtype=dtype,
-            count=bands,
-            width=grid.shape.x,
-            height=grid.shape.y,
-            crs=crs_of(grid).to_wkt(),
-            transform=grid.affine,
-            nodata=IGNORE if dtype == "uint8" else 0,
-            tiled=True,
-            blockxsize=512,
-            blockysize=512,
-            interleave="band",
-            sparse_ok=True,
-            compress="deflate",
-            bigtiff="if_safer",
-        ) as raster:
-            yield raster
-        _require_room(path.parent)
-        write_cog(tiled, aside, overviews=overviews)
-
-
-def _require_room(folder: Path) -> None:
-    """Refuse a file that was just closed on a full disk: what fails then, rasterio only logs."""
-    if not has_room(folder):
-        raise OutputError(
-            f"The mosaic in {folder} could not be written: the disk is full; free space there and "
-            "run again."
-        )
-
-
-@contextmanager
-def _told_of_folder(folder: Path) -> Iterator[None]:
-    """Turn a failed write into an OutputError: which of the open maps failed, nobody can tell."""
-    try:
-        yield
-    except RasterioError as error:
-        reason = why_not_written(error, folder)
-        raise OutputError(f"The mosaic in {folder} could not be written: {reason}.") from error

@@ -625,7 +625,7 @@ def test_a_mosaic_that_cannot_be_written_names_its_folder(tmp_path, monkeypatch)
     one = write_map(tmp_path, "one", random_stored((9, 11)))
     monkeypatch.setattr("geoseg.mosaic.files.MosaicWriter.write", fail)
 
-    message = r"The mosaic in .*out could not be written: the disk is full; free space there and"
+    message = r"The maps in .*out could not be written: the disk is full; free space there and"
     with pytest.raises(OutputError, match=message):
         mosaic([one], tmp_path / "out")
 

@@ -16,10 +16,10 @@ from geoseg.errors import ConfigError, GridError, SceneError
 from geoseg.files import write_checksums
 from geoseg.grids import crs_of, describe_grid, gsd_m, raster_grid, same_crs, same_grid
 from geoseg.inference import Prediction, read_origin
+from geoseg.inference.block_maps import BLOCK_PX
 from geoseg.inference.job import JOB_TAG
 from geoseg.inference.maps import PROBABILITY_STEPS, as_stored
 from geoseg.inventory.consistency.survey_maps import (
-    BLOCK_PX,
     MapOfSurvey,
     Smoothed,
     filled_path,

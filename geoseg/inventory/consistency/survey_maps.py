@@ -7,16 +7,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import rasterio
 from affine import Affine
 from rasterio.enums import Resampling
-from rasterio.errors import RasterioError
 from rasterio.vrt import WarpedVRT
 
-from geoseg.errors import OutputError, SceneError
-from geoseg.files import checksums_beside, has_room, why_not_written, writing
+from geoseg.errors import SceneError
+from geoseg.files import checksums_beside
 from geoseg.grids import crs_of, gsd_m
-from geoseg.inference.maps import describe_classes, describe_probability, write_cog
+from geoseg.inference.block_maps import open_cog
+from geoseg.inference.maps import describe_classes, describe_probability
 from geoseg.labels import IGNORE
 from geoseg.scenes import open_raster, reading
 
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
     from geoseg.scenes import Shift
 
 __all__ = [
-    "BLOCK_PX",
     "MapOfSurvey",
     "MapReader",
     "MapWriter",
@@ -45,7 +43,6 @@ __all__ = [
     "open_survey",
 ]
 
-BLOCK_PX = 512  # side of what is read and written at once, and of the blocks of the files
 _COARSER = 1.5  # pixels larger by this are averages of those of a map
 
 
@@ -177,62 +174,18 @@ def open_consistent(
         OutputError: they cannot be written.
     """
     with (
-        _cog(out.classes, 1, grid, overviews="mode", nodata=IGNORE) as classes,
-        _cog(filled_path(out), 1, grid, overviews="mode", nodata=None) as filled,
+        open_cog(out.classes, grid, nodata=IGNORE, overviews="mode") as classes,
+        open_cog(filled_path(out), grid, nodata=None, overviews="mode") as filled,
         ExitStack() as stack,
     ):
         describe_classes(classes, scheme, tags)
         filled.update_tags(**tags)
         probability = None
         if out.probability is not None:
-            bands = len(scheme.classes)
-            wanted = _cog(out.probability, bands, grid, overviews="average", nodata=IGNORE)
+            path, bands = out.probability, len(scheme.classes)
+            wanted = open_cog(path, grid, nodata=IGNORE, overviews="average", bands=bands)
             probability = stack.enter_context(wanted)
             describe_probability(probability, scheme, tags)
         yield MapWriter(classes, filled, probability)
         # Sums of an earlier run would speak against what is about to appear.
         checksums_beside(out.classes).unlink(missing_ok=True)
-
-
-@contextmanager
-def _cog(
-    path: Path, bands: int, grid: GeoBox, *, overviews: str, nodata: int | None
-) -> Iterator[DatasetWriter]:
-    """A cloud-optimised GeoTIFF that takes its blocks in any order."""
-    with writing(path) as aside, _told_of_folder(path.parent):
-        tiled = aside.with_suffix(".tiles.tif")
-        with rasterio.open(
-            tiled,
-            "w",
-            driver="GTiff",
-            dtype="uint8",
-            count=bands,
-            width=grid.shape.x,
-            height=grid.shape.y,
-            crs=crs_of(grid).to_wkt(),
-            transform=grid.affine,
-            nodata=nodata,
-            tiled=True,
-            blockxsize=BLOCK_PX,
-            blockysize=BLOCK_PX,
-            interleave="band",
-            compress="deflate",
-            bigtiff="if_safer",
-        ) as raster:
-            yield raster
-        if not has_room(path.parent):  # what fails when a file is closed, rasterio only logs
-            raise OutputError(
-                f"The maps in {path.parent} could not be written: the disk is full; free space "
-                "there and run again."
-            )
-        write_cog(tiled, aside, overviews=overviews)
-
-
-@contextmanager
-def _told_of_folder(folder: Path) -> Iterator[None]:
-    """Turn a failed write into an OutputError: which of the open maps failed, nobody can tell."""
-    try:
-        yield
-    except RasterioError as error:
-        reason = why_not_written(error, folder)
-        raise OutputError(f"The maps in {folder} could not be written: {reason}.") from error
