@@ -7,24 +7,21 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
-import geopandas as gpd
 import numpy as np
 import pandas as pd
 import shapely
-from pyogrio import write_dataframe
-from pyogrio.errors import DataLayerError, DataSourceError
 from pyproj import Geod
 from rasterio import Affine
 
 from geoseg.config import OutlineSettings
-from geoseg.errors import ConfigError, DataError, OutputError, SceneError
-from geoseg.files import why_not_written, writing
-from geoseg.grids import DEGREES
+from geoseg.errors import ConfigError, DataError, SceneError
+from geoseg.files import writing
 from geoseg.labels import IGNORE
 from geoseg.models import choose_device, load_classifier
 from geoseg.presence.activation import activation_maps, decision_level
 from geoseg.presence.ahead import Ahead
-from geoseg.presence.evidence_growth import growth_of_place
+from geoseg.presence.evidence_growth import growth_rows
+from geoseg.presence.evidence_layers import Layers, OutlineRow, append_layers
 from geoseg.presence.packs import Problem, read_pack, read_shard
 from geoseg.presence.packs.pack import require_whole
 from geoseg.presence.packs.pixels import Palette
@@ -49,7 +46,6 @@ if TYPE_CHECKING:
 
 __all__ = ["EvidenceOutlines", "OutlineRequest", "write_evidence_outlines"]
 
-_EVIDENCE, _GROWTH = "evidence", "growth"  # layers
 _AHEAD = 2  # batches that wait for the network
 _TOLD = 100  # problems that are named
 # Nothing is too small: a cell of evidence is many pixels, so that there are no specks.
@@ -134,11 +130,11 @@ def write_evidence_outlines(
     sums: Counter[str] = Counter()
     first: list[Problem] = []
     with writing(out) as aside:
-        _append(aside, out, _Layers([], []), new=True)
+        append_layers(aside, out, Layers([], []), new=True)
         for number, shard in enumerate(pack.shards):
             places = _candidates(pack, shard, request.results, number)
             layers, problems = _outline_shard(places, shard, look, sums)
-            _append(aside, out, layers)
+            append_layers(aside, out, layers)
             first += problems[: _TOLD - len(first)]
             on_shard(number + 1, len(pack.shards))
     return EvidenceOutlines(
@@ -150,39 +146,6 @@ def write_evidence_outlines(
         problems=sums["problems"],
         first_problems=tuple(first),
     )
-
-
-class _Row(NamedTuple):
-    """One outline."""
-
-    chip_id: str
-    image: int
-    date: pd.Timestamp
-    sensor: str
-    area_m2: float
-    evidence: float
-    geometry: shapely.Polygon
-
-
-class _Grown(NamedTuple):
-    """One date of a place that grew."""
-
-    chip_id: str
-    year: float
-    area_m2: float
-    low_m2: float
-    high_m2: float
-    rate_m2_per_year: float
-    rate_low: float
-    rate_high: float
-    geometry: shapely.Point
-
-
-class _Layers(NamedTuple):
-    """Rows of both layers."""
-
-    outlines: list[_Row]
-    growth: list[_Grown]
 
 
 class _Look(NamedTuple):
@@ -203,10 +166,10 @@ class _Look(NamedTuple):
 
 def _outline_shard(
     places: Iterator[Place | Problem], shard: Shard, look: _Look, sums: Counter[str]
-) -> tuple[_Layers, list[Problem]]:
+) -> tuple[Layers, list[Problem]]:
     """The rows of a shard in its order, none of one that cannot be read to its end."""
     problems: list[Problem] = []
-    found: dict[int, _Layers] = {}
+    found: dict[int, Layers] = {}
     unplaced = 0
     ready = batches_of(fit_places(places, look.classifier, problems.append), look.most_images)
     try:
@@ -218,7 +181,7 @@ def _outline_shard(
     except DataError as error:
         found, unplaced, problems = {}, 0, [Problem(shard.name, str(error))]
     told = [found[number] for number in sorted(found)]
-    layers = _Layers(
+    layers = Layers(
         [row for of_place in told for row in of_place.outlines],
         [row for of_place in told for row in of_place.growth],
     )
@@ -233,7 +196,7 @@ def _outline_shard(
     return layers, problems
 
 
-def _outline_batch(ready: Ready, look: _Look) -> dict[int, _Layers | None]:
+def _outline_batch(ready: Ready, look: _Look) -> dict[int, Layers | None]:
     """Outlines of the places that are said to hold it, by their numbers; None without a position.
 
     Of places that are not, nothing is told.
@@ -246,40 +209,17 @@ def _outline_batch(ready: Ready, look: _Look) -> dict[int, _Layers | None]:
     }
 
 
-def _outline_place(place: Place, maps: list[NDArray[np.float32]], look: _Look) -> _Layers | None:
+def _outline_place(place: Place, maps: list[NDArray[np.float32]], look: _Look) -> Layers | None:
     if not (np.isfinite(place.lon) and np.isfinite(place.lat)):
         return None
     level = decision_level(look.verdict, only_sensor(place))
     outlines = _outlines(place, maps, look.verdict, level)
-    return _Layers(outlines, _growth(place, maps, level, look.classifier.stride))
-
-
-def _growth(
-    place: Place, maps: list[NDArray[np.float32]], level: float, cell_px: int
-) -> list[_Grown]:
-    found = growth_of_place(place, maps, level, cell_px)
-    if found is None:
-        return []
-    at = shapely.Point(place.lon, place.lat)
-    return [
-        _Grown(
-            chip_id=place.id,
-            year=float(found.years[date]),
-            area_m2=float(found.area_m2[date]),
-            low_m2=float(found.low_m2[date]),
-            high_m2=float(found.high_m2[date]),
-            rate_m2_per_year=found.rate_m2_per_year,
-            rate_low=found.rate_low,
-            rate_high=found.rate_high,
-            geometry=at,
-        )
-        for date in range(len(found.years))
-    ]
+    return Layers(outlines, growth_rows(place, maps, level, look.classifier.stride))
 
 
 def _outlines(
     place: Place, maps: list[NDArray[np.float32]], verdict: Verdict, level: float
-) -> list[_Row]:
+) -> list[OutlineRow]:
     sensor = only_sensor(place)
     rows = []
     for number, (chip, evidence) in enumerate(zip(place.images, maps, strict=True)):
@@ -290,7 +230,7 @@ def _outlines(
         total = np.bincount(owner[inside], chance, minlength=len(polygons) + 1)
         metres = _in_metres(polygons, chip)
         rows += [
-            _Row(
+            OutlineRow(
                 chip_id=place.id,
                 image=number,
                 date=pd.Timestamp(chip.time),
@@ -383,25 +323,3 @@ def _require_results_of(results: Path, wanted: dict[str, str]) -> None:
     for what, identity in wanted.items():
         if made_of[what] != identity:
             raise ConfigError(f"{results} holds results of another {what}; give that {what}.")
-
-
-def _append(aside: Path, out: Path, layers: _Layers, *, new: bool = False) -> None:
-    """Add rows to both layers, or make these."""
-    outlines = pd.DataFrame(layers.outlines, columns=list(_Row._fields)).astype(
-        {"image": "int32", "date": "datetime64[ms, UTC]", "area_m2": float, "evidence": float}
-    )
-    numbers = [name for name in _Grown._fields if name not in ("chip_id", "geometry")]
-    growth = pd.DataFrame(layers.growth, columns=list(_Grown._fields)).astype(
-        dict.fromkeys(numbers, float)
-    )
-    for name, table, kind in ((_EVIDENCE, outlines, "Polygon"), (_GROWTH, growth, "Point")):
-        if not new and table.empty:
-            continue
-        layer = gpd.GeoDataFrame(table, geometry="geometry", crs=DEGREES)
-        try:
-            write_dataframe(
-                layer, aside, layer=name, driver="GPKG", geometry_type=kind, append=not new
-            )
-        except (DataSourceError, DataLayerError) as error:
-            reason = why_not_written(error, out.parent)
-            raise OutputError(f"{out} could not be written: {reason}.") from error
