@@ -8,7 +8,6 @@ import re
 import shutil
 import subprocess
 import xml.etree.ElementTree as ET
-from html.parser import HTMLParser
 from pathlib import Path
 
 import geopandas as gpd
@@ -33,6 +32,7 @@ from inventory.small_inventory import (
     no_inventory,
     small_inventory,
 )
+from page_elements import Elements
 
 from geoseg.errors import ConfigError
 from geoseg.inventory import write_inventory
@@ -47,32 +47,6 @@ HOSTILE = '</script><script>alert(\'1\')</script>"><img src=x onerror="alert(2)"
 FORMS = ("png", "svg")
 
 needs_chromium = pytest.mark.skipif(not CHROMIUM, reason="needs chromium, to run the page")
-
-
-class Elements(HTMLParser):
-    """The elements of a page, their attributes, and the words between them."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.found, self.words, self.within = [], "", []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attributes):
-        self.found.append((tag, dict(attributes)))
-        self.within.append(tag)
-
-    def handle_endtag(self, tag):
-        if tag in self.within:
-            del self.within[len(self.within) - 1 - self.within[::-1].index(tag) :]
-        if tag in {"td", "th", "dt", "dd"}:
-            self.words += " "
-
-    def handle_data(self, data):
-        if not {"script", "style"} & set(self.within):
-            self.words += data
-
-    def all(self, tag):
-        return [attributes for name, attributes in self.found if name == tag]
 
 
 def page_of(folder, inventory, **extra):

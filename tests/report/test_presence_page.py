@@ -6,7 +6,6 @@ import io
 import re
 import shutil
 import subprocess
-from html.parser import HTMLParser
 
 import matplotlib.image
 import numpy as np
@@ -15,6 +14,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from page_elements import Elements
 from PIL import Image
 from report.shown_places import image_of, place_of, rows_of
 from scipy.stats import beta
@@ -44,31 +44,6 @@ THRESHOLD = 0.3
 TIMES = "\N{MULTIPLICATION SIGN}"
 
 needs_chromium = pytest.mark.skipif(not CHROMIUM, reason="needs chromium, to open the page")
-
-
-class Elements(HTMLParser):
-    """The elements of a page, their attributes, and the words between them."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.found, self.words, self.within = [], "", []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attributes):
-        self.found.append((tag, dict(attributes)))
-        self.within.append(tag)
-
-    def handle_endtag(self, tag):
-        if tag in self.within:
-            del self.within[len(self.within) - 1 - self.within[::-1].index(tag) :]
-        self.words += " "
-
-    def handle_data(self, data):
-        if "style" not in self.within:
-            self.words += data
-
-    def all(self, tag):
-        return [attributes for name, attributes in self.found if name == tag]
 
 
 def tally_of(rows, **options):
