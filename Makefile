@@ -6,16 +6,19 @@ VENV ?= .venv
 TORCH ?= torch
 BIN := $(VENV)/bin
 
+# Tests run beside each other, one to a core, so that none needs more than one.
+TESTS := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses=auto --dist=worksteal
+
 .PHONY: run test test-fast check lint types layers format bench clean
 
 run: $(VENV)/.installed
 	$(BIN)/geoseg glacier-inventory run --data simulated --out out/run
 
 test: check
-	$(BIN)/pytest --cov --cov-report=term
+	$(TESTS) --cov --cov-report=term
 
 test-fast: $(VENV)/.installed-dev
-	$(BIN)/pytest -m "not slow and not qgis and not gpu"
+	$(TESTS) -m "not slow and not qgis and not gpu"
 
 check: lint types layers
 

@@ -93,7 +93,6 @@ class PresenceReport:
     why_no_truth: str = "Of none of these places it is known what they hold."
     sheets: tuple[Sheet, ...] = ()
     first: FirstYears | None = None
-    evidence_level: float = 0.0  # logit from which evidence speaks for presence
 
 
 def write_presence_report(path: Path, report: PresenceReport) -> tuple[Path, ...]:
@@ -135,7 +134,7 @@ def _page(report: PresenceReport, pictures: dict[str, str]) -> str:
     )
     filters: dict[str, Callable[..., str]] = {
         "chance": chance,
-        "contour": lambda image: _contour(image, report.evidence_level),
+        "contour": lambda image: _contour(image),
         "degrees": lambda angle: f"{angle:.6f}",
         "picture": data_uri,
         "position": _position,
@@ -253,8 +252,8 @@ def _first_words(first: FirstYears) -> str:
     return words + "."
 
 
-def _contour(image: Thumbnail, level: float) -> str:
-    return "" if image.evidence is None else contour_path(image.evidence, level)
+def _contour(image: Thumbnail) -> str:
+    return "" if image.evidence is None else contour_path(image.evidence, 0.0)
 
 
 def _position(place: ShownPlace) -> str:

@@ -14,7 +14,9 @@ import pyarrow.parquet as pq
 
 from geoseg.errors import ConfigError, DataError
 from geoseg.metrics.calibration import Calibration, shift_prior
+from geoseg.models import load_classifier
 from geoseg.presence.about import unfinished
+from geoseg.presence.activation import activation_maps, decision_level
 from geoseg.presence.packs import StoredPlace, read_labels, read_pack
 from geoseg.presence.packs.pack import PACK
 from geoseg.presence.packs.pixels import Palette
@@ -22,6 +24,7 @@ from geoseg.presence.packs.read import read_stored
 from geoseg.presence.packs.stored import decode_place
 from geoseg.presence.results import RESULTS, parts_of, read_results
 from geoseg.presence.scores import estimate_of_results, read_held_out
+from geoseg.presence.scoring import Verdict, fit_places, only_sensor
 from geoseg.report.presence_page import DecisionRule, PresenceReport, TotalNumber
 from geoseg.report.presence_sheets import Sheet, ShownPlace, show_place
 from geoseg.report.presence_tally import count_first_years, tally_results
@@ -33,7 +36,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from geoseg.chips import Place
     from geoseg.metrics.prevalence import Estimate
+    from geoseg.models import Classifier
     from geoseg.presence.packs import Pack
     from geoseg.report.presence_tally import FirstYears, Tally
 
@@ -60,6 +65,7 @@ _SHEETS = {
         "Known not to hold one and said to; those first of which the model was surest.",
     ),
 }
+_NOTHING = -1e3  # logit of a pixel that shows nothing: far below any level
 _SEED = 0  # of intervals, so that a page made again says the same
 
 
@@ -136,6 +142,7 @@ def report_of_results(
     labels: Path | None = None,
     first: Path | None = None,
     held_out: Path | None = None,
+    model: Path | None = None,
     on_rows: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> PresenceReport:
     """All that a page says of a prediction; memory does not grow with the number of places.
@@ -146,16 +153,18 @@ def report_of_results(
         labels: CSV or Parquet with chip_id and present, beside what the results know.
         first: Parquet of `geoseg presence first`.
         held_out: calibration.parquet of the model: the total number gets an interval.
+        model: that predicted: lines are drawn around what speaks for presence.
         on_rows: is told how many rows were read, and of how many.
 
     Raises:
-        ConfigError: the pack is not the one that was predicted, the model not the one that was
-            calibrated so.
+        ConfigError: the pack is not the one that was predicted, the model not the one that
+            predicted, or not the one that was calibrated so.
         DataError: results, pack or first appearances that cannot be read.
         LabelError: labels that cannot be read.
     """
     about = read_about(results)
     images = _pack(about, pack)
+    evidence = None if model is None else _Evidence.of(about, model)
     told, wrong = _labels(labels)
     years = None if first is None else _first_years(first)
     estimate = None if held_out is None else _estimate(results, about, held_out)
@@ -184,7 +193,7 @@ def report_of_results(
         total=_total(about, tally) if estimate is None else TotalNumber.of(estimate, seen),
         truth=truth,
         why_no_truth=_why_no_truth(tally),
-        sheets=_sheets(tally, images),
+        sheets=_sheets(tally, images, evidence),
         first=years,
     )
 
@@ -301,10 +310,37 @@ def _why_no_truth(tally: Tally) -> str:
     )
 
 
-def _sheets(tally: Tally, pack: Pack | None) -> tuple[Sheet, ...]:
+class _Evidence(NamedTuple):
+    """What shows where in an image something speaks for presence."""
+
+    classifier: Classifier
+    verdict: Verdict
+
+    @classmethod
+    def of(cls, about: About, model: Path) -> _Evidence:
+        """That of the model of some results."""
+        checkpoint = load_classifier(model)
+        predicted = about.told.get("model")
+        if checkpoint.sha256 != predicted:
+            raise ConfigError(
+                f"{model} is not the model of these results ({str(predicted)[:12]}); name that one."
+            )
+        return cls(checkpoint.classifier.eval(), Verdict.of(checkpoint.record))
+
+    def seen_in(self, place: Place) -> list[NDArray[np.float32]] | None:
+        """Logits of pixels over that from which the place is said to hold it, image by image."""
+        level = decision_level(self.verdict, only_sensor(place))
+        fitting = [fit for _, fit in fit_places([place], self.classifier, lambda _: None)]
+        if not fitting or math.isinf(level):
+            return None
+        maps, _ = activation_maps(self.classifier, fitting)
+        return [np.nan_to_num(image - level, nan=_NOTHING) for image in maps[0]]
+
+
+def _sheets(tally: Tally, pack: Pack | None, evidence: _Evidence | None) -> tuple[Sheet, ...]:
     """The sheets, those of mistakes only where there is truth to make them."""
     rows = pd.concat(list(tally.picked.values())).drop_duplicates("chip_id")
-    places = {} if pack is None else _places(rows, pack)
+    places = {} if pack is None else _places(rows, pack, evidence)
     known = tally.known_present.places + tally.known_absent.places > 0
     return tuple(
         Sheet(
@@ -320,7 +356,7 @@ def _sheets(tally: Tally, pack: Pack | None) -> tuple[Sheet, ...]:
     )
 
 
-def _places(rows: pd.DataFrame, pack: Pack) -> dict[str, ShownPlace]:
+def _places(rows: pd.DataFrame, pack: Pack, evidence: _Evidence | None) -> dict[str, ShownPlace]:
     """Some places of a pack as they are shown; of the other places no image is decoded."""
     palettes = {kind: Palette(kind, pixels) for kind, pixels in pack.kinds.items()}
     found: dict[str, ShownPlace] = {}
@@ -328,7 +364,9 @@ def _places(rows: pd.DataFrame, pack: Pack) -> dict[str, ShownPlace]:
         wanted = set(of_shard["chip_id"])
         for stored in read_stored(pack.shards[int(str(number))].path, pack.foreign):
             if isinstance(stored, StoredPlace) and stored.id in wanted:
-                found[stored.id] = show_place(decode_place(stored, palettes), math.nan)
+                place = decode_place(stored.without_masks(), palettes)
+                maps = None if evidence is None else evidence.seen_in(place)
+                found[stored.id] = show_place(place, math.nan, evidence=maps)
                 wanted.discard(stored.id)
             if not wanted:
                 break

@@ -46,7 +46,7 @@ class Thumbnail:
     valid: NDArray[np.bool_]  # (H, W)
     when: str  # a day, or as much as is known: 2019-07-12
     sensor_id: str
-    evidence: NDArray[np.float32] | None = None  # (h, w) logits of its cells, over all of it
+    evidence: NDArray[np.float32] | None = None  # (h, w), above 0 where it speaks for presence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +87,8 @@ def show_place(
     Args:
         place: as read from a pack, or made.
         probability: of the place.
-        evidence: of each image, in the order of `place.images`, logits (h, w) of its cells.
+        evidence: of each image, in the order of `place.images`, a map (h, w) over all of it, above
+            0 where it speaks for presence.
 
     Raises:
         ValueError: not one map of evidence for each image.

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["PlaceSamples", "choose_labels", "steps_of", "unlabelled_steps_of"]
 
+_GUESSED = 0.5  # share of a step
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlaceSamples:
@@ -104,7 +106,7 @@ def steps_of(samples: PlaceSamples, recipe: PresenceRecipe, *, first: int) -> It
             f"There are {len(positives)} places with it and {len(others)} without it or unlabelled "
             "to learn from; label at least two of each kind."
         )
-    more = settings.batch // 2 if len(guessed) else 0
+    more = round(settings.batch * _GUESSED) if len(guessed) else 0
     labelled = settings.batch - more
     count = min(max(round(labelled * settings.present_share), 1), labelled - 1)
     said = samples.present[guessed].astype(np.float64)

@@ -285,7 +285,10 @@ def report(run: Run, number: Estimate) -> Path:
     """Write the page, with pictures of the surest and the most doubtful places."""
     page = run.out / "report.html"
     told = report_of_results(
-        run.results, pack=run.held_out, first=run.first if run.first.is_file() else None
+        run.results,
+        pack=run.held_out,
+        first=run.first if run.first.is_file() else None,
+        model=run.model,
     )
     told = replace(
         told,

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 import pyogrio
 import pytest
+import torch
 import typer
-from report.shown_places import place_of
+from report.shown_places import BANDS, image_of, place_of
 from typer.testing import CliRunner
 
 from geoseg.commands.presence.queue import queue
@@ -19,6 +20,7 @@ from geoseg.errors import ConfigError, DataError, LabelError
 from geoseg.files import sha256_of, write_json
 from geoseg.metrics.calibration import Calibration, fit_calibration
 from geoseg.metrics.prevalence import HeldOut
+from geoseg.models import AnyInput, ClassifierSpec, build_classifier, save_classifier
 from geoseg.presence.packs import ImageKind, Shard, StoredImage, StoredPlace
 from geoseg.presence.packs.pack import write_pack
 from geoseg.presence.packs.tables import TableWriter
@@ -241,6 +243,44 @@ def test_without_its_pack_the_page_lists_places_without_images(tmp_path, pack):
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert "data:image/webp" not in page
     assert "geo:69." in page
+
+
+def classifier_of(folder, bias):
+    """A network whose evidence is the same everywhere."""
+    bands = tuple(band for name in BANDS for band in image_of(name, 2020).bands)
+    spec = ClassifierSpec(
+        encoder="test_resnet", input=AnyInput(seen=bands, gsd_m=(10, 10)), target="t", size_px=32
+    )
+    classifier = build_classifier(spec)
+    torch.nn.init.zeros_(classifier.head.weight)
+    torch.nn.init.constant_(classifier.head.bias, bias)
+    save_classifier(folder / "model.safetensors", classifier, {})
+    return folder / "model.safetensors"
+
+
+@pytest.mark.parametrize("bias", [-1.0, 1.0])
+def test_with_its_model_lines_are_around_what_speaks_for_presence(tmp_path, pack, bias):
+    model = classifier_of(tmp_path, bias)
+    results = results_of(tmp_path / "results", pack, model=sha256_of(model))
+
+    made = report_of_results(results, model=model)
+
+    maps = [i.evidence for s in made.sheets for p in s.places for i in p.images]
+    assert len(maps) > 50
+    for evidence in maps:
+        # Without a calibration places are held to be present from a logit of 0 on.
+        assert set(np.unique(evidence)) <= {bias, np.float32(-1e3)}
+    assert all((evidence.max() > 0) == (bias > 0) for evidence in maps)
+    page = tmp_path / "page.html"
+    run("report", results, "--model", model, "--out", page)
+    assert ('<svg class="line"' in page.read_text(encoding="utf-8")) == (bias > 0)
+
+
+def test_another_model_is_refused(tmp_path, results):
+    done = run("report", results, "--model", classifier_of(tmp_path, 0.0))
+
+    assert isinstance(done.exception, ConfigError)
+    assert "is not the model of these results (0123)" in str(done.exception)
 
 
 def test_labels_of_a_table_make_truth(tmp_path, pack):

@@ -38,6 +38,10 @@ def report(
             "that hold it gets an interval."
         ),
     ] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(help="That predicted: lines around what it found in the images."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Write one page of a prediction that works offline: how good it is, and places to look at.
@@ -59,6 +63,7 @@ def report(
                 labels=labels,
                 first=first,
                 held_out=held_out,
+                model=model,
                 on_rows=lambda done, total: advance(done, total, "places"),
             )
     except KeyboardInterrupt:
