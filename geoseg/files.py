@@ -28,6 +28,7 @@ __all__ = [
     "require_no_folder",
     "sha256_of",
     "sweep",
+    "sweep_below",
     "why_not_written",
     "without_nan",
     "write_checksums",
@@ -112,6 +113,21 @@ def sweep(path: Path) -> None:
     """Remove what killed writers of `path` left beside it; call it where no other one can write."""
     for folder in path.parent.glob(f".{glob.escape(path.name)}.*{_ASIDE}"):
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def sweep_below(folder: Path, *, but: str) -> None:
+    """Remove what killed writers left in a folder and in those below it.
+
+    Args:
+        folder: where no one else writes.
+        but: name of a file; folders below that hold one are another run's, and are left alone.
+    """
+    for below, folders, files in os.walk(folder):
+        if but in files and Path(below) != folder:
+            folders.clear()
+        for name in [name for name in folders if name.startswith(".") and name.endswith(_ASIDE)]:
+            folders.remove(name)
+            shutil.rmtree(Path(below) / name, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:

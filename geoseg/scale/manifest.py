@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from geoseg.errors import ConfigError, OutputError
-from geoseg.files import sha256_of, sweep, why_not_written
+from geoseg.files import sha256_of, sweep_below, why_not_written
 from geoseg.scale.lock import holding
 from geoseg.scale.unit import Attempt, Failure, Unit
 
@@ -93,7 +93,7 @@ class Manifest:
         """
         with holding(self.folder / _LOCK) as killed:
             if killed:
-                _sweep_below(self.folder)
+                sweep_below(self.folder, but=_FILE)
             with self._telling():
                 self._database.execute("DELETE FROM met")
             try:
@@ -226,13 +226,3 @@ class Manifest:
 
 def _is(path: Path, sha256: str) -> bool:
     return path.is_file() and sha256_of(path) == sha256
-
-
-def _sweep_below(folder: Path) -> None:
-    """Remove what killed writers left beside their files; not where another run has its record."""
-    for below, folders, files in os.walk(folder):
-        if _FILE in files and Path(below) != folder:
-            folders.clear()
-        for name in [name for name in folders if name.startswith(".") and name.endswith(".part")]:
-            folders.remove(name)
-            sweep(Path(below) / name[1:].rsplit(".", 2)[0])
