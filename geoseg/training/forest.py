@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from sklearn.ensemble import ExtraTreesClassifier
 
-    from geoseg.chips import Chip
+    from geoseg.chips import Chip, Place
     from geoseg.sensors import Band
 
 __all__ = ["forest_labels", "statistics_of"]
@@ -28,6 +28,7 @@ __all__ = ["forest_labels", "statistics_of"]
 _TREES = 300
 _LEAF = 2  # places, at least
 _SURE = 1e-3
+_SEEN = 0.5  # share of an image that is enough
 _MOST = 1500  # places that it says something of: enough for a training of some hundred steps
 _COLOURS = (0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.98)
 _EDGES = (0.5, 0.9, 0.99)
@@ -38,9 +39,9 @@ _DETAIL_PX = (3, 9)
 def forest_labels(samples: PlaceSamples, *, seed: int) -> PlaceSamples:
     """The samples with a guess of unlabelled places, by trees grown on the labelled ones.
 
-    Extremely randomised trees (Geurts, Ernst and Wehenkel 2006) of the newest image of a place, for
-    each set of bands by themselves. They guess of up to 1500 unlabelled places, drawn at random,
-    where a forest of the same bands knows two places of either kind.
+    Extremely randomised trees (Geurts, Ernst and Wehenkel 2006) of the newest image of a place that
+    shows half of it, for each set of bands by themselves. They guess of up to 1500 unlabelled
+    places, drawn at random, where a forest of the same bands knows two places of either kind.
 
     Args:
         samples: labelled places and others.
@@ -63,15 +64,13 @@ def forest_labels(samples: PlaceSamples, *, seed: int) -> PlaceSamples:
 def statistics_of(image: Chip) -> NDArray[np.float32]:
     """Quantiles of its bands, of their contrasts and edges, and how its middle differs (F,).
 
-    Only valid pixels count; 0 where there is none.
+    Only valid pixels count, of which there is one at least.
     """
     bands, valid = image.image.numpy(), image.valid.numpy()
-    if not valid.any():
-        return np.zeros(_length(len(bands)), dtype=np.float32)
     mean = bands[:, valid].mean(axis=1)
     whole = np.where(valid, bands, mean[:, None, None])
     grey = whole.mean(axis=0)
-    edges = np.hypot(*np.gradient(grey))[valid]
+    edges = _edges(grey)[valid]
     pixels = bands[:, valid]
     contrasts = [(a - b) / (abs(a) + abs(b) + 1e-6) for a, b in combinations(pixels, 2)]
     return np.concatenate(
@@ -86,14 +85,16 @@ def statistics_of(image: Chip) -> NDArray[np.float32]:
     ).astype(np.float32)
 
 
+def _edges(grey: NDArray[np.float32]) -> NDArray[np.float32]:
+    """How steep an image (H, W) is; flat where it is a single line."""
+    if min(grey.shape) < 2:
+        return np.zeros_like(grey)
+    return np.asarray(np.hypot(*np.gradient(grey)), dtype=np.float32)
+
+
 def _middle(bands: NDArray[np.float32]) -> NDArray[np.float32]:
     height, width = bands.shape[1:]
     return bands[:, height // 4 : height - height // 4, width // 4 : width - width // 4]
-
-
-def _length(bands: int) -> int:
-    pairs = bands * (bands - 1) // 2
-    return (len(_COLOURS) + 2) * bands + 2 + len(_EDGES) + len(_RATIOS) * pairs + len(_DETAIL_PX)
 
 
 class _Table(NamedTuple):
@@ -102,15 +103,23 @@ class _Table(NamedTuple):
 
 
 def _tables(samples: PlaceSamples, numbers: NDArray[np.intp]) -> dict[tuple[Band, ...], _Table]:
-    """Statistics of the newest image of places, by its bands."""
+    """Statistics of an image of each place that shows something, by its bands."""
     rows: dict[tuple[Band, ...], list[tuple[int, NDArray[np.float32]]]] = {}
     for number in numbers:
-        image = samples.places[int(number)].images[-1]
-        rows.setdefault(image.bands, []).append((int(number), statistics_of(image)))
+        image = _newest_seen(samples.places[int(number)])
+        if image.valid.any():
+            rows.setdefault(image.bands, []).append((int(number), statistics_of(image)))
     return {
         bands: _Table(np.array([number for number, _ in of]), np.stack([row for _, row in of]))
         for bands, of in rows.items()
     }
+
+
+def _newest_seen(place: Place) -> Chip:
+    """The newest image of which half is valid; without one, that of which most is."""
+    shares = [min(float(image.valid.float().mean()), _SEEN) for image in place.images]
+    best = max(zip(shares, place.images, strict=True), key=lambda one: (one[0], one[1].time))
+    return best[1]
 
 
 def _grow(

@@ -17,6 +17,7 @@ A step takes what it needs from the folder of the run and leaves its result ther
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -305,13 +306,21 @@ def _require_own(run: Run, model: Path) -> None:
     Keys that no network depends on may differ.
     """
     record = load_classifier(model).record
-    for how, key in (("on", "data_hash"), ("by recipe", "training_hash")):
-        told, wanted = record.get(key), run.record[key]
+    for how, key, what in (
+        ("on", "data_hash", "name the places that it was taught on, with their seed,"),
+        ("by recipe", "training_hash", "name the recipe that it was taught by,"),
+    ):
+        told, wanted = (str(hashes.get(key)) for hashes in (record, run.record))
         if told != wanted:
             raise ModelError(
-                f"{model} was taught {how} {told}, not {how} {wanted}; name the recipe that it was "
-                "taught by, or train again."
+                f"{model} was taught {how} {_short(told)}, not {how} {_short(wanted)}; {what} or "
+                "train again."
             )
+
+
+def _short(text: str) -> str:
+    """With hashes cut to twelve digits, which tell them apart."""
+    return re.sub(r"\b([0-9a-f]{12})[0-9a-f]{28,}\b", r"\1", text)
 
 
 def _require_both_kinds(places: LabelledPlaces, fold: Fold) -> None:

@@ -153,6 +153,9 @@ def test_another_threshold_changes_the_model_and_its_results_are_made_anew(tmp_p
         others = geoseg_here("thaw-slump", step, "--out", out, "--set", "seed=9")
         assert others.returncode == 1
         assert "was taught on" in others.stderr
+    longer = geoseg_here("thaw-slump", "calibrate", "--out", out, "--set", "learning.steps=7")
+    assert longer.returncode == 1
+    assert "name the recipe that it was taught by" in longer.stderr
     assert (out / "model.safetensors").read_bytes() == model
 
 

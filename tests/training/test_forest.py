@@ -19,7 +19,7 @@ from taught_places import (
     samples_of,
 )
 
-from geoseg.training import train_classifier
+from geoseg.training import forest, train_classifier
 from geoseg.training.forest import forest_labels, statistics_of
 from geoseg.training.place_samples import steps_of
 
@@ -91,16 +91,54 @@ def test_pixels_that_are_not_valid_change_no_statistic(noise):
 
 
 @pytest.mark.parametrize("bands", [S2, PAN])
-@pytest.mark.parametrize("pixels", [0, 1])
-def test_an_image_of_hardly_a_pixel_has_as_many_statistics(bands, pixels):
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (32, 32)])
+def test_an_image_of_hardly_a_pixel_has_as_many_statistics(bands, size):
     chip = drawn_chip(True, bands, np.random.default_rng(0))
-    valid = torch.zeros_like(chip.valid)
-    valid[:pixels, :pixels] = True
+    height, width = size
+    valid = torch.zeros(size, dtype=torch.bool)
+    valid[0, 0] = True
 
-    found = statistics_of(replace(chip, valid=valid))
+    found = statistics_of(replace(chip, image=chip.image[:, :height, :width], valid=valid))
 
     assert found.shape == statistics_of(chip).shape
     assert np.isfinite(found).all()
+
+
+@pytest.mark.parametrize("shown", [0, 10])  # rows of the newest image, of 32
+def test_a_cloud_over_the_newest_image_hides_nothing_that_an_older_one_shows(shown):
+    rng = np.random.default_rng(4)
+    valid = torch.zeros((32, 32), dtype=torch.bool)
+    valid[:shown] = True
+    places = []
+    for place in of_one_sensor(60, share=0.5):
+        before = drawn_chip(False, S2, rng, year=2000)
+        seen = drawn_chip(place.present, S2, rng, year=2001)
+        clouded = replace(drawn_chip(False, S2, rng, year=2002), valid=valid)
+        places.append(replace(place, images=(before, seen, clouded)))
+
+    said = forest_labels(labelled(places, set(range(0, 60, 2))), seed=0)
+
+    truth = np.array([place.present for place in places])
+    assert ((said.present > 0.5) == truth)[said.guessed].mean() > 0.95
+
+
+def test_of_places_that_show_nothing_nothing_is_said():
+    places = of_one_sensor(40, share=0.5)
+    hidden = replace(places[1].images[0], valid=torch.zeros((32, 32), dtype=torch.bool))
+    places[1] = replace(places[1], images=(hidden,))
+
+    said = forest_labels(labelled(places, set(range(0, 40, 2))), seed=0)
+
+    assert said.unlabelled.tolist() == [1]
+
+
+def test_no_more_is_guessed_than_a_training_takes_in(monkeypatch):
+    monkeypatch.setattr(forest, "_MOST", 7)
+
+    said = forest_labels(labelled(of_one_sensor(40, share=0.5), set(range(0, 40, 2))), seed=0)
+
+    assert len(said.guessed) == 7
+    assert len(said.unlabelled) == 13
 
 
 def test_half_of_a_step_are_guesses_and_half_of_these_the_likely_ones():
