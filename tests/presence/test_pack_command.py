@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from geoseg.commands.presence import presence_app
 from geoseg.errors import ConfigError, LabelError
-from geoseg.presence.packs import Problem, read_labels, read_pack, read_shard
+from geoseg.presence.packs import Problem, read_labels, read_pack, read_points, read_shard
 from geoseg.scenes import scan_scene, write_catalog, write_scene
 
 RGB = ["--sensor", "sentinel-2", "--bands", "red,green,blue"]
@@ -130,6 +130,31 @@ def test_a_table_without_the_columns_of_labels_is_refused(tmp_path):
 
     with pytest.raises(LabelError, match="no column chip_id"):
         read_labels(tmp_path / "labels.csv")
+
+
+@pytest.mark.parametrize("rows", ["a,1,\nb,0,\n", "a,1,2,3\nb,0,2,3\n", "a,1\nb,0,\n"])
+def test_labels_with_a_value_that_no_column_names_are_refused_and_not_moved(tmp_path, rows):
+    (tmp_path / "labels.csv").write_text("chip_id,present\n" + rows)
+
+    with pytest.raises(LabelError, match=r"labels\.csv is no table of labels .*; give CSV"):
+        read_labels(tmp_path / "labels.csv")
+
+
+@pytest.mark.parametrize("rows", ["a,70,68,1,\nb,71,69,0,\n", "a,70,68,1\nb,71,69,0,\n"])
+def test_points_with_a_value_that_no_column_names_are_refused_and_not_moved(tmp_path, rows):
+    (tmp_path / "points.csv").write_text("id,lon,lat,present\n" + rows)
+
+    with pytest.raises(ConfigError, match=r"points\.csv cannot be read as points .*CSV"):
+        read_points(tmp_path / "points.csv")
+
+
+def test_a_last_column_without_a_name_is_no_harm(tmp_path):
+    (tmp_path / "points.csv").write_text("id,lon,lat,present,\na,70,68,1,\n")
+
+    points, problems = read_points(tmp_path / "points.csv")
+
+    assert points == [("a", 70.0, 68.0, True)]
+    assert not problems
 
 
 def test_what_is_wrong_with_chips_is_told_by_name_and_the_others_are_packed(chips, tmp_path):

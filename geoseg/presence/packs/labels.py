@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from geoseg.dates import parse_interval
 from geoseg.errors import LabelError, SceneError
 from geoseg.presence.packs.pack import Problem
+from geoseg.presence.packs.texts import read_texts
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -40,7 +41,7 @@ def read_labels(path: Path) -> tuple[dict[str, ChipLabel], list[Problem]]:
             of these labels nothing.
 
     Raises:
-        LabelError: no table, or without these columns.
+        LabelError: no table, without these columns, or with rows of more values than columns.
     """
     labels: dict[str, ChipLabel] = {}
     problems = []
@@ -93,10 +94,7 @@ def _rows(path: Path) -> list[dict[str, Any]]:
     import pandas as pd
 
     try:
-        if path.suffix.lower() == ".parquet":
-            table = pd.read_parquet(path)
-        else:
-            table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        table = pd.read_parquet(path) if path.suffix.lower() == ".parquet" else read_texts(path)
     except (OSError, ValueError) as error:
         raise LabelError(f"{path} is no table of labels ({error}); give CSV or Parquet.") from error
     missing = [name for name in ("chip_id", "present") if name not in table.columns]

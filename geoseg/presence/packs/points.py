@@ -18,6 +18,7 @@ from geoseg.presence.packs.kind import ImageKind
 from geoseg.presence.packs.labels import as_present, position
 from geoseg.presence.packs.pack import Problem
 from geoseg.presence.packs.stored import StoredImage, StoredPlace
+from geoseg.presence.packs.texts import read_texts
 from geoseg.scenes import open_scene
 
 if TYPE_CHECKING:
@@ -212,7 +213,7 @@ def _read_table(
         raise ConfigError(f"{path} is no file; name one with points.")
     try:
         if path.suffix.lower() in {".csv", ".txt"}:
-            plain = pd.read_csv(path, dtype=str, keep_default_na=False)
+            plain = read_texts(path)
             lon, lat = (pd.to_numeric(plain[name], errors="coerce") for name in ("lon", "lat"))
             texts: dict[str, list[object]] = {str(name): plain[name].tolist() for name in plain}
             return texts, lon.to_numpy(float), lat.to_numpy(float)
