@@ -3,6 +3,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -10,7 +11,7 @@ from conftest import scene_of, write_raster
 from typer.testing import CliRunner
 
 from geoseg.commands.presence import presence_app
-from geoseg.errors import ConfigError, ModelError
+from geoseg.errors import ConfigError, LabelError, ModelError
 from geoseg.files import sha256_of
 from geoseg.metrics.calibration import fit_calibration
 from geoseg.models import (
@@ -163,6 +164,8 @@ def test_labels_that_lie_nowhere_are_named_and_the_others_make_the_head(model, s
     table = places[["chip_id"]].assign(present=np.arange(len(places)) % 2 == 0)
     table.loc[0, "chip_id"] = str(2**63)
     table.loc[1, "chip_id"] = "a.png"
+    table.loc[4, "chip_id"] = "٤٢"  # digits to Python, not to a grid
+    table.loc[5, "chip_id"] = "9" * 5000
     table["present"] = table["present"].astype(object)
     table.loc[2, "present"] = "perhaps"
     table.loc[3, "present"] = ""
@@ -175,8 +178,50 @@ def test_labels_that_lie_nowhere_are_named_and_the_others_make_the_head(model, s
     assert f"{2**63}: it is no chip_id of `geoseg presence score`" in done.stderr
     assert "a.png: it is no chip_id" in done.stderr
     figures = json.loads(done.stdout)
-    assert (figures["labels"], len(figures["problems"])) == (len(places) - 4, 3)
+    assert (figures["labels"], len(figures["problems"])) == (len(places) - 6, 5)
     assert out.is_file()
+
+
+def test_labels_where_no_row_lies_are_named_and_not_counted(model, scored, tmp_path):
+    rows, places = scored
+    near = places[["chip_id", "lon", "lat"]].assign(present=np.arange(len(places)) % 2 == 0)
+    far = [{"chip_id": f"far{n}", "lon": 10.0, "lat": 10.0 + n, "present": True} for n in range(6)]
+    labels = labels_of(tmp_path / "labels.csv", pd.concat([pd.DataFrame(far), near]))
+    out = tmp_path / "head.safetensors"
+
+    done = presence("head", rows, "--labels", labels, "--model", model, "--out", out, "--json")
+
+    assert done.exit_code == 1
+    assert "far4: no row lies there; embed scenes that show it." in done.stderr
+    assert "far5" not in done.stderr
+    assert "6 problems in all: --json names them" in done.stderr
+    figures = json.loads(done.stdout)
+    assert figures["labels"] == len(places) == figures["present"] + figures["absent"]
+    assert [key for key, _ in figures["problems"]] == [f"far{n}" for n in range(6)]
+
+
+def test_labels_of_which_none_is_known_are_told_as_such(model, scored, tmp_path):
+    rows, places = scored
+    labels = labels_of(tmp_path / "labels.csv", places[["chip_id"]].assign(present=""))
+
+    with pytest.raises(LabelError, match="No label tells what a place holds"):
+        raise presence("head", rows, "--labels", labels, "--model", model).exception
+
+
+def test_a_head_never_replaces_a_model_and_may_replace_a_head(model, scored, tmp_path):
+    rows, places = scored
+    table = places[["chip_id"]].assign(present=np.arange(len(places)) % 2 == 0)
+    labels = labels_of(tmp_path / "labels.csv", table)
+    beside, out = model.with_suffix(".json"), tmp_path / "head.safetensors"
+    before = model.read_bytes(), beside.read_bytes()
+    asked = ("head", rows, "--labels", labels, "--model", model, "--out")
+
+    with pytest.raises(ConfigError, match=r"model\.safetensors is there and no head; name another"):
+        raise presence(*asked, model).exception
+    made = [presence(*asked, out).exit_code for _ in range(2)]
+
+    assert (model.read_bytes(), beside.read_bytes()) == before
+    assert made == [0, 0]
 
 
 def test_a_head_for_rows_of_another_model_or_under_another_name_is_refused(model, scored, tmp_path):

@@ -690,6 +690,18 @@ def test_labels_where_nothing_was_embedded_make_no_head(rows):
         read_labelled(rows[0], *one(10.0, 10.0), np.array([True]))
 
 
+def test_a_head_is_not_saved_over_a_model(model, rows, tmp_path):
+    lon, lat = PlaceGrid().centres(np.concatenate([b.cell for b in read_rows(rows[0])[1]]))
+    fitted = fit_head(read_labelled(rows[0], lon, lat, lon > np.median(lon)))
+    taken = tmp_path / "model.safetensors"
+    taken.write_bytes(model[0].read_bytes())
+
+    with pytest.raises(ConfigError, match="is there and no head; name another file"):
+        save_head(taken, fitted)
+
+    assert taken.read_bytes() == model[0].read_bytes()
+
+
 def test_a_head_needs_places_of_both_kinds(rows):
     header, blocks = read_rows(rows[0])
     lon, lat = header.grid.centres(blocks[0].cell)

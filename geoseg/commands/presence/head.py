@@ -38,32 +38,33 @@ def head(
 
     Example: geoseg presence head out/rows --labels labels.csv --model model.safetensors
     """
-    from geoseg.errors import ConfigError
     from geoseg.models import load_classifier
     from geoseg.presence.packs import read_labels
     from geoseg.presence.rows.embedder import weights_sha256
-    from geoseg.presence.rows.head import fit_head, read_labelled, save_head
+    from geoseg.presence.rows.head import check_head_path, fit_head, read_labelled, save_head
     from geoseg.presence.rows.labels import labels_on_grid
     from geoseg.presence.rows.store import read_header, require_rows_of
 
-    if out.suffix != ".safetensors":
-        raise ConfigError(f"{out} is no name of a head; let it end in '.safetensors'.")
+    check_head_path(out)
     header = read_header(rows)
     embedder, _ = weights_sha256(load_classifier(model).classifier)
     require_rows_of(rows, header, model, embedder)
     known, wrong = read_labels(labels)
     at = labels_on_grid(known, header.grid)
     labelled = read_labelled(rows, at.lon, at.lat, at.present)
-    fitted = fit_head(labelled)
-    save_head(out, fitted)
-    problems = (*wrong, *at.problems)
+    problems = (*wrong, *at.problems, *at.without_rows(labelled.found))
     for problem in problems[:_SHOWN]:
         note(f"{problem.key}: {problem.reason}")
+    if len(problems) > _SHOWN:
+        note(f"{len(problems)} problems in all: --json names them")
+    fitted = fit_head(labelled)
+    save_head(out, fitted)
     note(f"The head is {out}; score with it by --head")
     places = fitted.record["places"]
+    used = int(labelled.found.sum())
     figures = {
         "head": str(out),
-        "labels": len(at.present),
+        "labels": used,
         "images": len(labelled.cell),
         **places,
         "average_precision": fitted.record["average_precision"],
@@ -71,10 +72,11 @@ def head(
         "problems": [list(problem) for problem in problems],
     }
     lines = [
-        ("labels", str(len(at.present))),
-        ("places with it, of those with rows", str(places["present"])),
+        ("labels at which rows lie", str(used)),
+        ("places with it", str(places["present"])),
         ("places without it", str(places["absent"])),
         ("average precision, held out", f"{fitted.record['average_precision']:.3f}"),
+        ("problems", str(len(problems))),
     ]
     show(Outcome(figures, (Table("Fitted a head", ("what", "much"), lines),)), as_json=json)
     if problems:

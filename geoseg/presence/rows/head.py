@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score
 from sklearn.model_selection import StratifiedGroupKFold
 
-from geoseg.errors import LabelError, ModelError
+from geoseg.errors import ConfigError, LabelError, ModelError
 from geoseg.files import write_json
 from geoseg.models import read_tensors, write_tensors
 from geoseg.presence.rows.store import blocks_of, index_rows, read_block, read_header
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = [
     "LabelledRows",
     "LinearHead",
+    "check_head_path",
     "fit_head",
     "load_head",
     "read_labelled",
@@ -68,6 +69,7 @@ class LabelledRows:
     cell: NDArray[np.uint64]  # (N,) the place
     block: NDArray[np.uint64]  # (N,) the block of places, some 20 km wide
     embedder_sha256: str
+    found: NDArray[np.bool_]  # (M,) the labels at which a row lies
 
 
 def read_labelled(
@@ -82,9 +84,14 @@ def read_labelled(
         present: what holds there (M,); a place with both is one with it.
 
     Raises:
-        LabelError: no row lies at a label.
+        LabelError: there is no label, or no row lies at one.
         DataError: the folder holds no rows.
     """
+    if not len(present):
+        raise LabelError(
+            "No label tells what a place holds and where it lies; fill in its column present, and "
+            "chip_id, or lon and lat."
+        )
     header = read_header(folder)
     cells = header.grid.cells_at(lon, lat)
     wanted, known_cells = np.unique(cells[present]), np.unique(cells)
@@ -104,6 +111,7 @@ def read_labelled(
         cell=cell,
         block=blocks_of(header.grid, cell),
         embedder_sha256=header.embedder_sha256,
+        found=np.isin(cells, cell),
     )
 
 
@@ -143,8 +151,30 @@ def fit_head(rows: LabelledRows) -> LinearHead:
     )
 
 
+def check_head_path(path: Path) -> None:
+    """Refuse to write a head where it would replace anything but a head, such as a model.
+
+    Raises:
+        ConfigError: it does not end in .safetensors, or something else lies there.
+    """
+    if path.suffix != ".safetensors":
+        raise ConfigError(f"{path} is no name of a head; let it end in '.safetensors'.")
+    if not path.exists():
+        return
+    try:
+        load_head(path)
+    except ModelError as error:
+        raise ConfigError(f"{path} is there and no head; name another file.") from error
+
+
 def save_head(path: Path, head: LinearHead) -> None:
-    """Write a head as `path` (.safetensors) and, for people, its header as .json beside."""
+    """Write a head as `path` (.safetensors) and, for people, its header as .json beside.
+
+    Raises:
+        ConfigError: something that is no head lies there.
+        OutputError: it cannot be written.
+    """
+    check_head_path(path)
     tensors = {"weight": torch.from_numpy(head.weight), "bias": torch.tensor([head.bias])}
     header = {"head": {"embedder_sha256": head.embedder_sha256}, "record": dict(head.record)}
     write_tensors(path, tensors, header)

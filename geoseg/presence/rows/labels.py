@@ -20,15 +20,22 @@ if TYPE_CHECKING:
 __all__ = ["PlaceLabels", "labels_on_grid"]
 
 _NOWHERE = "it is no chip_id of `geoseg presence score`; give that, or lon and lat."
+_NO_ROW = "no row lies there; embed scenes that show it."
+_DIGITS = 20  # of the largest number of a cell
 
 
 class PlaceLabels(NamedTuple):
     """What is known of M positions."""
 
+    keys: tuple[str, ...]  # M chip_ids
     lon: NDArray[np.float64]  # degrees (M,)
     lat: NDArray[np.float64]  # degrees (M,)
     present: NDArray[np.bool_]  # (M,)
     problems: tuple[Problem, ...]  # labels that lie nowhere
+
+    def without_rows(self, found: NDArray[np.bool_]) -> list[Problem]:
+        """Those (M,) that were not found among rows, as problems."""
+        return [Problem(self.keys[n], _NO_ROW) for n in np.flatnonzero(~found).tolist()]
 
 
 def labels_on_grid(labels: Mapping[str, ChipLabel], grid: PlaceGrid) -> PlaceLabels:
@@ -40,7 +47,7 @@ def labels_on_grid(labels: Mapping[str, ChipLabel], grid: PlaceGrid) -> PlaceLab
         labels: by chip_id, as `read_labels` gives them.
         grid: of the places, whose cells are the chip_ids of what `geoseg presence score` wrote.
     """
-    lon, lat, present, problems = [], [], [], []
+    keys, lon, lat, present, problems = [], [], [], [], []
     for key, label in labels.items():
         if label.present is None:
             continue
@@ -49,10 +56,12 @@ def labels_on_grid(labels: Mapping[str, ChipLabel], grid: PlaceGrid) -> PlaceLab
         if at is None:
             problems.append(Problem(key, _NOWHERE))
             continue
+        keys.append(key)
         lon.append(at[0])
         lat.append(at[1])
         present.append(label.present)
     return PlaceLabels(
+        tuple(keys),
         np.array(lon, dtype=np.float64),
         np.array(lat, dtype=np.float64),
         np.array(present, dtype=bool),
@@ -62,7 +71,9 @@ def labels_on_grid(labels: Mapping[str, ChipLabel], grid: PlaceGrid) -> PlaceLab
 
 def _centre(chip_id: str, grid: PlaceGrid) -> tuple[float, float] | None:
     """That of a cell; None where it is none of the grid."""
-    if not (chip_id.isdecimal() and int(chip_id) < 2**64):
+    # Other scripts have decimal digits too, and thousands of digits are no number to Python.
+    digits = chip_id.isascii() and chip_id.isdecimal() and len(chip_id) <= _DIGITS
+    if not (digits and int(chip_id) < 2**64):
         return None
     cell = np.array([int(chip_id)], dtype=np.uint64)
     lon, lat = grid.centres(cell)
