@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from geoseg.models.classifier import ClassifierCheckpoint
     from geoseg.presence.scoring import Verdict
 
-__all__ = ["about_run", "require_same", "unfinished", "write_about"]
+__all__ = ["about_run", "require_same", "short", "unfinished", "write_about"]
 
-_SHORT = 12  # digits of a hash that tell it from another
+_DIGITS = 12  # of a hash, which tell it from another
 _MADE_OF = {  # what has to be the same where results are added to, as people call it
     "model": "model",
     "head": "head",
@@ -27,6 +27,11 @@ _MADE_OF = {  # what has to be the same where results are added to, as people ca
     "rows_digest": "set of rows",
     "prevalence": "prevalence",
 }
+
+
+def short(sha256: str) -> str:
+    """A hash as results and errors name it: its first 12 digits."""
+    return sha256[:_DIGITS]
 
 
 def about_run(
@@ -77,7 +82,7 @@ def require_same(out: Path, about: Mapping[str, Any]) -> None:
     for key, what in _MADE_OF.items():
         if before[key] != about.get(key):
             one, other = (
-                "none" if value is None else str(value)[:_SHORT]
+                "none" if value is None else short(str(value))
                 for value in (before[key], about.get(key))
             )
             raise ConfigError(

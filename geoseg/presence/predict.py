@@ -13,7 +13,7 @@ from geoseg.errors import DataError, ModelError
 from geoseg.files import sha256_of, writing
 from geoseg.models import choose_device, extrapolation
 from geoseg.models.classifier import ClassifierCheckpoint, load_classifier
-from geoseg.presence.about import about_run, require_same, write_about
+from geoseg.presence.about import about_run, require_same, short, write_about
 from geoseg.presence.duplicates import repeated
 from geoseg.presence.packs import PROBLEMS, Pack, Problem, Shard, read_pack, read_shard
 from geoseg.presence.results import part_of_shard, read_part, read_told, write_part
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 __all__ = ["Predicted", "Prediction", "beyond_training", "predict_pack"]
 
 _TOLD = 100  # problems that results.json names; all are in problems.csv
-_SHORT = 12  # digits of a hash that name a model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,7 +206,7 @@ def _predict_shard(job: _Job) -> dict[str, Any]:
         "problems": problems,
     }
     told = {"inputs": job.inputs, "result": result}
-    write_part(job.output, found, model=job.sha256[:_SHORT], told=told)
+    write_part(job.output, found, model=short(job.sha256), told=told)
     return result
 
 

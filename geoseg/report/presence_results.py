@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from geoseg.errors import ConfigError, DataError
 from geoseg.metrics.calibration import Calibration, shift_prior
 from geoseg.models import load_classifier
-from geoseg.presence.about import unfinished
+from geoseg.presence.about import short, unfinished
 from geoseg.presence.activation import activation_maps, decision_level
 from geoseg.presence.packs import StoredPlace, read_labels, read_pack
 from geoseg.presence.packs.pack import PACK
@@ -323,7 +323,8 @@ class _Evidence(NamedTuple):
         predicted = about.told.get("model")
         if checkpoint.sha256 != predicted:
             raise ConfigError(
-                f"{model} is not the model of these results ({str(predicted)[:12]}); name that one."
+                f"{model} is not the model of these results ({short(str(predicted))}); name that "
+                "one."
             )
         return cls(checkpoint.classifier.eval(), Verdict.of(checkpoint.record))
 

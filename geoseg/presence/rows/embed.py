@@ -14,6 +14,7 @@ from rasterio.windows import Window
 from geoseg.errors import ConfigError, DataError, GeosegError
 from geoseg.inference import SceneView, open_input
 from geoseg.models import choose_device, load_classifier
+from geoseg.presence.about import short
 from geoseg.presence.rows.cut import parts_of
 from geoseg.presence.rows.embedder import Embedder, chip_side_px, weights_sha256
 from geoseg.presence.rows.grid import PlaceGrid
@@ -152,7 +153,7 @@ def _require_same(job: EmbedJob, header: RowsHeader, *weights: str) -> None:
     """Refuse to add rows that could not be compared with those that are there."""
     if weights != (header.embedder_sha256, header.head_sha256):
         raise ConfigError(
-            f"{job.out} holds rows of another model ({header.model_sha256[:12]}); give that one, "
+            f"{job.out} holds rows of another model ({short(header.model_sha256)}); give that one, "
             "or another folder."
         )
     for option, wanted, there in (

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from geoseg.errors import DataError, ModelError
 from geoseg.files import sha256_of, writing
 from geoseg.models import load_classifier
-from geoseg.presence.about import about_run, require_same, write_about
+from geoseg.presence.about import about_run, require_same, short, write_about
 from geoseg.presence.results import SCHEMA, part_of_shard, parts_of
 from geoseg.presence.rows.embedder import weights_sha256
 from geoseg.presence.rows.head import load_head
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
 __all__ = ["ScoreJob", "Scored", "score_rows"]
 
 _SHARD_ROWS = 2**20  # in a file of results, about
-_SHORT = 12  # digits of a hash that name a model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,7 +153,7 @@ def score_shard(task: _Task) -> dict[str, float]:
                 scorer(rows),
                 task.header.grid,
                 verdict=task.verdict,
-                model=task.models[-1][:_SHORT],
+                model=short(task.models[-1]),
             )
             writer.write_table(table)
             # What Arrow keeps for later adds up over blocks of many sizes.

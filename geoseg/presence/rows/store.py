@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from geoseg.errors import DataError, ModelError
 from geoseg.files import sha256_of, write_json, writing
+from geoseg.presence.about import short
 from geoseg.presence.rows.grid import PlaceGrid
 from geoseg.presence.rows.quantise import Quantiser
 
@@ -141,8 +142,8 @@ def require_rows_of(folder: Path, header: RowsHeader, model: Path, embedder_sha2
     """
     if embedder_sha256 != header.embedder_sha256:
         raise ModelError(
-            f"{folder} holds rows of another model ({header.model_sha256[:12]}) than {model}; give "
-            "that one, or embed with this one."
+            f"{folder} holds rows of another model ({short(header.model_sha256)}) than {model}; "
+            "give that one, or embed with this one."
         )
 
 
