@@ -381,6 +381,50 @@ def test_a_label_of_a_point_that_is_none_costs_that_label_alone(scenes, tmp_path
     assert told["w"].endswith("It is cut without a label.")
 
 
+def test_a_table_of_labels_wins_over_points_where_it_has_one_and_loses_none(scenes, tmp_path):
+    write_scene(scenes[0], tmp_path / "scene.json")
+    points = points_file(tmp_path / "points.gpkg", id=["w", "e", "f"], present=[1, 0, 1])
+    (tmp_path / "labels.csv").write_text("chip_id,present\nw,\ne,yes\ngone,no\n")
+
+    pack(
+        *["--points", points, "--scene", tmp_path / "scene.json", "--size", 8],
+        *["--labels", tmp_path / "labels.csv", "--out", tmp_path / "pack"],
+    )
+
+    found = read_all(tmp_path / "pack")
+    assert {name: place.present for name, place in found.items()} == {"w": True, "e": True}
+    assert problems_of(tmp_path / "pack")["gone"] == "a label of a chip that is not there."
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--gsd", 10], "--gsd, --nodata and --scale are of chips in files"),
+        (["--nodata", 0], "--gsd, --nodata and --scale are of chips in files"),
+        (["--scale", 0.5], "--gsd, --nodata and --scale are of chips in files"),
+        (["--labels", "where.csv"], r"where\.csv has positions, times or sensors"),
+        (["--labels", "when.csv"], r"when\.csv has positions, times or sensors"),
+        (["--labels", "what.csv"], r"what\.csv has positions, times or sensors"),
+    ],
+)
+def test_what_points_and_scenes_say_themselves_is_refused(
+    scenes, tmp_path, monkeypatch, options, said
+):
+    monkeypatch.chdir(tmp_path)
+    write_scene(scenes[0], tmp_path / "scene.json")
+    points_file(tmp_path / "points.gpkg", id=list("wef"))
+    for name, column, value in [
+        ("where", "lat", "60"),
+        ("when", "time", "2020"),
+        ("what", "sensor", "spot-5"),
+    ]:
+        (tmp_path / f"{name}.csv").write_text(f"chip_id,present,{column}\nw,1,{value}\n")
+
+    with pytest.raises(ConfigError, match=said):
+        pack("--points", "points.gpkg", "--scene", "scene.json", *options, "--out", "pack")
+    assert not (tmp_path / "pack").exists()
+
+
 def test_scenes_of_one_name_in_two_folders_are_two_scenes(tmp_path):
     rasters = []
     for number, below in enumerate(["one", "two"]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +15,16 @@ from geoseg.terminal import Outcome, Table, note, progress, show
 
 if TYPE_CHECKING:
     from geoseg.dates import Interval
-    from geoseg.presence.packs import Chips, Described, Foreign, Packed, Points, Problem, Shards
+    from geoseg.presence.packs import (
+        Chips,
+        Described,
+        Foreign,
+        Packed,
+        Point,
+        Points,
+        Problem,
+        Shards,
+    )
     from geoseg.scenes import CatalogEntry
 
 __all__ = ["pack"]
@@ -213,20 +223,17 @@ def _around(
     points: Path, id_column: str | None, scene: list[Path], scenes: Path | None, asked: _Asked
 ) -> tuple[Points, list[Problem]]:
     """Points with the scenes that may show them, and what is wrong with either."""
-    from geoseg.presence.packs import Points, Problem, read_labels, read_points, scenes_of
+    from geoseg.presence.packs import Points, read_points, scenes_of
 
+    if (asked.gsd_m, asked.nodata, asked.scale) != (None, None, 1):
+        raise ConfigError(
+            "--gsd, --nodata and --scale are of chips in files; what is cut has those of its scene."
+        )
     entries, broken = _entries(scene, scenes, asked)
     found, problems = read_points(points, id_column)
     if asked.labels is not None:
-        known, wrong = read_labels(asked.labels)
-        there = {point.id for point in found}
-        found = [p._replace(present=known[p.id].present) if p.id in known else p for p in found]
+        found, wrong = _labelled(found, asked.labels)
         problems += wrong
-        problems += [
-            Problem(name, "a label of a chip that is not there.")
-            for name in known
-            if name not in there
-        ]
     what = Points(
         path=points,
         points=found,
@@ -235,6 +242,24 @@ def _around(
         size_px=asked.size_px,
     )
     return what, [*broken, *problems]
+
+
+def _labelled(points: list[Point], table: Path) -> tuple[list[Point], list[Problem]]:
+    """Points with the labels of a table, which wins where it has one; and what is wrong with it."""
+    from geoseg.presence.packs import Problem, read_labels
+
+    known, wrong = read_labels(table)
+    if any(k.time or k.sensor_id or isfinite(k.lon) or isfinite(k.lat) for k in known.values()):
+        raise ConfigError(
+            f"{table} has positions, times or sensors and chips that are cut have those of "
+            "--points and of their scenes; leave these columns out."
+        )
+    said = {name: label.present for name, label in known.items() if label.present is not None}
+    there = {point.id for point in points}
+    wrong += [
+        Problem(name, "a label of a chip that is not there.") for name in known if name not in there
+    ]
+    return [p._replace(present=said.get(p.id, p.present)) for p in points], wrong
 
 
 def _entries(
