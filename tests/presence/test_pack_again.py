@@ -98,3 +98,55 @@ def test_a_pack_of_another_folder_is_refused_and_stays(tmp_path):
     said = " ".join(done.stderr.split())
     assert f"holds another pack, of {one}; name a folder of its own, or delete it." in said
     assert ids_of(out) == ["a", "b"]
+
+
+def test_one_folder_named_in_several_ways_is_one(tmp_path):
+    chips = chips_in(tmp_path / "chips", "ab")
+    (tmp_path / "link").symlink_to(chips)
+    out = tmp_path / "pack"
+    pack(chips, out)
+    made = (out / "000000.tar").stat().st_mtime_ns
+
+    for name in (tmp_path / "other" / ".." / "chips", tmp_path / "link"):
+        (tmp_path / "other").mkdir(exist_ok=True)
+        done = pack(name, out)
+
+        assert done.returncode == 0, done.stderr
+        assert (out / "000000.tar").stat().st_mtime_ns == made
+
+
+def test_shards_named_in_several_ways_are_described_once(tmp_path):
+    pack(chips_in(tmp_path / "chips", "ab"), tmp_path / "own")
+    (tmp_path / "link").symlink_to(tmp_path / "own")
+    out = tmp_path / "pack"
+    pack(tmp_path / "own", out)
+    made = (out / "described" / "000000.json").stat().st_mtime_ns
+
+    for name in (tmp_path / "chips" / ".." / "own", tmp_path / "link"):
+        done = pack(name, out)
+
+        assert done.returncode == 0, done.stderr
+        assert (out / "described" / "000000.json").stat().st_mtime_ns == made
+    assert ids_of(out) == ["a", "b"]
+
+
+def test_a_pack_behind_a_link_finds_shards_that_lie_elsewhere(tmp_path):
+    pack(chips_in(tmp_path / "chips", "ab"), tmp_path / "own")
+    (tmp_path / "disk" / "below" / "pack").mkdir(parents=True)
+    out = tmp_path / "pack"
+    out.symlink_to(tmp_path / "disk" / "below" / "pack")
+
+    done = pack(tmp_path / "own", out)
+
+    assert done.returncode == 0, done.stderr
+    assert ids_of(out) == ids_of(tmp_path / "disk" / "below" / "pack") == ["a", "b"]
+
+
+def test_a_pack_among_its_chips_is_refused_before_anything_is_written(tmp_path):
+    chips = chips_in(tmp_path / "chips", "ab")
+
+    done = pack(chips, tmp_path / "chips" / ".." / "chips")
+
+    assert done.returncode == 2
+    assert "name another folder for the pack." in " ".join(done.stderr.split())
+    assert sorted(path.name for path in chips.iterdir()) == ["a.png", "b.png"]

@@ -78,11 +78,12 @@ def make_pack(
         on_shard: is told of every shard.
 
     Raises:
-        ConfigError: the folder holds a pack of something else, or nothing can be packed.
+        ConfigError: the folder holds the chips or a pack of something else, or nothing can be
+            packed.
         OutputError: it cannot be written, or another run is writing it.
     """
     units = list(_units(source, folder, per_shard, suffix))
-    _require_same_source(folder, source)
+    _require_fit(folder, source)
     found = _Found(list(problems))
     failed: list[Problem] = []
 
@@ -163,7 +164,7 @@ def _units(
             output = folder / "described" / f"{number:06d}.json"
             job = _Job(source=path, foreign=source.foreign, output=output, most_px=most_px)
             stat = path.stat()
-            state = [str(path.absolute()), stat.st_size, stat.st_mtime_ns, said]
+            state = [str(path.resolve()), stat.st_size, stat.st_mtime_ns, said]
             yield Unit(f"{number:06d}", job, output, inputs_hash(state))
         return
     most_px = _palette_share(-(-len(source) // per_shard))
@@ -178,8 +179,13 @@ def _palette_share(shards: int) -> int:
     return PALETTE_PX if shards < _MANY_SHARDS else _FEW_PX
 
 
-def _require_same_source(folder: Path, source: Chips | Points | Given | Shards) -> None:
-    """Refuse to make a pack over one of something else, which would lose it."""
+def _require_fit(folder: Path, source: Chips | Points | Given | Shards) -> None:
+    """Refuse to make a pack over one of something else, which would lose it, or among its chips."""
+    if isinstance(source, Chips) and folder.is_dir() and folder.samefile(source.folder):
+        raise ConfigError(
+            f"{folder} holds the chips, and with shards among them they would be found no more; "
+            "name another folder for the pack."
+        )
     path = folder / PACK
     if not path.is_file():
         return

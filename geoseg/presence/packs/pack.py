@@ -200,7 +200,9 @@ def require_whole(shard: Shard) -> None:
 
 
 def _named(path: Path, folder: Path) -> str:
-    return Path(os.path.relpath(path.absolute(), folder.absolute())).as_posix()
+    """As it is found from the folder: `..` leads out of what a link leads to."""
+    shard = path.parent.resolve() / path.name
+    return Path(os.path.relpath(shard, folder.resolve())).as_posix()
 
 
 def _as_dict(foreign: Foreign) -> dict[str, Any]:

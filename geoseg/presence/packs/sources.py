@@ -40,7 +40,7 @@ class Chips:
     @property
     def origin(self) -> str:
         """Where they come from."""
-        return str(self.folder.absolute())
+        return str(self.folder.resolve())
 
     def fingerprint(self) -> Any:  # noqa: ANN401  any JSON value
         """Changes when anything of them does, or of their masks."""
@@ -77,7 +77,7 @@ class Points:
     @property
     def origin(self) -> str:
         """Where they come from."""
-        return str(self.path.absolute())
+        return str(self.path.resolve())
 
     def fingerprint(self) -> Any:  # noqa: ANN401  any JSON value
         """Changes when anything of them does but the pixels of the scenes."""
@@ -104,4 +104,4 @@ class Shards:
     @property
     def origin(self) -> str:
         """Where they lie."""
-        return str(self.paths[0].parent.absolute())
+        return str(self.paths[0].parent.resolve())
