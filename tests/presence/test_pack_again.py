@@ -7,7 +7,9 @@ import pytest
 from command_line import geoseg_here
 from PIL import Image
 
-from geoseg.presence.packs import read_pack, read_shard
+from geoseg.errors import DataError
+from geoseg.presence.packs import build, read_pack, read_shard
+from geoseg.scale import Manifest
 
 CHIPS = ["--sensor", "sentinel-2", "--bands", "red,green,blue", "--date", "2021-07"]
 
@@ -150,3 +152,65 @@ def test_a_pack_among_its_chips_is_refused_before_anything_is_written(tmp_path):
     assert done.returncode == 2
     assert "name another folder for the pack." in " ".join(done.stderr.split())
     assert sorted(path.name for path in chips.iterdir()) == ["a.png", "b.png"]
+
+
+def test_a_pack_whose_shards_could_not_be_made_again_is_no_pack(tmp_path):
+    chips, out = chips_in(tmp_path / "chips", "abcd"), tmp_path / "pack"
+    pack(chips, out, "--per-shard", 2)
+    for name in "abcd":
+        (chips / f"{name}.png").write_bytes(b"none")
+
+    done = pack(chips, out, "--per-shard", 2)
+
+    assert done.returncode == 2
+    assert "Nothing could be packed" in done.stderr
+    with pytest.raises(DataError, match="no finished pack"):
+        read_pack(out)
+
+
+def test_a_pack_that_was_stopped_while_made_again_is_no_pack_until_it_is_gone_on_with(
+    tmp_path, monkeypatch
+):
+    chips, out = chips_in(tmp_path / "chips", "abcd"), tmp_path / "pack"
+    pack(chips, out, "--per-shard", 2)
+    (chips / "d.png").write_bytes(png(9))
+    there, really = [], build._pack_shard
+
+    def stopped(job):
+        there.append((job.output.name, (out / "pack.json").exists()))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(build, "_pack_shard", stopped)
+    done = pack(chips, out, "--per-shard", 2)
+
+    assert done.returncode == 130
+    assert there == [("000001.tar", False)]
+    with pytest.raises(DataError, match="no finished pack"):
+        read_pack(out)
+    monkeypatch.setattr(build, "_pack_shard", really)
+    assert pack(chips, out, "--per-shard", 2).returncode == 0
+    assert ids_of(out) == list("abcd")
+
+
+def test_a_pack_stays_one_where_nothing_is_made_again(tmp_path, monkeypatch):
+    chips, out = chips_in(tmp_path / "chips", "ab"), tmp_path / "pack"
+    pack(chips, out)
+
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(build, "write_pack", stopped)
+
+    assert pack(chips, out).returncode == 130
+    assert ids_of(out) == ["a", "b"]
+
+
+def test_a_pack_that_another_run_is_making_is_left_alone(tmp_path):
+    chips, out = chips_in(tmp_path / "chips", "ab"), tmp_path / "pack"
+    pack(chips, out)
+    (chips / "a.png").write_bytes(png(9))
+
+    with Manifest(out) as manifest, manifest.held():
+        assert "is held by pid" in pack(chips, out).stderr
+
+    assert ids_of(out) == ["a", "b"]

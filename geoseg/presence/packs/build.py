@@ -67,7 +67,8 @@ def make_pack(
 ) -> Packed:
     """Make a pack, or go on with one that was stopped; shards that are there are not made again.
 
-    Shards of an earlier pack in the folder that are no part of this one are deleted.
+    Shards of an earlier pack in the folder that are no part of this one are deleted. From when the
+    first of its shards is made anew until all are, the folder is no finished pack.
 
     Args:
         source: what goes into it.
@@ -95,7 +96,8 @@ def make_pack(
         on_shard(len(failed) + len(found.shards), len(units))
 
     with Manifest(folder) as manifest:
-        run_units(_pack_shard, units, engine=Engine(), manifest=manifest, on_done=take)
+        begun = units if isinstance(source, Shards) else _unfinished(units, folder, manifest)
+        run_units(_pack_shard, begun, engine=Engine(), manifest=manifest, on_done=take)
         jobs = {unit.name: unit.argument for unit in units}
         foreign = source.foreign if isinstance(source, Shards) else None
         foreign, strangers = _with_labels_of(found.labelled, foreign)
@@ -173,6 +175,14 @@ def _units(
         output = folder / f"{number:06d}{suffix}"
         job = _Job(source=part, foreign=None, output=output, most_px=most_px)
         yield Unit(f"{number:06d}", job, output, inputs_hash([part.fingerprint(), suffix]))
+
+
+def _unfinished(units: Iterable[Unit], folder: Path, manifest: Manifest) -> Iterator[Unit]:
+    """Units; before the first that is to be made the pack is one no more, until all of them are."""
+    for unit in units:
+        if not manifest.is_done(unit.name, unit.inputs):
+            (folder / PACK).unlink(missing_ok=True)
+        yield unit
 
 
 def _palette_share(shards: int) -> int:

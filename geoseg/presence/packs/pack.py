@@ -87,7 +87,7 @@ class Pack:
     kinds: Mapping[ImageKind, NDArray[np.float32]]  # with the palette (C, P) of each
     foreign: Foreign | None  # None where all is said
     shards: tuple[Shard, ...]
-    digest: str  # SHA-256 of all that its pixels depend on
+    digest: str  # SHA-256 of its pixels and labels, and of what is said of either
 
     @property
     def places(self) -> int:
@@ -243,7 +243,10 @@ def _shard(entry: Mapping[str, Any], folder: Path) -> Shard:
 
 
 def _digest(content: Mapping[str, Any]) -> str:
-    """Of shards and kinds: not of where shards lie, so that a pack may be moved."""
+    """Of shards, kinds and what is said beside shards, labels with it.
+
+    Not of where shards lie, so that a pack may be moved.
+    """
     shards = [shard["sha256"] for shard in content["shards"]]
     text = json.dumps([shards, content["kinds"], content["foreign"]], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
