@@ -201,6 +201,9 @@ def test_chips_of_several_sizes_are_one_kind(chips, tmp_path):
         (RGB, "nothing says when it was taken"),
         ([*DATED, "--format", "zip"], "--format 'zip'"),
         ([*DATED, "--scene", "x.tif"], "go with --points"),
+        ([*DATED, "--scale", -1], "Chips have scale = -1.0; give a positive number"),
+        ([*DATED, "--scale", "nan"], "Chips have scale = nan; give a positive number"),
+        ([*DATED, "--gsd", 0], "Chips have gsd_m = 0.0; give a positive number"),
         (["--sensor", "sentinel-9", "--bands", "red", "--date", "2021"], "sentinel-9"),
     ],
 )

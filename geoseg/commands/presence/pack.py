@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -285,9 +285,7 @@ def _entries(
         described["bands"] = list(asked.bands) if raster and asked.bands else None
         described["date"] = when and when.first_day.isoformat()
         found, _ = find_scenes(path, None, described)
-        for one in found:  # of a day; a date may be a month or a year
-            dated = one if when is None else replace(one, start=when.start, end=when.end)
-            entries.append(scan_scene(dated))
+        entries += [scan_scene(one) for one in found]
     return entries, broken
 
 

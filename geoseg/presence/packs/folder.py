@@ -46,6 +46,11 @@ class Described:
     scale: float = 1.0
     time: datetime | None = None
 
+    def __post_init__(self) -> None:
+        for name, number in {"gsd_m": self.gsd_m, "scale": self.scale}.items():
+            if number is not None and not (math.isfinite(number) and number > 0):
+                raise ConfigError(f"Chips have {name} = {number}; give a positive number.")
+
     def kind(
         self, sensor_id: str | None, gsd_m: float | None, nodata: float | None, *, scale: float
     ) -> ImageKind:
