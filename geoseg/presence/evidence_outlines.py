@@ -72,6 +72,7 @@ class EvidenceOutlines:
     outlined: int  # of these, with an outline
     outlines: int
     grown: int  # of the places with outlines, with known areas on several dates
+    not_grown: int  # of the places with outlines and images of several dates, the others
     unplaced: int  # said to hold it and left out, for nobody knows where they lie
     problems: int  # places and shards that could not be read
     first_problems: tuple[Problem, ...]
@@ -92,7 +93,8 @@ def write_evidence_outlines(
     The layer `growth`, points, has a row for each date of a place that has outlines on several:
     chip_id; year; area_m2 of all that is outlined, made to never shrink, with low_m2 and high_m2;
     and, the same in all rows of a place, rate_m2_per_year with rate_low and rate_high, the slope of
-    a straight line; intervals are of 90 % and hold that a border is known to a cell of evidence.
+    a straight line through the areas as outlined, so negative where they shrink; intervals are of
+    90 % and hold that a border is known to a cell of evidence.
     Dates are left out that hide more than 5 % of the ground it takes up, in which it reaches the
     edge as far, and those without an outline: what is too faint has no area of nought.
 
@@ -142,6 +144,7 @@ def write_evidence_outlines(
         outlined=sums["outlined"],
         outlines=sums["outlines"],
         grown=sums["grown"],
+        not_grown=sums["not_grown"],
         unplaced=sums["unplaced"],
         problems=sums["problems"],
         first_problems=tuple(first),
@@ -164,12 +167,27 @@ class _Look(NamedTuple):
         return self.verdict(logits, [only_sensor(place) for place in places])[1] & seen
 
 
+class _Told(NamedTuple):
+    """What is told of one place."""
+
+    layers: Layers
+    dates: int  # of its images
+
+    @property
+    def outlined(self) -> bool:
+        return bool(self.layers.outlines)
+
+    @property
+    def grown(self) -> bool:
+        return bool(self.layers.growth)
+
+
 def _outline_shard(
     places: Iterator[Place | Problem], shard: Shard, look: _Look, sums: Counter[str]
 ) -> tuple[Layers, list[Problem]]:
     """The rows of a shard in its order, none of one that cannot be read to its end."""
     problems: list[Problem] = []
-    found: dict[int, Layers] = {}
+    found: dict[int, _Told] = {}
     unplaced = 0
     ready = batches_of(fit_places(places, look.classifier, problems.append), look.most_images)
     try:
@@ -182,21 +200,24 @@ def _outline_shard(
         found, unplaced, problems = {}, 0, [Problem(shard.name, str(error))]
     told = [found[number] for number in sorted(found)]
     layers = Layers(
-        [row for of_place in told for row in of_place.outlines],
-        [row for of_place in told for row in of_place.growth],
+        [row for of_place in told for row in of_place.layers.outlines],
+        [row for of_place in told for row in of_place.layers.growth],
     )
     sums.update(
         places=len(found) + unplaced,
-        outlined=sum(bool(of_place.outlines) for of_place in told),
+        outlined=sum(of_place.outlined for of_place in told),
         outlines=len(layers.outlines),
-        grown=sum(bool(of_place.growth) for of_place in told),
+        grown=sum(of_place.grown for of_place in told),
+        not_grown=sum(
+            of_place.outlined and of_place.dates > 1 and not of_place.grown for of_place in told
+        ),
         unplaced=unplaced,
         problems=len(problems),
     )
     return layers, problems
 
 
-def _outline_batch(ready: Ready, look: _Look) -> dict[int, Layers | None]:
+def _outline_batch(ready: Ready, look: _Look) -> dict[int, _Told | None]:
     """Outlines of the places that are said to hold it, by their numbers; None without a position.
 
     Of places that are not, nothing is told.
@@ -209,12 +230,13 @@ def _outline_batch(ready: Ready, look: _Look) -> dict[int, Layers | None]:
     }
 
 
-def _outline_place(place: Place, maps: list[NDArray[np.float32]], look: _Look) -> Layers | None:
+def _outline_place(place: Place, maps: list[NDArray[np.float32]], look: _Look) -> _Told | None:
     if not (np.isfinite(place.lon) and np.isfinite(place.lat)):
         return None
     level = decision_level(look.verdict, only_sensor(place))
     outlines = _outlines(place, maps, look.verdict, level)
-    return Layers(outlines, growth_rows(place, maps, level, look.classifier.stride))
+    growth = growth_rows(place, maps, level, look.classifier.stride)
+    return _Told(Layers(outlines, growth), dates=len({chip.time for chip in place.images}))
 
 
 def _outlines(
@@ -282,11 +304,15 @@ def _in_degrees(metres: NDArray[np.object_], lon: float, lat: float) -> NDArray[
 def _candidates(
     pack: Pack, shard: Shard, results: Path | None, number: int
 ) -> Iterator[Place | Problem]:
-    """The places of a shard; with results, those alone that they say hold it, and no problem."""
+    """The places of a shard; with results, those alone that they say hold it, and no problem.
+
+    Of a shard that is missing in the results there are none.
+    """
     if results is None:
         yield from read_shard(shard, pack)
         return
-    ids = _decided_in(part_of_shard(results, number))
+    part = part_of_shard(results, number)
+    ids = _decided_in(part) if part.is_file() else set()
     if not ids:
         return
     require_whole(shard)

@@ -46,7 +46,7 @@ class Growth:
     area_m2: NDArray[np.float64]  # (D,) never shrinks
     low_m2: NDArray[np.float64]
     high_m2: NDArray[np.float64]
-    rate_m2_per_year: float
+    rate_m2_per_year: float  # of the areas before they were made so: may be negative
     rate_low: float
     rate_high: float
 
@@ -71,7 +71,9 @@ def areas_of_masks(masks: Sequence[SeenMask]) -> MaskAreas:
 def growth_curve(years: NDArray[np.floating], areas: MaskAreas, rng: np.random.Generator) -> Growth:
     """Areas that never shrink, and the rate of growth, with intervals by the bootstrap.
 
-    Isotonic regression weighted by variance; the rate is the slope of a weighted straight line.
+    Isotonic regression weighted by variance; the rate is the slope of a weighted straight line
+    through the areas as they are, so it is negative where they shrink: that of curves which never
+    do would be above 0 of noise alone, and cut off at 0 it would hide that masks disagree.
     Areas are drawn anew from their distributions (parametric bootstrap, Efron and Tibshirani 1993).
 
     Args:

@@ -351,6 +351,16 @@ def test_the_rate_of_growth_lies_in_its_interval():
     assert (np.diff(growth.years) > 0).all()
 
 
+def test_the_rate_of_areas_that_shrink_is_negative_and_says_so():
+    areas = MaskAreas(np.array([9000.0, 7000.0, 5000.0]), np.full(3, 100.0))
+
+    growth = growth_curve(np.array([2000.0, 2010.0, 2020.0]), areas, np.random.default_rng(0))
+
+    np.testing.assert_allclose(growth.area_m2, 7000)
+    assert growth.rate_m2_per_year == pytest.approx(-200)
+    assert growth.rate_low < -200 < growth.rate_high < 0
+
+
 def test_one_known_area_is_no_growth():
     areas = MaskAreas(np.array([100.0, np.nan]), np.array([10.0, np.nan]))
 

@@ -33,6 +33,7 @@ from geoseg.presence.activation import activation_maps, decision_level
 from geoseg.presence.evidence_outlines import OutlineRequest, write_evidence_outlines
 from geoseg.presence.packs import Given, Shards, make_pack, read_pack
 from geoseg.presence.predict import Prediction, predict_pack
+from geoseg.presence.results import part_of_shard
 from geoseg.presence.scoring import Verdict
 from geoseg.scale import Engine
 from geoseg.sensors import find_sensor
@@ -305,6 +306,24 @@ def test_with_results_their_decisions_are_taken_and_the_outlines_are_the_same(mo
     np.testing.assert_allclose(outlines.evidence, anew.evidence, atol=1e-4)
 
 
+def test_of_results_that_are_not_finished_the_shards_that_are_done_are_outlined(model, tmp_path):
+    places = [place(str(n), chip(60 + n, (10, 30, 24))) for n in range(6)]
+    pack = packed(tmp_path / "pack", *places, per_shard=2)
+    results, out = tmp_path / "results", tmp_path / "e.gpkg"
+    predict_pack(Prediction(pack=pack.folder, model=model, out=results, device="cpu"), Engine())
+    part_of_shard(results, 1).unlink()
+    asked = ["outline", pack.folder, "--model", model, "--results", results, "--out", out]
+
+    done = CliRunner().invoke(presence_app, [*map(str, asked), "--json", "--device", "cpu"])
+
+    assert done.exit_code == 0, done.stderr
+    assert "2 of 3 shards are done: what is told is of these alone." in " ".join(
+        done.stderr.split()
+    )
+    assert json.loads(done.stdout)["problems"] == 0
+    assert set(gpd.read_file(out, layer="evidence").chip_id) == {"0", "1", "4", "5"}
+
+
 def test_results_of_another_model_or_none_are_refused_and_nothing_is_written(
     taught, model, tmp_path
 ):
@@ -357,6 +376,26 @@ def test_the_growth_of_a_place_is_told_on_the_dates_that_show_all_of_it(model, t
     rate = np.polyfit(growth.year, true, 1)[0]
     assert growth.rate_low[0] < rate < growth.rate_high[0]
     assert growth.rate_m2_per_year.nunique() == 1
+
+
+def test_places_that_several_dates_tell_no_growth_of_are_counted_with_why(model, tmp_path):
+    square, later = (14, 22, 20), DAY.replace(year=2021)
+    clouded = chip(71, square, time=later, hidden=(slice(None), slice(32)))
+    places = [
+        place("clouded", chip(70, square), clouded),
+        place("later", clouded, chip(72, square)),
+        place("once", chip(74, square)),
+        place("grown", chip(75, square), chip(76, square, time=later)),
+    ]
+    pack = packed(tmp_path / "pack", *places)
+    asked = ["outline", pack.folder, "--model", model, "--out", tmp_path / "e.gpkg", "--json"]
+
+    done = CliRunner().invoke(presence_app, [*map(str, asked), "--device", "cpu"])
+
+    figures = json.loads(done.stdout)
+    assert (figures["outlined"], figures["grown"], figures["not_grown"]) == (4, 1, 2)
+    assert "2 places have outlines and several dates, and no growth is told of them" in done.stderr
+    assert set(gpd.read_file(tmp_path / "e.gpkg", layer="growth").chip_id) == {"grown"}
 
 
 def test_places_without_a_position_are_counted_and_an_empty_layer_has_its_columns(model, tmp_path):

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from geoseg.commands.options import Device, Json
+from geoseg.commands.presence.missing import note_missing_shards
 from geoseg.terminal import Outcome, Table, note, progress, show
 
 __all__ = ["outline"]
@@ -53,6 +54,14 @@ def outline(
         note(f"{problem.key}: {problem.reason}")
     if made.unplaced:
         note(f"{made.unplaced} places are left out: nobody knows where they lie")
+    if made.not_grown:
+        note(
+            f"{made.not_grown} places have outlines and several dates, and no growth is told of "
+            "them: on fewer than two dates all of it is outlined and neither hidden nor at the "
+            "edge of the image"
+        )
+    if results is not None:
+        note_missing_shards(results)
     note(f"The outlines lie in {out}")
     figures = {"evidence": str(out), **asdict(made)}
     rows = [
@@ -60,6 +69,7 @@ def outline(
         ("of these with an outline", str(made.outlined)),
         ("outlines", str(made.outlines)),
         ("with a growth over dates", str(made.grown)),
+        ("with several dates and no growth", str(made.not_grown)),
         ("without a position", str(made.unplaced)),
         ("problems", str(made.problems)),
     ]
