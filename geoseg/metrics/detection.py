@@ -194,7 +194,8 @@ def score_detection(
     The rate of false positives takes its interval from the positives drawn anew, which set the
     threshold, and from Jeffreys' posterior of the negatives: none wrong among a million is no rate
     of 0. Negatives in groups count as so many fewer as the false ones lie together (see
-    `geoseg.metrics.resampling.weights_of_hits`). A precision at 1e-4 needs a million to tell.
+    `geoseg.metrics.resampling.weights_of_hits`). A precision at 1e-4 needs a million to tell. Both
+    intervals reach to their own value: that posterior is above 0 where no negative is taken.
 
     Args:
         scores: of chips (N,), higher where something is likelier; finite.
@@ -218,8 +219,8 @@ def score_detection(
     rates = _false_rates(ranked, rng, recall, effective=effective)
     return DetectionScores(
         average_precision=curve.average_precision,
-        false_positives_1e5=percentile_interval(rate / _UNIT, rates / _UNIT),
-        precision=percentile_interval(
+        false_positives_1e5=_around(rate / _UNIT, rates / _UNIT),
+        precision=_around(
             float(precision_at_prevalence(recall, rate, prevalence)),
             precision_at_prevalence(recall, rates, prevalence),
         ),
@@ -228,6 +229,16 @@ def score_detection(
         recall_at=tuple(zip(reviewed, recall_at_k(scores, present, reviewed), strict=True)),
         positives=curve.positives,
         negatives=curve.negatives,
+    )
+
+
+def _around(value: float, draws: NDArray[np.float64]) -> Interval:
+    """The interval of draws, drawn out to hold the value; NaN stays NaN."""
+    found = percentile_interval(value, draws)
+    return Interval(
+        value=found.value,
+        low=float(np.minimum(found.low, found.value)),
+        high=float(np.maximum(found.high, found.value)),
     )
 
 

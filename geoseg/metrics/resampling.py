@@ -186,9 +186,9 @@ def weights_of_hits(hits: NDArray[np.intp], sizes: NDArray[np.intp]) -> NDArray[
 def weight_of_hits(hit: NDArray[np.bool_], groups: ArrayLike | None) -> float:
     """How many members (N,) of groups (N,) an independent one stands for, as `weights_of_hits`.
 
-    Of the rarer kind, those hit or those not; 1 without groups.
+    Of the rarer kind, those hit or those not; 1 without groups or members.
     """
-    if groups is None:
+    if groups is None or not len(hit):
         return 1.0
     _, group, sizes = np.unique(np.asarray(groups), return_inverse=True, return_counts=True)
     rarer = hit if 2 * hit.sum() <= len(hit) else ~hit

@@ -113,7 +113,7 @@ def recall_threshold(
     # P(Bin(n, q) <= k) is the regularized beta function; a fraction of a chip is no obstacle to it.
     risk = betaincc((dropped + event) / weights[:-1], (n - dropped) / weights[:-1], 1 - recall)
     rank = int(np.append(risk > 1 - confidence, True).argmax())
-    return _at(scores, rank, effective=n / event, recall=recall, confidence=confidence)
+    return _at(scores, rank, effective=float(n / event), recall=recall, confidence=confidence)
 
 
 def _weights(probability: ArrayLike, groups: ArrayLike) -> NDArray[np.float64]:

@@ -132,6 +132,7 @@ def test_of_too_few_groups_nothing_is_guaranteed_whatever_their_size():
     found = recall_threshold(scores, groups=group)
 
     assert (found.guaranteed, found.effective_n) == (False, pytest.approx(40))
+    assert type(found.effective_n) is float
     assert found.recall_of_lowest == pytest.approx(0.05 ** (1 / 40))
 
 
@@ -148,6 +149,7 @@ def test_hits_that_fill_groups_stand_for_groups_and_scattered_ones_nearly_for_th
     one = weight_of_hits(np.arange(500) < 5, np.repeat(np.arange(100), 5))
     assert one == weight_of_hits(np.arange(500) >= 5, np.repeat(np.arange(100), 5)) == 5
     assert weight_of_hits(np.arange(500) < 5, None) == 1
+    assert weight_of_hits(np.zeros(0, dtype=bool), np.zeros(0, dtype=int)) == 1
 
 
 def test_an_event_that_was_not_met_has_the_size_of_the_larger_groups():
@@ -170,6 +172,20 @@ def test_false_positives_of_one_image_tell_less_than_scattered_ones():
 
     assert wide.value == narrow.value == pytest.approx(1000)
     assert wide.high - wide.low > 1.4 * (narrow.high - narrow.low)
+
+
+@settings(deadline=None, max_examples=15)
+@given(st.integers(0, 10_000), st.integers(20, 60), st.sampled_from([0.0, 1.0, 8.0]))
+def test_intervals_of_false_positives_and_precision_hold_their_values(seed, negatives, apart):
+    scores, present = simulate(rng(seed), 20, negatives, apart=apart)
+
+    found = score_detection(scores, present, rng(seed), prevalence=1e-4)
+
+    for interval in (found.false_positives_1e5, found.precision):
+        assert interval.low <= interval.value <= interval.high
+    if apart == 8:  # none wrong among so few is still no rate of 0
+        assert (found.false_positives_1e5.value, found.precision.value) == (0, 1)
+        assert found.false_positives_1e5.high > 1000
 
 
 def test_the_expected_recall_is_kept_on_the_mean():
