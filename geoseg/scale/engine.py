@@ -30,6 +30,7 @@ _SLURM = (
     "queue",
     "walltime",
 )
+_LEAST_BYTES = 10**6  # the unit of Slurm; less lacks its own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,8 +80,21 @@ def _check_slurm(slurm: Mapping[str, Any]) -> None:
             raise ConfigError(f"no setting {name!r} of slurm. {nearest(name, _SLURM)}")
     if "memory" not in slurm:
         raise ConfigError("slurm has no memory; give that of one worker, such as memory: 8GB.")
+    _check_memory(slurm["memory"])
     if "walltime" in slurm:
         seconds_of(slurm["walltime"])
+
+
+def _check_memory(memory: object) -> None:
+    """Refuse what Dask would stumble over when results are being written already."""
+    from dask.utils import parse_bytes
+
+    try:
+        amount = parse_bytes(memory)  # type: ignore[arg-type]  # anything that YAML or JSON holds
+    except (ValueError, OverflowError, AttributeError):
+        amount = 0
+    if amount < _LEAST_BYTES:
+        raise ConfigError(f"slurm has memory = {memory!r}; give that of one worker, such as 8GB.")
 
 
 def seconds_of(walltime: str) -> int:

@@ -434,6 +434,8 @@ def test_the_prevalence_of_the_model_is_taken_where_none_is_asked_for(
         (("--slurm", "memory=1GB"), "A serial engine takes no address and no slurm; use dask."),
         (("--slurm", "gpu"), "--slurm says 'gpu'; give settings as memory=16GB,queue=gpu, or"),
         (("--slurm", '{"memory"}'), "--slurm is no JSON object"),
+        (("--executor", "dask", "--slurm", "memory=banana"), "slurm has memory = 'banana'; give"),
+        (("--executor", "dask", "--slurm", '{"memory": null}'), "slurm has memory = None; give"),
         (("--slurm", "memory=1GB,threads=few"), "--slurm has threads = 'few'; give 1 or more."),
     ],
 )

@@ -18,6 +18,13 @@ from geoseg.scale.engine import seconds_of
             "Give the engine an address or slurm, not both.",
         ),
         ({"kind": "dask", "slurm": {}}, "slurm has no memory; give that of one worker"),
+        *(
+            (
+                {"kind": "dask", "slurm": {"memory": memory}},
+                f"slurm has memory = {memory!r}; give that of one worker, such as 8GB.",
+            )
+            for memory in ("banana", "", None, ["8GB"], "-1GB", "16", float("inf"), 0)
+        ),
         (
             {"kind": "dask", "slurm": {"memory": "1GB", "walltme": "1"}},
             "no setting 'walltme' of slurm. Did you mean 'walltime'?",
