@@ -231,9 +231,10 @@ def test_an_image_smaller_than_a_window_has_none():
     assert (windows.image != 0).all()
 
 
-def test_images_that_leave_none_to_train_on_are_refused():
+@pytest.mark.parametrize("images", [[], [drawn("train_yg_001"), drawn("train_yg_001")]])
+def test_images_that_leave_none_to_train_on_are_refused(images):
     with pytest.raises(DataError, match="give images of two places of one region at least"):
-        cut_windows([drawn("train_yg_001"), drawn("train_yg_001")], SPEC)
+        cut_windows(images, SPEC)
 
 
 def write(folder, image, *, mask=True):

@@ -34,6 +34,8 @@ def same_ground(images: Sequence[NDArray[np.uint8]]) -> NDArray[np.int32]:
     others; six points that agree on the offset make two images one ground, and so on from image to
     image. Another acquisition, scale or turn of the same ground is not found.
     """
+    if not images:
+        return np.empty(0, dtype=np.int32)
     patches, image, at = _points(images)
     links = {
         pair
