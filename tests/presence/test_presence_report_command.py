@@ -245,7 +245,7 @@ def test_without_its_pack_the_page_lists_places_without_images(tmp_path, pack):
     assert "geo:69." in page
 
 
-def classifier_of(folder, bias):
+def classifier_of(folder, bias, **record):
     """A network whose evidence is the same everywhere."""
     bands = tuple(band for name in BANDS for band in image_of(name, 2020).bands)
     spec = ClassifierSpec(
@@ -254,13 +254,15 @@ def classifier_of(folder, bias):
     classifier = build_classifier(spec)
     torch.nn.init.zeros_(classifier.head.weight)
     torch.nn.init.constant_(classifier.head.bias, bias)
-    save_classifier(folder / "model.safetensors", classifier, {})
+    save_classifier(folder / "model.safetensors", classifier, record)
     return folder / "model.safetensors"
 
 
-@pytest.mark.parametrize("bias", [-1.0, 1.0])
-def test_with_its_model_lines_are_around_what_speaks_for_presence(tmp_path, pack, bias):
-    model = classifier_of(tmp_path, bias)
+# Without a calibration places are held to be present from the logit of the threshold on.
+@pytest.mark.parametrize(("bias", "threshold"), [(-1.0, 0.5), (1.0, 0.5), (-1.0, 0.2), (1.0, 0.9)])
+def test_with_its_model_lines_are_around_what_speaks_for_presence(tmp_path, pack, bias, threshold):
+    model = classifier_of(tmp_path, bias, threshold={"threshold": threshold})
+    over = bias - math.log(threshold / (1 - threshold))
     results = results_of(tmp_path / "results", pack, model=sha256_of(model))
 
     made = report_of_results(results, model=model)
@@ -268,12 +270,24 @@ def test_with_its_model_lines_are_around_what_speaks_for_presence(tmp_path, pack
     maps = [i.evidence for s in made.sheets for p in s.places for i in p.images]
     assert len(maps) > 50
     for evidence in maps:
-        # Without a calibration places are held to be present from a logit of 0 on.
-        assert set(np.unique(evidence)) <= {bias, np.float32(-1e3)}
-    assert all((evidence.max() > 0) == (bias > 0) for evidence in maps)
+        shown = evidence[evidence > -900]  # nothing is shown there
+        np.testing.assert_allclose(shown, over, atol=1e-5)
+    assert all((evidence.max() > 0) == (over > 0) for evidence in maps)
     page = tmp_path / "page.html"
-    run("report", results, "--model", model, "--out", page)
-    assert ('<svg class="line"' in page.read_text(encoding="utf-8")) == (bias > 0)
+    done = run("report", results, "--model", model, "--out", page)
+    assert ('<svg class="line"' in page.read_text(encoding="utf-8")) == (over > 0)
+    assert "No lines are drawn" not in done.stderr
+
+
+def test_a_model_that_finds_no_images_to_draw_on_is_told_of(tmp_path, pack):
+    model = classifier_of(tmp_path, 1.0)
+    gone = {"pack": str(tmp_path / "gone"), "model": sha256_of(model)}
+    results = results_of(tmp_path / "results", pack, **gone)
+
+    done = run("report", results, "--model", model, "--out", tmp_path / "page.html")
+
+    assert done.exit_code == 0, done.stderr
+    assert "No lines are drawn, for no images of these places are at hand" in done.stderr
 
 
 def test_another_model_is_refused(tmp_path, results):

@@ -71,6 +71,11 @@ def report(
         raise typer.Exit(130) from None
     if made.unfinished:
         note(made.unfinished)
+    if model is not None and not any(p.images for sheet in made.sheets for p in sheet.places):
+        note(
+            "No lines are drawn, for no images of these places are at hand: name their pack by "
+            "--pack; results of rows have none."
+        )
     page, *figures = write_presence_report(out, made)
     note(f"The page is {page}; {len(figures)} figures lie beside it")
     told = {"report": str(page), "figures": [str(f) for f in figures], **_figures(made)}
