@@ -11,7 +11,7 @@ from geoseg.errors import ConfigError
 if TYPE_CHECKING:
     import datetime as dt
 
-__all__ = ["Interval", "decimal_year", "parse_interval"]
+__all__ = ["Interval", "as_utc", "decimal_year", "parse_interval"]
 
 _WRITTEN = re.compile(r"(\d{4})(?:-(\d\d)(?:-(\d\d))?)?")
 
@@ -67,6 +67,11 @@ def parse_interval(text: str) -> Interval:
     if not spans[0].start < spans[-1].end:
         raise ConfigError(f"The date {text!r} ends before it begins; write the earlier one first.")
     return Interval(spans[0].start, spans[-1].end)
+
+
+def as_utc(moment: datetime) -> datetime:
+    """A moment as it is, and UTC where it names no time zone."""
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
 
 
 def decimal_year(moment: datetime) -> float:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geoseg.dates import Interval, decimal_year, parse_interval
+from geoseg.dates import Interval, as_utc, decimal_year, parse_interval
 from geoseg.errors import ConfigError
 
 days = st.dates(dt.date(1000, 1, 1), dt.date(9999, 12, 30))
@@ -76,3 +76,11 @@ def test_the_middle_of_a_year_is_half_a_year_in_years_of_any_length():
         assert decimal_year(parse_interval(text).middle) == int(text) + 0.5
     # 1 July of a leap year is its 183rd day.
     assert decimal_year(datetime(2000, 7, 1, tzinfo=UTC)) == pytest.approx(2000 + 182 / 366)
+
+
+def test_a_moment_of_no_time_zone_is_utc_and_others_are_what_they_are():
+    bare = datetime(2016, 7, 1, 10)  # noqa: DTZ001  as people write it
+    there = datetime(2016, 7, 1, 10, tzinfo=dt.timezone(dt.timedelta(hours=-7)))
+
+    assert as_utc(bare) == datetime(2016, 7, 1, 10, tzinfo=UTC)
+    assert as_utc(there) is there

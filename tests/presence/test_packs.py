@@ -276,6 +276,14 @@ def test_a_kind_refuses_a_band_that_its_sensor_has_not():
         ImageKind(sensor_id="sentinel-2", bands=("pan",), gsd_m=10.0)
 
 
+def test_chips_in_degrees_are_of_one_kind_wherever_they_lie():
+    described = Described(sensor_id="sentinel-2", bands=RGB.bands)
+
+    kinds = {described.kind(None, gsd_m, None, scale=1.0) for gsd_m in (9.9961, 10.0042)}
+
+    assert kinds == {RGB}
+
+
 def test_a_palette_holds_pixels_of_many_images_whoever_sampled_them():
     rng = np.random.default_rng(0)
     together, apart = PixelSample(1), [PixelSample(1), PixelSample(1)]

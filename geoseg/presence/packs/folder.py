@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from geoseg.errors import ConfigError, SceneError, SensorError
-from geoseg.presence.packs.kind import ImageKind
+from geoseg.presence.packs.kind import ImageKind, round_gsd
 from geoseg.presence.packs.labels import ChipLabel, position
 from geoseg.presence.packs.pack import Problem, is_utf8
 from geoseg.presence.packs.read import SHARD_SUFFIXES
@@ -32,7 +32,6 @@ _PNG = (".png",)
 _NPY = (".npy",)
 _TIFF = (".tif", ".tiff")
 _MASK = ".mask.png"
-_GSD_DIGITS = 3  # of chips in degrees it differs a little from one to the next
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +64,7 @@ class Described:
         return ImageKind(
             sensor_id=sensor.id,
             bands=names,
-            gsd_m=float(f"{size:.{_GSD_DIGITS}g}"),
+            gsd_m=round_gsd(size),
             nodata=nodata if self.nodata is None else self.nodata,
             scale=scale,
         )

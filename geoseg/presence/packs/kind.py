@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
     from geoseg.sensors import Band
 
-__all__ = ["PALETTE_PX", "ImageKind", "PixelSample"]
+__all__ = ["PALETTE_PX", "ImageKind", "PixelSample", "round_gsd"]
 
 PALETTE_PX = 512
+_GSD_DIGITS = 3
 _DRAWN_PX = 8  # of an image; neighbours look alike, so that more images tell more
 
 
@@ -87,6 +88,14 @@ def _kind(
     sensor_id: str, bands: tuple[str, ...], gsd_m: float, nodata: float | None, scale: float
 ) -> ImageKind:
     return ImageKind(sensor_id=sensor_id, bands=bands, gsd_m=gsd_m, nodata=nodata, scale=scale)
+
+
+def round_gsd(gsd_m: float) -> float:
+    """A ground sampling distance, m, as images of one kind share it.
+
+    That of a georeference in degrees differs a little from one chip to the next.
+    """
+    return float(f"{gsd_m:.{_GSD_DIGITS}g}")
 
 
 class PixelSample:

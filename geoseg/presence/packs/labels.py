@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from geoseg.dates import parse_interval
+from geoseg.dates import as_utc, parse_interval
 from geoseg.errors import LabelError, SceneError
 from geoseg.presence.packs.pack import Problem
 from geoseg.presence.packs.texts import read_texts
 
 if TYPE_CHECKING:
-    from datetime import datetime
     from pathlib import Path
 
 __all__ = ["ChipLabel", "as_present", "position", "read_labels"]
@@ -131,9 +131,6 @@ def _degrees(value: object) -> float:
 
 def _moment(text: str) -> datetime:
     """The beginning of a date, or a moment of a day."""
-    from datetime import UTC, datetime
-
     if len(text) <= 10 or "/" in text:
         return parse_interval(text).start
-    time = datetime.fromisoformat(text)
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time
+    return as_utc(datetime.fromisoformat(text))

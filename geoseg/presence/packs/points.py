@@ -14,7 +14,7 @@ from rasterio.windows import Window
 
 from geoseg.errors import ConfigError, LabelError, SceneError
 from geoseg.grids import DEGREES, crs_of, gsd_m
-from geoseg.presence.packs.kind import ImageKind
+from geoseg.presence.packs.kind import ImageKind, round_gsd
 from geoseg.presence.packs.labels import as_present, position
 from geoseg.presence.packs.pack import Problem
 from geoseg.presence.packs.stored import StoredImage, StoredPlace
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 __all__ = ["Point", "cut_chips", "read_points", "scenes_of"]
 
 _OPEN = 32  # scenes at a time
-_GSD_DIGITS = 3
 _IDS = ("chip_id", "id")  # columns that hold an id where none is named
 
 
@@ -165,7 +164,7 @@ class _Opened:
         kind = ImageKind(
             sensor_id=scene.sensor_id,
             bands=reader.bands,
-            gsd_m=float(f"{gsd_m(reader.grid):.{_GSD_DIGITS}g}"),
+            gsd_m=round_gsd(gsd_m(reader.grid)),
         )
         return StoredImage(
             pixels=_as_stored(image, valid), suffix="npy", kind=kind, time=scene.start

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from geoseg.dates import as_utc
 from geoseg.errors import LabelError, SceneError
 from geoseg.presence.packs.kind import ImageKind
 from geoseg.presence.packs.labels import as_present, position
@@ -155,10 +155,6 @@ def _image(row: dict[str, Any]) -> StoredImage:
         pixels=np.frombuffer(row["image"], dtype=dtype).reshape(shape),
         suffix="npy",
         kind=ImageKind.of(row),
-        time=_moment(row["time"]),
+        time=as_utc(row["time"]),
         mask=mask,
     )
-
-
-def _moment(time: datetime) -> datetime:
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+from geoseg.dates import as_utc
 from geoseg.errors import LabelError, SceneError
 from geoseg.presence.packs.kind import ImageKind
 from geoseg.presence.packs.labels import as_present, position
@@ -163,7 +164,7 @@ def _own_image(entry: Mapping[str, Any], members: Mapping[str, bytes]) -> Stored
         pixels=members[name],
         suffix=suffix,
         kind=ImageKind.of(entry),
-        time=_moment(entry["time"]),
+        time=as_utc(datetime.fromisoformat(entry["time"])),
         mask=members.get(f"{number}.mask.png"),
     )
 
@@ -172,7 +173,7 @@ def _foreign_images(
     about: Mapping[str, Any], members: Mapping[str, bytes], kind: ImageKind, day: datetime | None
 ) -> list[StoredImage]:
     said = about.get("time")
-    time = day if said is None else _moment(str(said))
+    time = day if said is None else as_utc(datetime.fromisoformat(str(said)))
     if time is None:
         raise SceneError("nothing says when it was taken; give --date.")
     return [
@@ -189,8 +190,3 @@ def _present(about: Mapping[str, Any], members: Mapping[str, bytes]) -> bool | N
         if said is None:
             raise SceneError("its .cls is neither 0 nor 1.")
     return as_present(said)
-
-
-def _moment(text: str) -> datetime:
-    time = datetime.fromisoformat(text)
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time
