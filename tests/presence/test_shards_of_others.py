@@ -103,6 +103,36 @@ def test_a_place_with_a_member_that_is_too_large_is_left_out_whole(tmp_path):
     assert told == {"a": f"a.1.npy ({len(large)} bytes) is no file of up to 64 MiB."}
 
 
+def mask(ids):
+    file = io.BytesIO()
+    Image.fromarray(np.asarray(ids, dtype=np.uint8)).save(file, "PNG")
+    return file.getvalue()
+
+
+def test_masks_of_somebody_else_stay_with_their_images(tmp_path):
+    one, two = (mask(np.full((8, 12), value)) for value in (1, 0))
+    members = {"a.png": png(1), "a.mask.png": one, "b.rgb.png": png(2), "b.mask.png": two}
+    members |= {"c.0.png": png(3), "c.1.png": png(4), "c.1.mask.png": one}
+
+    places, told = found_in(tar(tmp_path / "a.tar", members))
+
+    masks = {key: [image.mask for image in place.images] for key, place in places.items()}
+    assert masks == {"a": [one], "b": [two], "c": [None, one]}
+    assert not told
+
+
+def test_a_mask_that_may_be_of_any_image_is_told_of_and_its_place_is_packed(tmp_path):
+    (tmp_path / "theirs").mkdir()
+    members = {"a.0.png": png(1), "a.1.png": png(2), "a.mask.png": mask(np.ones((8, 12)))}
+    tar(tmp_path / "theirs" / "a.tar", members)
+
+    done = geoseg_here("presence", "pack", tmp_path / "theirs", *CHIPS, "--out", tmp_path / "pack")
+
+    assert done.returncode == 1
+    assert "a: mask.png is the mask of none of its images; name it after one." in done.stderr
+    assert len(read_all(tmp_path / "pack")["a"].images) == 2
+
+
 def test_what_is_no_type_of_numbers_costs_no_other_place(tmp_path):
     rows = [{"id": "a", "dtype": "(1,"}, {"id": "b", "dtype": "f8,("}, {"id": "c"}]
 

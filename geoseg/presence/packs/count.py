@@ -56,6 +56,10 @@ class Count:
             return None
         self._known[place.present] += 1
         self._images += len(images)
+        self._problems += [
+            Problem(place.id, f"{name} is the mask of none of its images; name it after one.")
+            for name in place.stray
+        ]
         if place.id in self._labels:
             self._labelled.append(place.id)
         return replace(place, images=images)

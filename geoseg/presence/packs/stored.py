@@ -53,6 +53,7 @@ class StoredPlace:
     lat: float
     present: bool | None
     images: tuple[StoredImage, ...]
+    stray: tuple[str, ...] = ()  # masks of none of them
 
     def without_masks(self) -> StoredPlace:
         """For whom masks say nothing, damaged or not."""

@@ -31,6 +31,7 @@ __all__ = ["TarWriter", "read_tar"]
 
 _PLAIN = re.compile(r"[A-Za-z0-9_-]{1,80}")  # a key that is the same in every tool
 _IMAGES = ("png", "npy")
+_MASK = "mask.png"
 _BROKEN = (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError)
 
 
@@ -62,7 +63,7 @@ class TarWriter:
             stored = pixels if isinstance(pixels, bytes) else npy_bytes(pixels)
             self._add(f"{key}.{number}.{image.suffix}", stored)
             if image.mask is not None:
-                self._add(f"{key}.{number}.mask.png", image.mask)
+                self._add(f"{key}.{number}.{_MASK}", image.mask)
 
     def close(self) -> None:
         """Finish the file."""
@@ -77,8 +78,9 @@ class TarWriter:
 def read_tar(path: Path, foreign: Foreign | None) -> Iterator[StoredPlace | Problem]:
     """Places of a tar file in its order, one in memory at a time.
 
-    A sample of somebody else is an image KEY.png or KEY.npy, or several; a KEY.json that says what
-    it can (id, lon, lat, time, present) and a KEY.cls of 0 or 1 are read when they are there. A
+    A sample of somebody else is an image KEY.png or KEY.npy, or several, KEY.NAME.png; a KEY.json
+    that says what it can (id, lon, lat, time, present), a KEY.cls of 0 or 1 and masks, KEY.mask.png
+    of one image or KEY.NAME.mask.png of one of several, are read when they are there. A
     sample with a member that is too large or no file is left out whole.
 
     Args:
@@ -145,6 +147,7 @@ def _place(key: str, members: Mapping[str, bytes], foreign: Foreign | None) -> S
     if not images:
         raise SceneError("it has no image; give it a .png or .npy.")
     images.sort(key=lambda image: image.time)
+    used = {id(image.mask) for image in images}
     lon, lat = position(about.get("lon"), about.get("lat"))
     return StoredPlace(
         id=str(about.get("id") or key),
@@ -152,6 +155,7 @@ def _place(key: str, members: Mapping[str, bytes], foreign: Foreign | None) -> S
         lat=lat,
         present=_present(about, members),
         images=tuple(images),
+        stray=tuple(n for n, m in members.items() if n.endswith(_MASK) and id(m) not in used),
     )
 
 
@@ -165,7 +169,7 @@ def _own_image(entry: Mapping[str, Any], members: Mapping[str, bytes]) -> Stored
         suffix=suffix,
         kind=ImageKind.of(entry),
         time=as_utc(datetime.fromisoformat(entry["time"])),
-        mask=members.get(f"{number}.mask.png"),
+        mask=members.get(f"{number}.{_MASK}"),
     )
 
 
@@ -176,11 +180,24 @@ def _foreign_images(
     time = day if said is None else as_utc(datetime.fromisoformat(str(said)))
     if time is None:
         raise SceneError("nothing says when it was taken; give --date.")
+    names = [n for n in members if n.rpartition(".")[2] in _IMAGES and not n.endswith(_MASK)]
     return [
-        StoredImage(pixels=stored, suffix=name.rpartition(".")[2], kind=kind, time=time)
-        for name, stored in members.items()
-        if name.rpartition(".")[2] in _IMAGES and not name.endswith("mask.png")
+        StoredImage(
+            pixels=members[name],
+            suffix=name.rpartition(".")[2],
+            kind=kind,
+            time=time,
+            mask=_mask_of(name, members, alone=len(names) == 1),
+        )
+        for name in names
     ]
+
+
+def _mask_of(name: str, members: Mapping[str, bytes], *, alone: bool) -> bytes | None:
+    """The mask NAME.mask.png of NAME.png; mask.png where no other image may be meant."""
+    stem = name.rpartition(".")[0]
+    mask = members.get(f"{stem}.{_MASK}" if stem else _MASK)
+    return members.get(_MASK) if mask is None and alone else mask
 
 
 def _present(about: Mapping[str, Any], members: Mapping[str, bytes]) -> bool | None:
