@@ -2,6 +2,7 @@
 
 import io
 import struct
+import tarfile
 import zlib
 
 import numpy as np
@@ -227,3 +228,76 @@ def test_a_damaged_mask_is_told_of_again_when_nothing_is_made_anew(chips, tmp_pa
         geoseg_here("presence", "pack", chips, *CHIPS, "--out", tmp_path / "pack")
 
         assert "a.mask.png" in (tmp_path / "pack" / PROBLEMS).read_text()
+
+
+DRAWN = IDS * 255  # as editors draw: white on black
+
+
+@pytest.mark.parametrize("layout", ["webdataset", "parquet"])
+def test_a_mask_drawn_in_black_and_white_does_not_teach_the_opposite(chips, tmp_path, layout):
+    (chips / "absent").mkdir()
+    (chips / "absent" / "c.png").write_bytes(png(2))
+    for name, drawn in {"present/a": DRAWN, "present/b": IDS, "absent/c": DRAWN}.items():
+        (chips / f"{name}.mask.png").write_bytes(grey(drawn))
+
+    done = geoseg_here(
+        *("presence", "pack", chips, *CHIPS, "--out", tmp_path / "pack", "--format", layout)
+    )
+
+    assert done.returncode == 1
+    assert "a: present/a.mask.png: it holds only 0 and 255, which is unknown" in done.stderr
+    assert "write 1 for what is present. The chip is packed without it." in done.stderr
+    assert len((tmp_path / "pack" / PROBLEMS).read_text().splitlines()) == 2
+    labels = labels_of(tmp_path / "pack")
+    assert (labels["a"] == 255).all()
+    np.testing.assert_array_equal(labels["b"], IDS)
+    np.testing.assert_array_equal(labels["c"], DRAWN)
+
+
+def test_a_mask_that_is_unknown_where_nothing_was_measured_is_as_it_should_be(tmp_path):
+    folder = tmp_path / "chips" / "present"
+    folder.mkdir(parents=True)
+    pixels = np.random.default_rng(0).normal(9, 1, (3, HEIGHT, WIDTH)).astype(np.float32)
+    pixels[:, IDS == 1] = np.nan
+    np.save(folder / "n.npy", pixels)
+    (folder / "n.mask.png").write_bytes(grey(DRAWN))
+
+    done = geoseg_here("presence", "pack", tmp_path / "chips", *CHIPS, "--out", tmp_path / "pack")
+
+    assert done.returncode == 0
+    np.testing.assert_array_equal(labels_of(tmp_path / "pack")["n"], DRAWN)
+
+
+def theirs_of(folder, **masks):
+    """A tar of a place that is present, with an image for each mask."""
+    folder.mkdir()
+    with tarfile.open(folder / "a.tar", "w") as file:
+        for name, content in {
+            "a.cls": b"1",
+            **{f"a.{number}.png": png(number) for number in range(len(masks))},
+            **{f"a.{n}.mask.png": grey(mask) for n, mask in enumerate(masks.values())},
+        }.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            file.addfile(member, io.BytesIO(content))
+    return folder
+
+
+def test_nothing_is_learned_from_masks_in_black_and_white_in_shards_of_others(tmp_path):
+    theirs = theirs_of(tmp_path / "theirs", old=IDS * 0, new=DRAWN)
+
+    done = geoseg_here("presence", "pack", theirs, *CHIPS, "--out", tmp_path / "pack")
+
+    assert done.returncode == 1
+    assert "a: the mask of an image: it holds only 0 and 255" in done.stderr
+    with pytest.raises(SceneError, match="Image 1 of place a is left out: its mask: it holds only"):
+        labels_of(tmp_path / "pack")
+
+
+def test_unknown_is_unknown_where_another_date_marks_what_is_present(tmp_path):
+    theirs = theirs_of(tmp_path / "theirs", old=DRAWN, new=IDS)
+
+    done = geoseg_here("presence", "pack", theirs, *CHIPS, "--out", tmp_path / "pack")
+
+    assert done.returncode == 0
+    np.testing.assert_array_equal(labels_of(tmp_path / "pack")["a"], DRAWN)

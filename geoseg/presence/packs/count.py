@@ -11,7 +11,8 @@ from geoseg.errors import SceneError
 from geoseg.files import sha256_of
 from geoseg.presence.packs.kind import PixelSample
 from geoseg.presence.packs.pack import Problem
-from geoseg.presence.packs.pixels import decode_mask, on_scale
+from geoseg.presence.packs.pixels import decode_mask, ids_said, on_scale
+from geoseg.presence.packs.stored import UNMARKED, unmarked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,12 +49,15 @@ class Count:
             self._problems.append(place)
             return None
         try:
-            images = tuple([self._checked(place.id, image) for image in place.images])
+            checked = [self._checked(place.id, image) for image in place.images]
         except SceneError as error:
             file = self._files.get(place.id)
             where = "" if file is None else f"{file.image.path}: "
             self._problems.append(Problem(place.id, f"{where}{error}"))
             return None
+        images = [image for image, _ in checked]
+        for number in unmarked(place.present, [said for _, said in checked]):
+            images[number] = self._without_mask(place.id, images[number], UNMARKED)
         self._known[place.present] += 1
         self._images += len(images)
         self._problems += [
@@ -62,7 +66,7 @@ class Count:
         ]
         if place.id in self._labels:
             self._labelled.append(place.id)
-        return replace(place, images=images)
+        return replace(place, images=tuple(images))
 
     def told(self, path: Path, most_px: int) -> dict[str, Any]:
         """All of it, for JSON."""
@@ -84,26 +88,32 @@ class Count:
             "problems": self._problems,
         }
 
-    def _checked(self, name: str, image: StoredImage) -> StoredImage:
-        """An image, without its mask where that cannot be used, which is told."""
+    def _checked(self, name: str, image: StoredImage) -> tuple[StoredImage, frozenset[int]]:
+        """An image, without its mask where that cannot be used, and class ids of its mask."""
         decoded = image.decoded()
-        self._draw(decoded, image.kind)
+        valid = self._draw(decoded, image.kind)
         if image.mask is None:
-            return image
+            return image, frozenset()
         try:
-            decode_mask(image.mask, decoded.shape[1:])
+            mask = decode_mask(image.mask, decoded.shape[1:])
         except SceneError as error:
-            file = self._files.get(name)
-            if file is None or file.mask is None:
-                told = f"the mask of an image: {error} Nothing can be learned from this place."
-            else:
-                told = f"{file.mask.path}: {error} The chip is packed without it."
-            self._problems.append(Problem(name, told))
-            return replace(image, mask=None)
-        return image
+            return self._without_mask(name, image, str(error)), frozenset()
+        return image, ids_said(mask, valid)
 
-    def _draw(self, decoded: NDArray[np.generic], kind: ImageKind) -> None:
+    def _without_mask(self, name: str, image: StoredImage, reason: str) -> StoredImage:
+        """An image whose mask cannot be used, which is told."""
+        file = self._files.get(name)
+        if file is None or file.mask is None:
+            told = f"the mask of an image: {reason} Nothing can be learned from this place."
+        else:
+            told = f"{file.mask.path}: {reason} The chip is packed without it."
+        self._problems.append(Problem(name, told))
+        return replace(image, mask=None)
+
+    def _draw(self, decoded: NDArray[np.generic], kind: ImageKind) -> NDArray[np.bool_] | None:
+        """Draw pixels of an image, and give where it is valid; None where it all is."""
         pixels, valid = on_scale(decoded, kind)
         everywhere = np.ones(pixels.shape[1:], dtype=bool)
         sample = self._samples.setdefault(kind, PixelSample(len(pixels)))
         sample.draw(pixels, everywhere if valid is None else valid, self._rng)
+        return valid

@@ -24,7 +24,16 @@ if TYPE_CHECKING:
     from geoseg.presence.packs.kind import ImageKind
     from geoseg.sensors import Band
 
-__all__ = ["MOST_BYTES", "Palette", "as_chip", "decode", "decode_mask", "npy_bytes", "on_scale"]
+__all__ = [
+    "MOST_BYTES",
+    "Palette",
+    "as_chip",
+    "decode",
+    "decode_mask",
+    "ids_said",
+    "npy_bytes",
+    "on_scale",
+]
 
 MOST_BYTES = 2**26  # of an image, stored or decoded: a chip of 2048 px and 8 bands of 16 bits
 _MOST_VALUES = 2**25
@@ -92,6 +101,19 @@ def decode_mask(stored: bytes, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     if colour == _GREY and depth in {2, 4}:
         ids = ids // (255 // (2**depth - 1))  # which Pillow spreads over 8 bits
     return ids.astype(np.uint8)
+
+
+def ids_said(mask: NDArray[np.uint8], valid: NDArray[np.bool_] | None) -> frozenset[int]:
+    """Class ids of a mask (H, W), with IGNORE only where its image shows something.
+
+    Of the other pixels nobody could know more.
+
+    Args:
+        mask: class ids, IGNORE where unknown.
+        valid: where its image is (H, W); it all is when None.
+    """
+    told = mask if valid is None else mask[valid | (mask != IGNORE)]
+    return frozenset(np.unique(told).tolist())
 
 
 def npy_bytes(image: NDArray[np.generic]) -> bytes:

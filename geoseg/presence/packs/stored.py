@@ -9,10 +9,11 @@ import numpy as np
 
 from geoseg.chips import Place
 from geoseg.errors import SceneError
-from geoseg.presence.packs.pixels import as_chip, decode, decode_mask
+from geoseg.labels import IGNORE
+from geoseg.presence.packs.pixels import as_chip, decode, decode_mask, ids_said
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from numpy.typing import NDArray
@@ -20,7 +21,13 @@ if TYPE_CHECKING:
     from geoseg.presence.packs.kind import ImageKind
     from geoseg.presence.packs.pixels import Palette
 
-__all__ = ["StoredImage", "StoredPlace", "decode_place"]
+__all__ = ["UNMARKED", "StoredImage", "StoredPlace", "decode_place", "unmarked"]
+
+
+UNMARKED = (
+    "it holds only 0 and 255, which is unknown, and its place is labelled present; write 1 for "
+    "what is present."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,13 +69,29 @@ class StoredPlace:
         return replace(self, images=tuple(replace(image, mask=None) for image in self.images))
 
 
+def unmarked(present: bool | None, said: Sequence[frozenset[int]]) -> list[int]:
+    """Numbers of the images of a place whose masks would teach that what is present is not there.
+
+    Editors draw in 0 and 255. Where a place holds something and no mask marks it, 255 in one that
+    says 0 elsewhere was most likely meant to.
+
+    Args:
+        present: whether the place holds something, as far as is known.
+        said: of each image, class ids of its mask (`ids_said`); none where it has no mask.
+    """
+    if not present or any(ids - {0, IGNORE} for ids in said):
+        return []
+    return [number for number, ids in enumerate(said) if ids == {0, IGNORE}]
+
+
 def decode_place(stored: StoredPlace, palettes: Mapping[ImageKind, Palette]) -> Place:
     """A place as a network takes it.
 
     Raises:
-        SceneError: an image or a mask that cannot be decoded, or an image that is not of its kind.
+        SceneError: an image or a mask that cannot be decoded, an image that is not of its kind, or
+            a mask that would teach the opposite (`unmarked`).
     """
-    chips = []
+    chips, said = [], []
     for number, image in enumerate(stored.images):
         if image.kind not in palettes:
             raise SceneError(
@@ -79,9 +102,14 @@ def decode_place(stored: StoredPlace, palettes: Mapping[ImageKind, Palette]) -> 
         try:
             pixels = image.decoded()
             label = None if image.mask is None else decode_mask(image.mask, pixels.shape[1:])
-            chips.append(as_chip(pixels, palettes[image.kind], image.time, label))
+            chip = as_chip(pixels, palettes[image.kind], image.time, label)
+            said.append(frozenset() if label is None else ids_said(label, chip.valid.numpy()))
+            chips.append(chip)
         except SceneError as error:
             raise SceneError(f"Image {number} of place {stored.id} is left out: {error}") from error
+    drawn = unmarked(stored.present, said)
+    if drawn:
+        raise SceneError(f"Image {drawn[0]} of place {stored.id} is left out: its mask: {UNMARKED}")
     return Place(
         id=stored.id,
         lon=stored.lon,
