@@ -4,10 +4,10 @@
 
 Each part is told where it is measured: presence_learning.py (few labels of real slumps beside a
 plain resnet18 of equal CPU time; calibration, recall and prevalence on windows that were held out),
-presence_years.py (first year on simulated series), presence_scale.py (prediction beside the bare
-network, kills, memory). Means over five seeds, medians of times. Memory, and a network that learns
-to date, are measured while others learn, all else alone. --full takes 200,000 chips for the share
-of the forward pass.
+presence_years.py (first year on simulated series; there a network that learns to date, too),
+presence_scale.py (prediction beside the bare network, kills, memory). Means over five seeds,
+medians of times. Memory is measured while networks learn, all else alone. --full takes 200,000
+chips for the share of the forward pass.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from presence_learning import SIZES, Learned, few_label_trials, gains, learn, told
 from presence_scale import kills, memory_growth, share_of_forward
-from presence_years import first_year_coverage, learned_coverage
+from presence_years import first_year_coverage
 
 SEEDS = range(5)
 WITHIN = (0.92, 0.98)  # what a threshold set for a recall of 0.95 is to give
@@ -96,14 +96,8 @@ def main() -> None:
     )
     with ThreadPoolExecutor(1) as aside:
         measured = aside.submit(memory_growth)
-        dating = aside.submit(learned_coverage, 0)
         learned = few_labels()
-        memory, dated = measured.result(), dating.result()
-    print(
-        f"First year by a network taught on simulated series: {dated.covered:.3f} of {dated.found} "
-        f"in their intervals; of the {dated.dated} that begin after the first image "
-        f"{dated.covered_dated:.3f}, {dated.width_years:.0f} years wide"
-    )
+        memory = measured.result()
     print(
         f"Memory: {memory.few_mb:.0f} MB for {memory.few} chips, {memory.many_mb:.0f} MB for "
         f"{memory.many} ({memory.growth:+.1%})"
@@ -111,8 +105,6 @@ def main() -> None:
     figures = {
         **learned,
         "first_year_coverage_90": coverage,
-        "first_year_coverage_learned": dated.covered,
-        "first_year_coverage_learned_dated": dated.covered_dated,
         "share_of_forward": share.share,
         "share_of_forward_png": png.share,
         "chips_per_s": share.predict_chips_per_s,
