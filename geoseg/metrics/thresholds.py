@@ -22,8 +22,8 @@ something, which adds chance of its own):
 counted, from 624 and 388.
 
 What is guaranteed holds for chips that are like the held-out ones, drawn one by one. It says
-nothing of a region, a sensor or a year that the held-out chips lack, and of chips in groups (of one
-image or place) only nearly: see `recall_threshold`.
+nothing of a region, a sensor or a year that the held-out chips lack. Of chips in groups (of one
+image or place) the numbers above do not hold; what does, each rule says.
 """
 
 from __future__ import annotations
@@ -122,16 +122,21 @@ def _weights(probability: ArrayLike, groups: ArrayLike) -> NDArray[np.float64]:
     return weights_of_hits(group[np.argsort(probability, kind="stable")], sizes)
 
 
-def expected_recall_threshold(probability: ArrayLike, *, recall: float = 0.95) -> RecallThreshold:
+def expected_recall_threshold(
+    probability: ArrayLike, *, recall: float = 0.95, groups: ArrayLike | None = None
+) -> RecallThreshold:
     """The threshold whose recall on new chips is the stated one on the mean over held-out sets.
 
-    The floor((n + 1) (1 - recall))-th lowest score, as in split conformal prediction (Vovk,
-    Gammerman and Shafer 2005, Algorithmic Learning in a Random World). On the mean it stays so in
-    groups of equal size; how far one threshold is off grows with them. `confidence` says 0.5.
+    Without groups the floor((n + 1) (1 - recall))-th lowest score, as in split conformal prediction
+    (Vovk, Gammerman and Shafer 2005, Algorithmic Learning in a Random World). With G groups it is
+    the recall of a chip of a new group, whatever its size: each group weighs 1 / (G + 1), shared by
+    its chips, and the new one counts as missed (Lee, Barber and Willett 2023, Distribution-free
+    inference with hierarchical data). `confidence` says 0.5.
 
     Args:
         probability: calibrated, of held-out chips with something (n,), 0 to 1.
         recall: share of such chips to keep, above 0 and below 1.
+        groups: of each chip (n,), its image or place; each chip its own when not given.
 
     Raises:
         LabelError: no chips, or probabilities outside 0 to 1.
@@ -139,8 +144,13 @@ def expected_recall_threshold(probability: ArrayLike, *, recall: float = 0.95) -
     """
     scores = _checked(probability, recall, 0.5)
     n = len(scores)
-    rank = int((n + 1) * (1 - recall) + _ROUNDING)
-    return _at(scores, rank, effective=float(n), recall=recall, confidence=0.5)
+    own = np.arange(n) if groups is None else np.asarray(groups)
+    _, group, sizes = np.unique(own, return_inverse=True, return_counts=True)
+    count = len(sizes)
+    weight = 1 / (count + 1) / sizes[group[np.argsort(probability, kind="stable")]]
+    missed = 1 / (count + 1) + np.concatenate([[0.0], np.cumsum(weight)[:-1]])
+    rank = int((missed <= 1 - recall + _ROUNDING).sum())
+    return _at(scores, rank, effective=float(count), recall=recall, confidence=0.5)
 
 
 def _at(

@@ -167,7 +167,7 @@ def calibrate_classifier(
         confidence=settings.confidence,
         groups=group[present],
     )
-    expected = expected_recall_threshold(probability, recall=settings.recall)
+    expected = expected_recall_threshold(probability, recall=settings.recall, groups=group[present])
     shipped = _shipped(threshold)
     date_errors = fit_series(results, known.present > 0.5, calibration)
     record = {

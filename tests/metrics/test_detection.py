@@ -200,6 +200,36 @@ def test_the_expected_recall_is_kept_on_the_mean():
     assert (short.threshold, short.guaranteed) == (0.0, False)
 
 
+def test_the_expected_recall_is_kept_for_chips_of_a_new_group_whatever_its_size():
+    draw = rng(14)
+
+    def trial(aware):
+        """Recall of one more group than the 60 that set the threshold; small ones score low."""
+        sizes = draw.choice([1, 4, 40], 61)
+        group = np.repeat(np.arange(61), sizes)
+        logits = draw.normal(np.log(sizes) + draw.normal(0, 1, 61), 0.5)[group]
+        scores = expit(logits + draw.normal(0, 1, len(group)))
+        known = group < 60
+        cut = expected_recall_threshold(
+            scores[known], recall=0.95, groups=group[known] if aware else None
+        )
+        return (scores[~known] >= cut.threshold).mean()
+
+    kept, blind = (np.mean([trial(aware) for _ in range(1500)]) for aware in (True, False))
+
+    assert kept == pytest.approx(0.955, abs=0.012)
+    assert blind < 0.9
+
+
+def test_groups_of_one_expect_what_no_groups_do():
+    scores = rng(15).uniform(size=250)
+
+    of_one = expected_recall_threshold(scores, groups=np.arange(250))
+
+    assert of_one == expected_recall_threshold(scores)
+    assert of_one.dropped == 11  # 12 of 251 are 0.048
+
+
 @pytest.mark.parametrize(
     ("rule", "least", "counted"),
     [(recall_threshold, 434, 624), (expected_recall_threshold, 184, 388)],
