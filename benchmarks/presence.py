@@ -80,7 +80,7 @@ def main() -> None:
     options = parser.parse_args()
     coverage = statistics.mean(first_year_coverage(seed) for seed in SEEDS)
     print(f"First year within its 90 % interval: {coverage:.3f}", flush=True)
-    share = share_of_forward(200_000 if options.full else 12_000)
+    share = share_of_forward(200_000 if options.full else 18_000)
     png = share_of_forward(8_000, suffix="png")
     for one in (share, png):
         print(

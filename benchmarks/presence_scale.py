@@ -8,7 +8,7 @@ Chips are simulated: smooth texture with noise, which PNG takes to about three q
 
 share_of_forward: seconds of the bare network, on batches that lie ready, for one second of
 predicting a pack of the same chips (reading, decoding and writing included), in one process on all
-cores. Both are measured in turn on 4000 chips at a time; the median of the ratios is told, of wall
+cores. Both are measured in turn on 2000 chips at a time; the median of the ratios is told, of wall
 and of CPU time: on a machine that others load, wall time says little. Chips are .npy, as those that
 are cut are stored; share_png is of PNG, whose decoding takes a tenth of what the network does.
 kills: workers of a run of two processes, and every fifth time the run itself, are killed (SIGKILL)
@@ -192,7 +192,7 @@ class _Clock:
 
 
 def share_of_forward(
-    chips: int = 20_000, *, suffix: str = "npy", per_round: int = 4_000
+    chips: int = 20_000, *, suffix: str = "npy", per_round: int = 2_000
 ) -> ShareOfForward:
     """Seconds of the bare network for one of prediction: resnet18 on 64 x 64 px of 4 bands.
 
