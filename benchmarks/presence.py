@@ -80,8 +80,8 @@ def main() -> None:
     options = parser.parse_args()
     coverage = statistics.mean(first_year_coverage(seed) for seed in SEEDS)
     print(f"First year within its 90 % interval: {coverage:.3f}", flush=True)
-    share = share_of_forward(200_000 if options.full else 18_000)
-    png = share_of_forward(8_000, suffix="png")
+    share = share_of_forward(200_000 if options.full else 14_000)
+    png = share_of_forward(6_000, suffix="png")
     for one in (share, png):
         print(
             f"Share of the bare forward pass, {one.chips} chips in .{one.suffix}: {one.share:.3f} "

@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from geoseg.chips import Place
+    from geoseg.data.slumps.windows import SlumpImage
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "thaw_slump" / "rts_chips.yaml"
 CPU = torch.device("cpu")
@@ -242,8 +243,12 @@ def _recipe(trial: Trial) -> PresenceRecipe:
 
 @cache
 def _windows(seed: int) -> LabelledPlaces:
-    windows = cut_windows(read_slump_images(fetch("rts-chips")), seed=seed)
-    return places_of_windows(windows, name=f"rts-chips {seed}")
+    return places_of_windows(cut_windows(_images(), seed=seed), name=f"rts-chips {seed}")
+
+
+@cache
+def _images() -> tuple[SlumpImage, ...]:
+    return read_slump_images(fetch("rts-chips"))
 
 
 def _some(test: LabelledPlaces) -> LabelledPlaces:
