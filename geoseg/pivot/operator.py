@@ -1,0 +1,150 @@
+"""The measurement operator: what an acquisition shows of the pivot at its date.
+
+y = gain * D B (A x + b) + offset, where A x + b is the mixture of variables that a band measures,
+B its point spread and D the pixels that it is read out in. All of it is linear in x but for the
+constants, and `adjoint` is the transpose of the linear part.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from geoseg.errors import GridError, SensorError
+from geoseg.grids import crs_of, require_metres, same_crs
+from geoseg.pivot.optics import USUAL_MTF, Axis, gaussian_width, sampling
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from odc.geo.geobox import GeoBox
+    from torch import Tensor
+
+    from geoseg.pivot.spectral import Mixture
+
+__all__ = ["Channel", "MeasurementOperator"]
+
+_LEAST_GAIN, _MOST_GAIN = 1e-6, 1e6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Channel:
+    """One band of an acquisition."""
+
+    mixture: Mixture  # of the variables that it measures
+    mtf: float = USUAL_MTF  # at the Nyquist frequency of its pixels
+    gain: float = 1.0  # stored value = gain * measured + offset
+    offset: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not _LEAST_GAIN <= abs(self.gain) <= _MOST_GAIN or not np.isfinite(self.offset):
+            raise SensorError(
+                f"A gain of {self.gain:g} and an offset of {self.offset:g} are absurd; check the "
+                "units of the acquisition."
+            )
+
+
+class MeasurementOperator:
+    """From variables (V, H, W) on the grid of the pivot to channels (C, h, w) of an acquisition.
+
+    Pixels whose point spread reaches beyond the pivot are not measured: `covered` is False and
+    their values are 0.
+
+    Raises:
+        GridError: reference systems that differ or are not in metres, rotated grids, or pixels
+            none of which is wholly on the pivot.
+        SensorError: channels of different numbers of variables, or pixels that are too fine.
+    """
+
+    def __init__(self, ground: GeoBox, pixels: GeoBox, channels: Sequence[Channel]) -> None:
+        _require_alike(ground, pixels)
+        if len({len(channel.mixture.weights) for channel in channels}) != 1:
+            raise SensorError("Channels need one or more, all of as many variables.")
+        self.shape = (len(channels), *(int(n) for n in pixels.shape))
+        self._weights = _tensor(np.stack([c.gain * c.mixture.weights for c in channels]))
+        constant = [c.gain * c.mixture.offset + c.offset for c in channels]
+        self._constant = _tensor(np.array(constant))[:, None, None]
+        self._steps = [_Sampling(ground, pixels, mtf) for mtf in sorted({c.mtf for c in channels})]
+        of = [channel.mtf for channel in channels]
+        self._members = [
+            torch.tensor([n for n, mtf in enumerate(of) if mtf == step.mtf]) for step in self._steps
+        ]
+        covered = [step.covered for step in self._steps]
+        self.covered = torch.stack([covered[[s.mtf for s in self._steps].index(m)] for m in of])
+        if not self.covered.any():
+            raise GridError(
+                "No pixel of the acquisition lies on the pivot with all that it sees; give grids "
+                "that overlap."
+            )
+
+    def __call__(self, variables: Tensor) -> Tensor:
+        """What is measured (C, h, w) of variables (V, H, W)."""
+        constant = self._constant * self.covered
+        return self.linear(variables) + constant.to(variables)
+
+    def linear(self, variables: Tensor) -> Tensor:
+        """The same without the constants."""
+        mixed = torch.tensordot(self._weights.to(variables), variables, dims=1)
+        out = variables.new_zeros(self.shape)
+        for step, members in zip(self._steps, self._members, strict=True):
+            out[members] = step.forward(mixed[members])
+        return out
+
+    def adjoint(self, channels: Tensor) -> Tensor:
+        """The transpose of `linear`: variables (V, H, W) from channels (C, h, w)."""
+        parts = [
+            step.adjoint(channels[members])
+            for step, members in zip(self._steps, self._members, strict=True)
+        ]
+        spread = torch.cat(parts)
+        weights = self._weights.to(channels)[torch.cat(self._members)]
+        onto: Tensor = torch.tensordot(weights.T, spread, dims=1)
+        return onto
+
+
+class _Sampling:
+    """Point spread and pixels of channels with one transfer: a matrix along each axis.
+
+    Dense ones: on the blocks that the pivot is made in they are small, and quick on any device.
+    """
+
+    def __init__(self, ground: GeoBox, pixels: GeoBox, mtf: float) -> None:
+        self.mtf = mtf
+        self._rows, self._columns = (
+            _tensor(sampling(cells, read, gaussian_width(abs(read.step), mtf, abs(cells.step))))
+            for cells, read in zip(_axes(ground), _axes(pixels), strict=True)
+        )
+        self.covered = (self._rows.sum(1) > 0)[:, None] & (self._columns.sum(1) > 0)
+
+    def forward(self, fine: Tensor) -> Tensor:
+        """Pixels (C, h, w) of cells (C, H, W)."""
+        return self._rows.to(fine) @ fine @ self._columns.to(fine).T
+
+    def adjoint(self, coarse: Tensor) -> Tensor:
+        """Cells (C, H, W) of pixels (C, h, w)."""
+        return self._rows.to(coarse).T @ coarse @ self._columns.to(coarse)
+
+
+def _axes(grid: GeoBox) -> tuple[Axis, Axis]:
+    """Rows and columns of a grid."""
+    a = grid.affine
+    return Axis(a.f, a.e, int(grid.shape.y)), Axis(a.c, a.a, int(grid.shape.x))
+
+
+def _require_alike(ground: GeoBox, pixels: GeoBox) -> None:
+    for grid in (ground, pixels):
+        require_metres(crs_of(grid), "Measurements of the pivot")
+        if grid.affine.b or grid.affine.d:
+            raise GridError("A grid is rotated; warp it north up first.")
+    if not same_crs(crs_of(ground), crs_of(pixels)):
+        raise GridError(
+            f"The acquisition is in {crs_of(pixels).name} and the pivot in {crs_of(ground).name}; "
+            "warp the acquisition to the reference system of the pivot, at its own pixel size."
+        )
+
+
+def _tensor(values: Any) -> Tensor:  # noqa: ANN401  what numpy takes
+    return torch.from_numpy(np.asarray(values, dtype=np.float64))
