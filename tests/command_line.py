@@ -11,6 +11,7 @@ from pathlib import Path
 
 from geoseg.cli import main
 
+_LONGEST_S = 600  # what hangs is a failure, and holds up no other test
 GEOSEG = str(Path(sys.executable).with_name("geoseg"))
 
 
@@ -22,6 +23,7 @@ def geoseg(*arguments, cwd=None, **environment):
         text=True,
         cwd=cwd,
         env={**os.environ, "COLUMNS": "100", **environment},
+        timeout=_LONGEST_S,
         check=False,
     )
 

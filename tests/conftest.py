@@ -13,12 +13,17 @@ import pytest
 import rasterio
 import rasterio.features
 import shapely
+from hypothesis import settings
 from rasterio.transform import from_origin
 
 from geoseg.scenes import Asset, Scene
 
 # A shell that starts something in the background takes Ctrl-C from it, and from all it starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# How long an example takes says nothing of whether it is right.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 CRS = "EPSG:32645"
 PIXEL_M = 30.0

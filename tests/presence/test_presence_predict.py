@@ -514,12 +514,12 @@ def test_settings_of_a_job_are_read_from_pairs_and_from_json():
 
 @pytest.mark.slow
 def test_a_job_of_slurm_is_asked_for_with_the_settings_of_the_command(pack, model, tmp_path):
-    """Its commands are stood in for: `sbatch` keeps the script and runs it here."""
+    """Its commands are stood in for: `sbatch` keeps the script, as Slurm does, and runs it here."""
     commands = tmp_path / "bin"
     commands.mkdir()
-    scripts = tmp_path / "scripts"
+    script = tmp_path / "job.sh"
     for name, text in (
-        ("sbatch", f'cat "$1" >> {scripts}; bash "$1" > {tmp_path}/log 2>&1 & echo 123'),
+        ("sbatch", f'cp "$1" {script}; bash {script} > {tmp_path}/log 2>&1 & echo 123'),
         ("scancel", "exit 0"),
     ):
         (commands / name).write_text(f"#!/bin/bash\n{text}\n")
@@ -534,10 +534,10 @@ def test_a_job_of_slurm_is_asked_for_with_the_settings_of_the_command(pack, mode
 
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["places"] == 12
-    script = scripts.read_text()
+    job = script.read_text()
     for line in ("-p gpu", "--mem=15G", "-t 04:00:00", "--gres=gpu:1", "--cpus-per-task=2"):
-        assert f"#SBATCH {line}\n" in script
-    assert "export OMP_NUM_THREADS=2" in script
+        assert f"#SBATCH {line}\n" in job
+    assert "export OMP_NUM_THREADS=2" in job
 
 
 def test_what_is_no_pack_and_no_model_is_refused(pack, model, tmp_path):
