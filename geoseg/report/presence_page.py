@@ -211,10 +211,12 @@ def _rule(report: PresenceReport) -> list[str]:
     if rule.n is None or rule.recall is None or rule.confidence is None:
         told.append("This threshold was not set from held-out places, so it promises no recall.")
         return told
+    # Cut, not rounded: more would be promised than is guaranteed.
+    share = f"{math.floor(1000 * rule.recall + 1e-6) / 10:g} %"
     told.append(
         f"The threshold was set on {rule.n:,} held-out places with a {target}, so that at least "
-        f"{100 * rule.recall:g} % of such places are found, with a confidence of "
-        f"{100 * rule.confidence:g} %. That holds for places that are like those."
+        f"{share} of such places are found, with a confidence of {100 * rule.confidence:g} %. That "
+        "holds for places that are like those."
     )
     if rule.threshold == 0:
         told.append(
