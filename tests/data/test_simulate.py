@@ -23,6 +23,7 @@ def folder(tmp_path_factory):
     return out
 
 
+@pytest.mark.slow
 def test_a_seed_gives_the_same_pixels_and_another_seed_others(folder, tmp_path):
     simulate(tmp_path / "same", seed=1, size_m=SIZE_M)
     simulate(tmp_path / "other", seed=2, size_m=SIZE_M)

@@ -75,6 +75,7 @@ def hashes(folder):
 
 @pytest.mark.parametrize("blend", ["smooth", "crop"])
 @pytest.mark.parametrize("reach_m", [0, 3000])
+@pytest.mark.slow
 def test_a_run_that_was_stopped_is_gone_on_with_to_the_same_bytes(scene, tmp_path, blend, reach_m):
     options = {"blend": blend, "prevalence_reach_m": reach_m, "uncertainty": "entropy"}
     _, all_tiles = run(scene, tmp_path / "whole", **options)

@@ -242,6 +242,7 @@ def audited(draw, ratio, present, inclusion):
 
 @pytest.mark.parametrize("trust", [1.0, -0.2])  # a good model, and one worse than none
 @pytest.mark.parametrize("design", ["uniform", "scores"])
+@pytest.mark.slow
 def test_an_audit_holds_the_truth_whatever_the_model_is(trust, design):
     draw = rng(10)
     ratio, present = simulate(draw, 400, 19_600, apart=2.5)

@@ -172,6 +172,7 @@ def naive(positive, unlabelled):
     return presence_loss(both, label)
 
 
+@pytest.mark.slow
 def test_few_positives_among_many_unlabelled_are_learned_from_as_kiryo_found():
     prior = 0.1
     scores = {"naive": [], "unbiased": [], "non_negative": []}

@@ -160,6 +160,7 @@ def test_the_order_of_places_and_shards_does_not_matter(order, cuts, count, apar
     pd.testing.assert_frame_equal(queue.rows, make_queue([rows], wanted).rows)
 
 
+@pytest.mark.slow
 def test_the_audit_finds_the_total_without_bias_with_its_inclusion_probabilities():
     rows = places(2000, degrees=0.3)
     rng = np.random.default_rng(5)

@@ -142,6 +142,7 @@ def test_places_of_one_sensor_are_pooled_by_its_curve_and_unseen_ones_are_in_no_
 
 
 @pytest.mark.parametrize("prevalence", [0.3, 0.02])
+@pytest.mark.slow
 def test_the_estimated_share_covers_the_truth_at_another_prevalence(tmp_path, prevalence):
     covered = near = 0
     for seed in range(10):

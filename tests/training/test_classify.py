@@ -152,6 +152,7 @@ def test_a_finished_training_is_not_done_again_but_another_recipe_is(places, tmp
     assert len(seen) == 2
 
 
+@pytest.mark.slow
 def test_with_masks_evidence_is_for_it_inside_what_is_marked_and_against_it_outside(
     places, others, tmp_path
 ):
@@ -246,6 +247,7 @@ def test_places_without_masks_are_learned_from_all_the_same(tmp_path):
     assert losses[0] == losses[1]
 
 
+@pytest.mark.slow
 def test_sure_answers_on_places_without_labels_are_learned_from(places, others, tmp_path):
     losses = {}
 
@@ -270,6 +272,7 @@ def test_sure_answers_on_places_without_labels_are_learned_from(places, others, 
     assert accuracy(more, others) > 0.9
 
 
+@pytest.mark.slow
 def test_answers_of_a_forest_are_learned_from_where_places_have_no_label(places, others, tmp_path):
     losses = {}
 

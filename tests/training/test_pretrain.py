@@ -45,6 +45,7 @@ def embeddings_of(classifier, places):
     return functional.normalize(torch.cat(found.embeddings), dim=1)
 
 
+@pytest.mark.slow
 def test_the_loss_falls_and_embeddings_do_not_collapse(places):
     classifier, losses = pretrained(places, steps=60)
 

@@ -151,6 +151,7 @@ def test_so_does_one_on_several_sensors_with_film_and_adaptation(example, tmp_pa
     assert all(torch.equal(one[key], two[key]) for key in one)
 
 
+@pytest.mark.slow
 def test_a_finished_training_is_not_done_again_but_another_recipe_is(chips, tmp_path, monkeypatch):
     run(chips, tmp_path, steps=2, validate_every=2)
     seen = []
