@@ -62,9 +62,11 @@ def _growth(
     place: Place, maps: Sequence[NDArray[np.float32]], level: float, cell_px: int
 ) -> Growth | None:
     shown = [
-        (decimal_year(chip.time), SeenMask(found >= level, ~np.isnan(found), chip.gsd_m, border_m))
+        (
+            decimal_year(chip.time),
+            SeenMask(found >= level, ~np.isnan(found), chip.gsd_m, cell_px * chip.gsd_m),
+        )
         for chip, found in zip(place.images, maps, strict=True)
-        for border_m in (cell_px * chip.gsd_m,)
         if (found >= level).any()
     ]
     if len({year for year, _ in shown}) < 2:

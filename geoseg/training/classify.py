@@ -181,7 +181,8 @@ class _Learner(NamedTuple):
         settings = self.recipe.few_labels
         found = classify(self.network, places)
         # Of a place that shows nothing the network gives its bias, which is not to learn from it.
-        logits, present = found.places[places.seen], places.present[places.seen]
+        seen = places.seen
+        logits, present = found.places[seen], places.present[seen]
         if settings.unlabelled == "positive_unlabelled":
             assert settings.prior is not None  # the recipe refuses it otherwise
             positive = present > 0.5

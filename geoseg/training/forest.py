@@ -48,6 +48,8 @@ def forest_labels(samples: PlaceSamples, *, seed: int) -> PlaceSamples:
         samples: labelled places and others.
         seed: of the draw and of the trees.
     """
+    if not len(samples.unlabelled):
+        return samples
     rng = np.random.default_rng([seed, 3])
     known = _tables(samples, np.concatenate([samples.positives, samples.negatives]))
     others = _tables(samples, rng.permutation(samples.unlabelled)[:_MOST])
