@@ -67,13 +67,9 @@ class MeasurementOperator:
         self._weights = _tensor(np.stack([c.gain * c.mixture.weights for c in channels]))
         constant = [c.gain * c.mixture.offset + c.offset for c in channels]
         self._constant = _tensor(np.array(constant))[:, None, None]
-        self._steps = [_Sampling(ground, pixels, mtf) for mtf in sorted({c.mtf for c in channels})]
-        of = [channel.mtf for channel in channels]
-        self._members = [
-            torch.tensor([n for n, mtf in enumerate(of) if mtf == step.mtf]) for step in self._steps
-        ]
-        covered = [step.covered for step in self._steps]
-        self.covered = torch.stack([covered[[s.mtf for s in self._steps].index(m)] for m in of])
+        by_mtf = {mtf: _Sampling(ground, pixels, mtf) for mtf in {c.mtf for c in channels}}
+        self._samplings = [by_mtf[channel.mtf] for channel in channels]
+        self.covered = torch.stack([one.covered for one in self._samplings])
         if not self.covered.any():
             raise GridError(
                 "No pixel of the acquisition lies on the pivot with all that it sees; give grids "
@@ -88,20 +84,14 @@ class MeasurementOperator:
     def linear(self, variables: Tensor) -> Tensor:
         """The same without the constants."""
         mixed = torch.tensordot(self._weights.to(variables), variables, dims=1)
-        out = variables.new_zeros(self.shape)
-        for step, members in zip(self._steps, self._members, strict=True):
-            out[members] = step.forward(mixed[members])
-        return out
+        pairs = zip(self._samplings, mixed, strict=True)
+        return torch.stack([one.forward(fine) for one, fine in pairs])
 
     def adjoint(self, channels: Tensor) -> Tensor:
         """The transpose of `linear`: variables (V, H, W) from channels (C, h, w)."""
-        parts = [
-            step.adjoint(channels[members])
-            for step, members in zip(self._steps, self._members, strict=True)
-        ]
-        spread = torch.cat(parts)
-        weights = self._weights.to(channels)[torch.cat(self._members)]
-        onto: Tensor = torch.tensordot(weights.T, spread, dims=1)
+        pairs = zip(self._samplings, channels, strict=True)
+        spread = torch.stack([one.adjoint(coarse) for one, coarse in pairs])
+        onto: Tensor = torch.tensordot(self._weights.to(channels).T, spread, dims=1)
         return onto
 
 
@@ -112,7 +102,6 @@ class _Sampling:
     """
 
     def __init__(self, ground: GeoBox, pixels: GeoBox, mtf: float) -> None:
-        self.mtf = mtf
         self._rows, self._columns = (
             _tensor(sampling(cells, read, gaussian_width(abs(read.step), mtf, abs(cells.step))))
             for cells, read in zip(_axes(ground), _axes(pixels), strict=True)
@@ -120,11 +109,11 @@ class _Sampling:
         self.covered = (self._rows.sum(1) > 0)[:, None] & (self._columns.sum(1) > 0)
 
     def forward(self, fine: Tensor) -> Tensor:
-        """Pixels (C, h, w) of cells (C, H, W)."""
+        """Pixels (h, w) of cells (H, W)."""
         return self._rows.to(fine) @ fine @ self._columns.to(fine).T
 
     def adjoint(self, coarse: Tensor) -> Tensor:
-        """Cells (C, H, W) of pixels (C, h, w)."""
+        """Cells (H, W) of pixels (h, w)."""
         return self._rows.to(coarse).T @ coarse @ self._columns.to(coarse)
 
 

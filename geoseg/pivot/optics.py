@@ -17,7 +17,7 @@ from geoseg.errors import SensorError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["USUAL_MTF", "Axis", "gaussian_width", "realised_mtf", "sampling"]
+__all__ = ["USUAL_MTF", "Axis", "gaussian_width", "realised_mtf", "sampling", "width_of_mtf"]
 
 USUAL_MTF = 0.25  # at Nyquist, where none is published
 _REACH = 4.0  # standard deviations: at 2 a transfer of 0.1 becomes one of 0.12
@@ -60,14 +60,19 @@ def gaussian_width(pixel_m: float, mtf: float, step_m: float) -> float:
             f"Pixels of {pixel_m:g} m are too fine for a pivot of {step_m:g} m; choose a finer "
             "grid."
         )
-    formula = pixel_m / np.pi * np.sqrt(-2 * np.log(mtf))
+    formula = width_of_mtf(pixel_m, mtf)
 
     def excess(width: float) -> float:
         return realised_mtf(width, pixel_m, step_m) - mtf
 
     if excess(formula) <= 0:
-        return float(formula)
+        return formula
     return float(brentq(excess, formula, 10 * formula + step_m, xtol=1e-9))
+
+
+def width_of_mtf(pixel_m: float, mtf: float) -> float:
+    """Standard deviation in metres of a Gaussian with a transfer at the Nyquist frequency."""
+    return float(pixel_m / np.pi * np.sqrt(-2 * np.log(mtf)))
 
 
 def realised_mtf(width_m: float, pixel_m: float, step_m: float) -> float:

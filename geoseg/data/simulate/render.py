@@ -12,6 +12,7 @@ from geoseg.data.simulate.landscape import FINE_M
 from geoseg.data.simulate.noise import rising
 from geoseg.data.simulate.spectra import BACKSCATTER_DB, reflectance_of
 from geoseg.data.simulate.surface import CLEAN_ICE, DEBRIS_ICE, LAKE, POND, SLUMP, TARN
+from geoseg.pivot.optics import USUAL_MTF, width_of_mtf
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +28,6 @@ __all__ = ["Sun", "area_average", "film", "radar", "reflectance"]
 _DIFFUSE = 0.18  # share of the light that comes from the sky
 _SHADOW_REACH_M = 1500.0
 _LOOKS = 4.4  # equivalent number of looks of Sentinel-1 IW GRDH
-_USUAL_MTF = 0.25  # at Nyquist, where none is published
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +102,7 @@ def _seen(landscape: Landscape, ground: Surface, band: Band, sun: Sun) -> NDArra
 
 def _blur(fine: NDArray[np.float32], gsd_m: float, mtf: float | None) -> NDArray[np.float32]:
     """Blur by a Gaussian whose transfer at the sensor's Nyquist frequency is `mtf`."""
-    sigma_m = gsd_m / np.pi * np.sqrt(-2 * np.log(mtf or _USUAL_MTF))
+    sigma_m = width_of_mtf(gsd_m, mtf or USUAL_MTF)
     return np.asarray(gaussian_filter(fine, sigma_m / FINE_M, truncate=3), dtype=np.float32)
 
 
