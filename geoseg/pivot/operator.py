@@ -14,8 +14,8 @@ import numpy as np
 import torch
 
 from geoseg.errors import GridError, SensorError
-from geoseg.grids import crs_of, require_metres, same_crs
-from geoseg.pivot.optics import USUAL_MTF, Axis, gaussian_width, sampling
+from geoseg.pivot.footprint import Footprint
+from geoseg.pivot.optics import USUAL_MTF
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,14 +60,13 @@ class MeasurementOperator:
     """
 
     def __init__(self, ground: GeoBox, pixels: GeoBox, channels: Sequence[Channel]) -> None:
-        _require_alike(ground, pixels)
         if len({len(channel.mixture.weights) for channel in channels}) != 1:
             raise SensorError("Channels need one or more, all of as many variables.")
         self.shape = (len(channels), *(int(n) for n in pixels.shape))
         self._weights = _tensor(np.stack([c.gain * c.mixture.weights for c in channels]))
         constant = [c.gain * c.mixture.offset + c.offset for c in channels]
         self._constant = _tensor(np.array(constant))[:, None, None]
-        by_mtf = {mtf: _Sampling(ground, pixels, mtf) for mtf in {c.mtf for c in channels}}
+        by_mtf = {mtf: Footprint(ground, pixels, mtf) for mtf in {c.mtf for c in channels}}
         self._samplings = [by_mtf[channel.mtf] for channel in channels]
         self.covered = torch.stack([one.covered for one in self._samplings])
         if not self.covered.any():
@@ -93,46 +92,6 @@ class MeasurementOperator:
         spread = torch.stack([one.adjoint(coarse) for one, coarse in pairs])
         onto: Tensor = torch.tensordot(self._weights.to(channels).T, spread, dims=1)
         return onto
-
-
-class _Sampling:
-    """Point spread and pixels of channels with one transfer: a matrix along each axis.
-
-    Dense ones: on the blocks that the pivot is made in they are small, and quick on any device.
-    """
-
-    def __init__(self, ground: GeoBox, pixels: GeoBox, mtf: float) -> None:
-        self._rows, self._columns = (
-            _tensor(sampling(cells, read, gaussian_width(abs(read.step), mtf, abs(cells.step))))
-            for cells, read in zip(_axes(ground), _axes(pixels), strict=True)
-        )
-        self.covered = (self._rows.sum(1) > 0)[:, None] & (self._columns.sum(1) > 0)
-
-    def forward(self, fine: Tensor) -> Tensor:
-        """Pixels (h, w) of cells (H, W)."""
-        return self._rows.to(fine) @ fine @ self._columns.to(fine).T
-
-    def adjoint(self, coarse: Tensor) -> Tensor:
-        """Cells (H, W) of pixels (h, w)."""
-        return self._rows.to(coarse).T @ coarse @ self._columns.to(coarse)
-
-
-def _axes(grid: GeoBox) -> tuple[Axis, Axis]:
-    """Rows and columns of a grid."""
-    a = grid.affine
-    return Axis(a.f, a.e, int(grid.shape.y)), Axis(a.c, a.a, int(grid.shape.x))
-
-
-def _require_alike(ground: GeoBox, pixels: GeoBox) -> None:
-    for grid in (ground, pixels):
-        require_metres(crs_of(grid), "Measurements of the pivot")
-        if grid.affine.b or grid.affine.d:
-            raise GridError("A grid is rotated; warp it north up first.")
-    if not same_crs(crs_of(ground), crs_of(pixels)):
-        raise GridError(
-            f"The acquisition is in {crs_of(pixels).name} and the pivot in {crs_of(ground).name}; "
-            "warp the acquisition to the reference system of the pivot, at its own pixel size."
-        )
 
 
 def _tensor(values: Any) -> Tensor:  # noqa: ANN401  what numpy takes

@@ -27,7 +27,14 @@ if TYPE_CHECKING:
     from geoseg.pivot.variables import PivotVariable
     from geoseg.sensors import Band
 
-__all__ = ["Adjustment", "Mixture", "covariance_of_bands", "find_adjustment", "mixture_of"]
+__all__ = [
+    "Adjustment",
+    "Mixture",
+    "covariance_of_bands",
+    "find_adjustment",
+    "mixture_of",
+    "prediction_of",
+]
 
 _FWHM = 2 * np.sqrt(2 * np.log(2))
 
@@ -68,7 +75,7 @@ class Adjustment:
 
 
 class Mixture(NamedTuple):
-    """A band = weights @ variables + offset, with a standard deviation of what is left."""
+    """A band = weights @ variables (or other bands) + offset; with the sd of what is left."""
 
     weights: NDArray[np.float64]  # (V,)
     offset: float
@@ -122,7 +129,15 @@ def mixture_of(band: Band, variables: Sequence[PivotVariable]) -> Mixture:
     Raises:
         SensorError: a band or a variable without a wavelength.
     """
-    known = [variable.band for variable in variables]
+    return prediction_of(band, [variable.band for variable in variables])
+
+
+def prediction_of(band: Band, known: Sequence[Band]) -> Mixture:
+    """The best linear prediction of a band from others (V,), of the same or another sensor.
+
+    Raises:
+        SensorError: a band without a wavelength.
+    """
     among = covariance_of_bands(known, known) + _NOISE**2 * np.eye(len(known))
     across = covariance_of_bands([band], known)[0]
     weights = cho_solve(cho_factor(among), across)

@@ -1,0 +1,153 @@
+"""What one look tells of the ground: the update of detail and region through the footprint.
+
+The detail of a cell is white in space and the region smooth, so that a coarse sensor moves the
+region and hardly the detail. With S = H (D_l + D_f^1/2 C D_f^1/2 + s^2 C) H' + R, the innovation v
+gives S z = v, solved by conjugate gradients; the means move by D H' z. The last part of S is what a
+whole acquisition is off by, haze and calibration. Variances come from the same formula by spatial
+frequency, where all of its parts are diagonal.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+    from geoseg.pivot.looks import Look
+
+__all__ = ["Belief", "Correlation", "State", "assimilate"]
+
+_STEPS = 10  # of conjugate gradients: the residual is then below 1e-3 on all sensors
+_NODES = 6  # spatial frequencies along each axis
+_LEAST_VARIANCE = 1e-9
+
+
+class Belief(NamedTuple):
+    """What is known of cells (H, W)."""
+
+    mean: Tensor
+    variance: Tensor
+
+
+class State(NamedTuple):
+    """What is known of a variable less its climatology."""
+
+    detail: Belief
+    region: Belief
+
+
+@dataclass(frozen=True, slots=True)
+class Correlation:
+    """Gaussian correlation of cells, along each axis for itself."""
+
+    rows: Tensor  # (H, H)
+    columns: Tensor  # (W, W)
+    width_m: float
+
+    @classmethod
+    def of(cls, shape: tuple[int, int], *, step_m: float, width_m: float) -> Correlation:
+        """Between cells (H, W) of `step_m`."""
+        rows, columns = (_gaussian(side, step_m / width_m) for side in shape)
+        return cls(rows, columns, width_m)
+
+    def __call__(self, cells: Tensor) -> Tensor:
+        """Sums over cells (H, W) by their correlation."""
+        return self.rows @ cells @ self.columns
+
+
+def assimilate(state: State, look: Look, expected: Tensor, correlation: Correlation) -> State:
+    """The state after a look.
+
+    Args:
+        state: before it, on the same day.
+        look: with one valid pixel or more.
+        expected: climatology (H, W).
+        correlation: of the region.
+    """
+    detail, region = state
+    footprint, valid = look.footprint, look.valid
+    prediction = footprint.forward(expected + detail.mean + region.mean)
+    innovation = torch.where(valid, look.measured - prediction, 0.0)
+    noise = torch.where(valid, look.variance, 1.0)
+    spread = region.variance.sqrt()
+    shared = look.shared_sd**2
+
+    def covariance(pixels: Tensor) -> Tensor:
+        cells = footprint.adjoint(pixels)
+        smooth = spread * correlation(spread * cells) + shared * correlation(cells)
+        return (footprint.forward(detail.variance * cells + smooth) + noise * pixels) * valid
+
+    diagonal = noise + footprint.forward(detail.variance + region.variance + shared)
+    weights = _solve(covariance, innovation, diagonal)
+    cells = footprint.adjoint(weights)
+    left = _variances(detail.variance, region.variance, look, correlation.width_m)
+    return State(
+        Belief(detail.mean + detail.variance * cells, left[0]),
+        Belief(region.mean + spread * correlation(spread * cells), left[1]),
+    )
+
+
+def _solve(matrix: Callable[[Tensor], Tensor], right: Tensor, diagonal: Tensor) -> Tensor:
+    """Conjugate gradients, with the diagonal as preconditioner."""
+    found, left = torch.zeros_like(right), right
+    scaled = left / diagonal
+    direction, size = scaled, (left * scaled).sum()
+    for _ in range(_STEPS):
+        moved = matrix(direction)
+        step = size / (direction * moved).sum().clamp_min(1e-30)
+        found, left = found + step * direction, left - step * moved
+        scaled = left / diagonal
+        before, size = size, (left * scaled).sum()
+        direction = scaled + size / before.clamp_min(1e-30) * direction
+    return found
+
+
+def _variances(detail: Tensor, region: Tensor, look: Look, width_m: float) -> tuple[Tensor, Tensor]:
+    """Variances (H, W) of detail and region after a look."""
+    footprint = look.footprint
+    valid = look.valid.to(detail)
+    weight = footprint.adjoint(valid)
+    whole = footprint.adjoint(footprint.covered.to(detail))
+    seen = (weight / whole.clamp_min(1e-9)).clamp(0, 1) * (whole > 0)
+    noise = footprint.adjoint(torch.where(look.valid, look.variance, 0.0)) / weight.clamp_min(1e-9)
+    # A cell that is half seen learns half as much; one that is not seen learns nothing.
+    noise = torch.where(seen > 0, noise / seen.clamp_min(1e-6), torch.inf)
+    left_detail, left_region = torch.zeros_like(detail), torch.zeros_like(region)
+    nodes = _nodes(footprint.width_m, footprint.pixel_m, footprint.step_m, width_m)
+    for share, smooth in nodes:
+        total = detail + (region + look.shared_sd**2) * smooth + noise / share
+        left_detail += detail**2 / total
+        left_region += (region * smooth) ** 2 / total
+    return (
+        (detail - left_detail / len(nodes)).clamp_min(_LEAST_VARIANCE),
+        (region - left_region / len(nodes)).clamp_min(_LEAST_VARIANCE),
+    )
+
+
+@cache
+def _nodes(
+    sensor_m: float, pixel_m: float, step_m: float, region_m: float
+) -> tuple[tuple[float, float], ...]:
+    """What a sensor passes of each spatial frequency, and how much of the region it holds.
+
+    Of white cells a sensor passes (step / pixel)^2 of the information, times its transfer squared.
+    """
+    axis = (torch.arange(_NODES, dtype=torch.float64) + 0.5) / _NODES * math.pi / step_m
+    squared = (axis[:, None] ** 2 + axis**2).flatten()
+    passed = torch.exp(-squared * sensor_m**2) * (step_m / pixel_m) ** 2
+    smooth = torch.exp(-0.5 * squared * region_m**2)
+    pairs = zip(passed.clamp_min(1e-12), smooth / smooth.mean(), strict=True)
+    return tuple((float(a), float(b)) for a, b in pairs)
+
+
+def _gaussian(side: int, step: float) -> Tensor:
+    places = torch.arange(side, dtype=torch.float64) * step
+    return torch.exp(-0.5 * (places[:, None] - places) ** 2).float()

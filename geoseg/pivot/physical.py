@@ -1,0 +1,247 @@
+"""The physical back-end: measurement operators inverted by a Kalman smoother.
+
+Each variable is its climatology, detail of cells and what regions share. A filter takes the looks
+of a block in the order of their days, each through its footprint; a smoother ties them into chains
+that answer for any day.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from odc.geo.geobox import GeoBox
+
+from geoseg.errors import GridError, SceneError
+from geoseg.grids import crs_of, same_crs
+from geoseg.pivot.acquisition import in_order
+from geoseg.pivot.climatology import Climatology, Series, series_of
+from geoseg.pivot.looks import looks_by_variable
+from geoseg.pivot.posterior import Known, Posterior
+from geoseg.pivot.screening import screened
+from geoseg.pivot.smoothing import smooth
+from geoseg.pivot.spread import Spread, likeliest_spread, process_of, sd_by_class
+from geoseg.pivot.variables import find_variable, load_variables
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from torch import Tensor
+
+    from geoseg.pivot.acquisition import Acquisition
+    from geoseg.pivot.chain import Chain
+    from geoseg.pivot.looks import Look
+    from geoseg.pivot.wander import Process
+
+__all__ = ["PhysicalSettings", "Usual", "build_posterior", "learn_usual"]
+
+
+_SAMPLE = 44  # cells
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhysicalSettings:
+    """How the pivot is made."""
+
+    variables: tuple[str, ...] = ()  # none: all that are measured
+    classes: int = 8  # of cells with a like year
+    halo_m: float = 60.0  # beyond a block that is solved with it
+    seed: int = 0  # of the classes
+
+    def __post_init__(self) -> None:
+        if self.classes < 1 or self.halo_m < 0:
+            raise SceneError(
+                f"{self.classes} classes and a halo of {self.halo_m:g} m make no pivot; give 1 or "
+                "more, and 0 m or more."
+            )
+        for name in self.variables:
+            find_variable(name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usual:
+    """What is learned once for all blocks: the climatology, and the spread about it."""
+
+    climatology: Climatology
+    spreads: Mapping[str, Spread]
+
+
+def build_posterior(
+    acquisitions: Sequence[Acquisition],
+    grid: GeoBox,
+    settings: PhysicalSettings | None = None,
+    usual: Usual | None = None,
+) -> Posterior:
+    """The pivot on a grid, solved as one block.
+
+    Args:
+        acquisitions: in any order, warped to the reference system of the grid.
+        grid: cells of the pivot, north up, in metres.
+        settings: how.
+        usual: climatology and spread of a larger piece; none: learned on this one.
+
+    Raises:
+        SceneError: no acquisition, two of one name, or none that shows anything.
+        GridError: grids that do not overlap, or whose reference systems differ.
+    """
+    settings = settings or PhysicalSettings()
+    ordered = in_order(acquisitions)
+    _require_overlap(ordered, grid)
+    ground = _padded(grid, settings.halo_m)
+    looks, series = _looks(ordered, ground, settings)
+    usual = usual or _usual_of(ordered, series, ground, settings)
+    classes = usual.climatology.classes_of(series)
+    inner = _inside(ground, grid)
+    names = tuple(one.id for one in ordered)
+    known = {}
+    for name in looks:
+        if name in usual.spreads:
+            process = process_of(usual.spreads[name], classes)
+            found = smooth(looks[name], _usual_on(usual.climatology, name, classes), process)
+            known[name] = _cropped(found, looks[name], names, process, inner)
+    return Posterior(
+        grid=grid,
+        acquisitions=names,
+        climatology=usual.climatology,
+        classes=classes[inner],
+        known=known,
+    )
+
+
+def learn_usual(
+    acquisitions: Sequence[Acquisition], grid: GeoBox, settings: PhysicalSettings | None = None
+) -> Usual:
+    """Climatology and spread of a piece of ground, for blocks of it or beside it.
+
+    Raises:
+        SceneError: no acquisition shows anything of it.
+        GridError: as in `build_posterior`.
+    """
+    settings = settings or PhysicalSettings()
+    ordered = in_order(acquisitions)
+    _require_overlap(ordered, grid)
+    _, series = _looks(ordered, grid, settings)
+    return _usual_of(ordered, series, grid, settings)
+
+
+def _looks(
+    ordered: Sequence[Acquisition], ground: GeoBox, settings: PhysicalSettings
+) -> tuple[dict[str, list[Look]], dict[str, Series]]:
+    """Looks of each variable that is measured, screened, and their series on the ground."""
+    shape = (int(ground.shape.y), int(ground.shape.x))
+    wanted = settings.variables or tuple(load_variables())
+    looks = looks_by_variable(ordered, wanted, ground)
+    found = {name: one for name, one in looks.items() if one}
+    missing = [name for name in settings.variables if name not in found]
+    if missing or not found:
+        named = ", ".join(missing) or "any variable"
+        raise SceneError(
+            f"No acquisition shows {named} on the pivot: all is cloud, lies beside it or is of "
+            "other bands."
+        )
+    raw = {name: series_of(one, shape) for name, one in found.items()}
+    clear = {name: one for name, one in screened(found, raw).items() if one}
+    return clear, {name: series_of(one, shape) for name, one in clear.items()}
+
+
+def _usual_of(
+    ordered: Sequence[Acquisition],
+    series: Mapping[str, Series],
+    ground: GeoBox,
+    settings: PhysicalSettings,
+) -> Usual:
+    climatology = Climatology.learn(series, classes=settings.classes, seed=settings.seed)
+    classes = climatology.classes_of(series)
+    sample = _middle(ground)
+    looks, shown = _looks(ordered, sample, settings)
+    sampled = climatology.classes_of(shown)
+    spreads = {}
+    for name, (days, values) in series.items():
+        kind = find_variable(name).kind
+        expected = [climatology.at(name, day, classes)[0].numpy() for day in days]
+        sd = sd_by_class(
+            Series(days, values - np.stack(expected)),
+            classes.numpy(),
+            classes=len(climatology.centres),
+            kind=kind,
+        )
+        usual = _usual_on(climatology, name, sampled)
+        spreads[name] = likeliest_spread(looks.get(name, ()), usual, sampled, sd, kind)
+    return Usual(climatology=climatology, spreads=spreads)
+
+
+def _usual_on(
+    climatology: Climatology, variable: str, classes: Tensor
+) -> Callable[[float], Tensor]:
+    return lambda day: climatology.at(variable, day, classes)[0]
+
+
+def _middle(ground: GeoBox) -> GeoBox:
+    """A sample of it, in which the spread is learned."""
+    height, width = (int(n) for n in ground.shape)
+    down, across = max(0, (height - _SAMPLE) // 2), max(0, (width - _SAMPLE) // 2)
+    return ground[down : down + _SAMPLE, across : across + _SAMPLE]
+
+
+def _cropped(
+    chains: tuple[Chain, Chain],
+    looks: Sequence[Look],
+    names: Sequence[str],
+    process: Process,
+    inner: tuple[slice, slice],
+) -> Known:
+    """What is known, without the halo."""
+    places = {day: k for k, day in enumerate(chains[0].days)}
+    seen = torch.zeros((len(places), *chains[0].mean[0][inner].shape), dtype=torch.bool)
+    sources = [0] * len(places)
+    for look in looks:
+        seen[places[look.day]] |= torch.isfinite(look.on_ground()[inner])
+        sources[places[look.day]] = names.index(look.acquisition)
+    detail, region = (chain.cropped(inner) for chain in chains)
+    return Known(
+        process=type(process)(
+            detail=detail.wander, region=region.wander, region_m=process.region_m
+        ),
+        detail=detail,
+        region=region,
+        seen=seen,
+        sources=tuple(sources),
+    )
+
+
+def _padded(grid: GeoBox, halo_m: float) -> GeoBox:
+    cells = int(np.ceil(halo_m / abs(grid.affine.a)))
+    return grid.pad(cells, cells)
+
+
+def _inside(ground: GeoBox, grid: GeoBox) -> tuple[slice, slice]:
+    """Where the grid lies in the padded one."""
+    down = (int(ground.shape.y) - int(grid.shape.y)) // 2
+    across = (int(ground.shape.x) - int(grid.shape.x)) // 2
+    return (
+        slice(down, down + int(grid.shape.y)),
+        slice(across, across + int(grid.shape.x)),
+    )
+
+
+def _require_overlap(acquisitions: Sequence[Acquisition], grid: GeoBox) -> None:
+    if not acquisitions:
+        raise SceneError("The pivot needs an acquisition; give one or more.")
+    area = grid.extent
+    for one in acquisitions:
+        for reading in one.readings:
+            same = same_crs(crs_of(reading.pixels), crs_of(grid))
+            if same and reading.pixels.extent.intersects(area):
+                break
+            if not same:
+                raise GridError(
+                    f"Acquisition {one.id!r} is in {crs_of(reading.pixels).name} and the pivot in "
+                    f"{crs_of(grid).name}; warp it to that, at its own pixel size."
+                )
+        else:
+            raise GridError(
+                f"Acquisition {one.id!r} does not overlap the pivot; leave it out or give another "
+                "grid."
+            )

@@ -1,0 +1,196 @@
+"""The pivot of a piece of ground: what is known of each variable, on any day that is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+import numpy as np
+import torch
+
+from geoseg.errors import GridError, SceneError
+from geoseg.pivot.assimilate import Correlation, State, assimilate
+from geoseg.pivot.looks import looks_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from odc.geo.geobox import GeoBox
+    from torch import Tensor
+
+    from geoseg.pivot.acquisition import Acquisition
+    from geoseg.pivot.chain import Chain
+    from geoseg.pivot.climatology import Climatology
+    from geoseg.pivot.looks import Look
+    from geoseg.pivot.wander import Process
+
+__all__ = ["Estimate", "Known", "Posterior"]
+
+_T = TypeVar("_T")
+
+LEAST_VALIDITY = 0.1  # below which a value is the climatology's
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """Variables V on days D over cells (H, W)."""
+
+    days: tuple[float, ...]  # since 1970
+    variables: tuple[str, ...]
+    mean: Tensor  # (D, V, H, W), reflectance or dB
+    sd: Tensor  # (D, V, H, W)
+    validity: Tensor  # (D, V, H, W): 1 - variance / variance without any measurement
+    age_days: Tensor  # (D, V, H, W) to the nearest measurement of the cell; infinite where none
+    provenance: Tensor  # (D, V, H, W) its acquisition, an index of `Posterior.acquisitions`; or -1
+
+    @property
+    def climatology(self) -> Tensor:
+        """Whether a value (D, V, H, W) is what is usual, and nothing measured it."""
+        return self.validity < LEAST_VALIDITY
+
+
+class Moment(NamedTuple):
+    """One variable on one day, (H, W) each."""
+
+    mean: Tensor
+    detail_variance: Tensor
+    region_variance: Tensor
+    prior_variance: Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What is known of one variable."""
+
+    process: Process
+    detail: Chain
+    region: Chain
+    seen: Tensor  # (K, H, W) bool, whether a knot measured a cell
+    sources: tuple[int, ...]  # (K,) index of the acquisition of a knot
+
+    def state_at(self, day: float) -> State:
+        """Detail and region on a day."""
+        return State(self.detail.at(day), self.region.at(day))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Posterior:
+    """All variables of a piece of ground."""
+
+    grid: GeoBox
+    acquisitions: tuple[str, ...]  # ids
+    climatology: Climatology
+    classes: Tensor  # (H, W) of the climatology
+    known: Mapping[str, Known]
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """Names, in their order."""
+        return tuple(self.known)
+
+    def at(self, days: Sequence[float]) -> Estimate:
+        """On days since 1970, in any order."""
+        moments = [[self.moment(name, day) for name in self.known] for day in days]
+        mean = _stack(moments, lambda one: one.mean)
+        variance = _stack(moments, lambda one: one.detail_variance + one.region_variance)
+        prior = _stack(moments, lambda one: one.prior_variance)
+        nearest = [[_nearest(known, day) for known in self.known.values()] for day in days]
+        return Estimate(
+            days=tuple(days),
+            variables=self.variables,
+            mean=mean,
+            sd=variance.sqrt(),
+            validity=(1 - variance / prior).clamp(0, 1),
+            age_days=_stack(nearest, lambda one: one[0]),
+            provenance=_stack(nearest, lambda one: one[1]),
+        )
+
+    def moment(self, variable: str, day: float) -> Moment:
+        """One variable on a day."""
+        known = self.known[variable]
+        usual, doubt = self.climatology.at(variable, day, self.classes)
+        detail, region = known.state_at(day)
+        wander = known.process.variance
+        # What measurements have left of the spread, they have left of an error of the climatology.
+        left = (detail.variance + region.variance) / wander
+        return Moment(
+            usual + detail.mean + region.mean,
+            detail.variance,
+            region.variance + left**2 * doubt,
+            wander + doubt,
+        )
+
+    def predicted(self, look: Look, variable: str) -> tuple[Tensor, Tensor]:
+        """What a look would measure (h, w), and its variance without the noise of the sensor."""
+        moment = self.moment(variable, look.day)
+        variance = look.footprint.spread(moment.detail_variance)
+        variance = variance + look.footprint.forward(moment.region_variance)
+        return look.footprint.forward(moment.mean), variance
+
+    def updated(self, acquisition: Acquisition) -> Posterior:
+        """With one more acquisition, of any day, and without a new run.
+
+        Processes and climatology stay as they are.
+
+        Raises:
+            SceneError: its name is taken.
+            GridError: it shows nothing of the grid.
+        """
+        if acquisition.id in self.acquisitions:
+            raise SceneError(f"Acquisition {acquisition.id!r} is in the pivot already.")
+        looks = {name: looks_of(acquisition, name, self.grid) for name in self.known}
+        if not any(looks.values()):
+            raise GridError(
+                f"Acquisition {acquisition.id!r} shows nothing of the pivot: all is cloud or lies "
+                "beside it."
+            )
+        source = len(self.acquisitions)
+        known = dict(self.known)
+        for name, look in looks.items():
+            if look is not None:
+                known[name] = self._with(name, known[name], look, source)
+        return replace(self, acquisitions=(*self.acquisitions, acquisition.id), known=known)
+
+    def _with(self, variable: str, known: Known, look: Look, source: int) -> Known:
+        usual, _ = self.climatology.at(variable, look.day, self.classes)
+        correlation = Correlation.of(
+            (int(self.grid.shape.y), int(self.grid.shape.x)),
+            step_m=look.footprint.step_m,
+            width_m=known.process.region_m,
+        )
+        state = assimilate(known.state_at(look.day), look, usual, correlation)
+        detail, knot = known.detail.with_knot(look.day)
+        region, _ = known.region.with_knot(look.day)
+        seen, sources = known.seen, known.sources
+        cells = torch.isfinite(look.on_ground())
+        if len(detail.days) > len(known.detail.days):
+            seen = torch.cat([seen[:knot], cells[None], seen[knot:]])
+            sources = (*sources[:knot], source, *sources[knot:])
+        else:
+            seen = seen.clone()
+            seen[knot] |= cells
+        return replace(
+            known,
+            detail=detail.corrected(knot, state.detail),
+            region=region.corrected(knot, state.region),
+            seen=seen,
+            sources=sources,
+        )
+
+
+def _stack(rows: Sequence[Sequence[_T]], pick: Callable[[_T], Tensor]) -> Tensor:
+    return torch.stack([torch.stack([pick(one) for one in row]) for row in rows])
+
+
+def _nearest(known: Known, day: float) -> tuple[Tensor, Tensor]:
+    """Days to the nearest measurement of each cell (H, W), and its acquisition."""
+    age = torch.full(known.seen.shape[1:], torch.inf)
+    source = torch.full(known.seen.shape[1:], -1, dtype=torch.int32)
+    apart = np.abs(np.array(known.detail.days) - day)
+    for knot in np.argsort(apart, kind="stable"):
+        fresh = known.seen[knot] & torch.isinf(age)
+        age[fresh] = float(apart[knot])
+        source[fresh] = known.sources[knot]
+        if not torch.isinf(age).any():
+            break
+    return age, source
