@@ -194,10 +194,11 @@ def _cropped(
 ) -> Known:
     """What is known, without the halo."""
     places = {day: k for k, day in enumerate(chains[0].days)}
-    seen = torch.zeros((len(places), *chains[0].mean[0][inner].shape), dtype=torch.bool)
+    shown = torch.full((len(places), *chains[0].mean[0][inner].shape), torch.nan)
     sources = [0] * len(places)
     for look in looks:
-        seen[places[look.day]] |= torch.isfinite(look.on_ground()[inner])
+        cells = look.on_ground()[inner]
+        shown[places[look.day]][torch.isfinite(cells)] = cells[torch.isfinite(cells)]
         sources[places[look.day]] = names.index(look.acquisition)
     detail, region = (chain.cropped(inner) for chain in chains)
     return Known(
@@ -206,7 +207,7 @@ def _cropped(
         ),
         detail=detail,
         region=region,
-        seen=seen,
+        shown=shown,
         sources=tuple(sources),
     )
 

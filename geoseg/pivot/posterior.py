@@ -65,7 +65,7 @@ class Known:
     process: Process
     detail: Chain
     region: Chain
-    seen: Tensor  # (K, H, W) bool, whether a knot measured a cell
+    shown: Tensor  # (K, H, W) what was measured of a cell at a knot, NaN where nothing
     sources: tuple[int, ...]  # (K,) index of the acquisition of a knot
 
     def state_at(self, day: float) -> State:
@@ -161,19 +161,19 @@ class Posterior:
         state = assimilate(known.state_at(look.day), look, usual, correlation)
         detail, knot = known.detail.with_knot(look.day)
         region, _ = known.region.with_knot(look.day)
-        seen, sources = known.seen, known.sources
-        cells = torch.isfinite(look.on_ground())
+        shown, sources = known.shown, known.sources
+        cells = look.on_ground()
         if len(detail.days) > len(known.detail.days):
-            seen = torch.cat([seen[:knot], cells[None], seen[knot:]])
+            shown = torch.cat([shown[:knot], cells[None], shown[knot:]])
             sources = (*sources[:knot], source, *sources[knot:])
         else:
-            seen = seen.clone()
-            seen[knot] |= cells
+            shown = shown.clone()
+            shown[knot] = torch.where(torch.isfinite(cells), cells, shown[knot])
         return replace(
             known,
             detail=detail.corrected(knot, state.detail),
             region=region.corrected(knot, state.region),
-            seen=seen,
+            shown=shown,
             sources=sources,
         )
 
@@ -184,11 +184,11 @@ def _stack(rows: Sequence[Sequence[_T]], pick: Callable[[_T], Tensor]) -> Tensor
 
 def _nearest(known: Known, day: float) -> tuple[Tensor, Tensor]:
     """Days to the nearest measurement of each cell (H, W), and its acquisition."""
-    age = torch.full(known.seen.shape[1:], torch.inf)
-    source = torch.full(known.seen.shape[1:], -1, dtype=torch.int32)
+    age = torch.full(known.shown.shape[1:], torch.inf)
+    source = torch.full(known.shown.shape[1:], -1, dtype=torch.int32)
     apart = np.abs(np.array(known.detail.days) - day)
     for knot in np.argsort(apart, kind="stable"):
-        fresh = known.seen[knot] & torch.isinf(age)
+        fresh = torch.isfinite(known.shown[knot]) & torch.isinf(age)
         age[fresh] = float(apart[knot])
         source[fresh] = known.sources[knot]
         if not torch.isinf(age).any():
