@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from geoseg.data.seasons.sky import Sky
     from geoseg.sensors import Band
 
-__all__ = ["SimulatedYear", "simulated_year"]
+__all__ = ["SimulatedYear", "ground_of_year", "pixels_beyond", "read_pixels", "simulated_year"]
 
 MARGIN_M = 240.0  # that overpasses see beyond the pivot
 YEAR = 2023
@@ -81,8 +81,7 @@ def simulated_year(seed: int, *, side: int = 64, snow: bool = False) -> Simulate
             depends on the day alone.
     """
     rng = np.random.default_rng(seed)
-    fine = round((side * 10 + 2 * MARGIN_M) / FINE_M)
-    ground = make_ground(rng, side=fine, snow=snow)
+    ground = ground_of_year(rng, side=side, snow=snow)
     made = [
         _overpass(rng, ground, route, day)
         for route in _ROUTES
@@ -98,6 +97,11 @@ def simulated_year(seed: int, *, side: int = 64, snow: bool = False) -> Simulate
     )
 
 
+def ground_of_year(rng: np.random.Generator, *, side: int, snow: bool) -> Ground:
+    """The ground of a year and the margin around it: the first thing that its seed draws."""
+    return make_ground(rng, side=round((side * 10 + 2 * MARGIN_M) / FINE_M), snow=snow)
+
+
 def _overpass(
     rng: np.random.Generator, ground: Ground, route: _Route, day: int
 ) -> tuple[Acquisition, tuple[Reading, ...]] | None:
@@ -111,16 +115,16 @@ def _overpass(
     readings, clear = [], []
     for names in route.bands:
         bands = [find_sensor(route.sensor_id).band(name) for name in names]
-        pixels = _beyond(bands[0].gsd_m, side * FINE_M)
+        pixels = pixels_beyond(bands[0].gsd_m, side * FINE_M)
         fine = [np.tensordot(measured_by(band), covers, 1) * ground.brightness for band in bands]
-        pure = np.stack([_read(b, f, pixels) for b, f in zip(bands, fine, strict=True)])
+        pure = np.stack([read_pixels(b, f, pixels) for b, f in zip(bands, fine, strict=True)])
         if sky is None:
             looked = rng.gamma(_LOOKS, 1 / _LOOKS, pure.shape)
             values, pure = 10 * np.log10(pure * looked), 10 * np.log10(pure)
         else:
             hazy = [_through(sky, one) for one in fine]
             values = np.stack(
-                [_read(b, f, pixels, moved) for b, f in zip(bands, hazy, strict=True)]
+                [read_pixels(b, f, pixels, moved) for b, f in zip(bands, hazy, strict=True)]
             )
             values = _with_noise(rng, values)
             values[:, _any_of(sky.masked, pixels)] = np.nan
@@ -151,7 +155,7 @@ def _with_noise(rng: np.random.Generator, values: NDArray[np.float32]) -> NDArra
     return np.asarray(gain * values + haze + own)
 
 
-def _read(
+def read_pixels(
     band: Band,
     fine: NDArray[np.float32],
     pixels: GeoBox,
@@ -183,7 +187,7 @@ def _any_of(masked: NDArray[np.bool_], pixels: GeoBox) -> NDArray[np.bool_]:
     return np.asarray(part.reshape(height, step, width, step).any(axis=(1, 3)))
 
 
-def _beyond(gsd_m: float, span_m: float) -> GeoBox:
+def pixels_beyond(gsd_m: float, span_m: float) -> GeoBox:
     """Pixels of a sensor that see the margin too, but for what a point spread needs at its rim."""
     rim = 4 * gsd_m
     side = int((span_m - 2 * rim) // gsd_m)
