@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from geoseg.pivot.looks import Look
 
-__all__ = ["YEAR_DAYS", "Climatology", "Curves", "Series", "series_of"]
+__all__ = ["YEAR_DAYS", "Climatology", "Curves", "Series", "series_of", "side_by_side"]
 
 YEAR_DAYS = 365.25
 
@@ -119,6 +119,26 @@ def series_of(looks: Sequence[Look], shape: tuple[int, int]) -> Series:
     days = np.array([look.day for look in looks])
     cells = [look.on_ground().numpy() for look in looks]
     return Series(days, np.stack(cells) if cells else np.empty((0, *shape), np.float32))
+
+
+def side_by_side(pieces: Sequence[Mapping[str, Series]]) -> dict[str, Series]:
+    """Series of pieces of ground as those of one, of cells (1, N)."""
+    joined = {}
+    for name in dict.fromkeys(name for piece in pieces for name in piece):
+        days = np.unique(np.concatenate([one[name].days for one in pieces if name in one]))
+        joined[name] = Series(days, np.concatenate([_on(days, one, name) for one in pieces], 2))
+    return joined
+
+
+def _on(days: NDArray[np.float64], piece: Mapping[str, Series], name: str) -> NDArray[np.float32]:
+    """Of a piece of ground (T, 1, n) on days, NaN on those that show nothing of it."""
+    shape = next(iter(piece.values())).values.shape[1:]
+    found = np.full((len(days), 1, int(np.prod(shape))), np.nan, dtype=np.float32)
+    if name in piece:
+        for day, cells in zip(*piece[name], strict=True):
+            row, flat = found[np.searchsorted(days, day)], cells.reshape(1, -1)
+            row[np.isfinite(flat)] = flat[np.isfinite(flat)]
+    return found
 
 
 def _features(series: Mapping[str, Series], variables: Sequence[str]) -> NDArray[np.float32]:

@@ -17,7 +17,7 @@ from odc.geo.geobox import GeoBox
 from geoseg.errors import GridError, SceneError
 from geoseg.grids import crs_of, same_crs
 from geoseg.pivot.acquisition import in_order
-from geoseg.pivot.climatology import Climatology, Series, series_of
+from geoseg.pivot.climatology import Climatology, Series, series_of, side_by_side
 from geoseg.pivot.looks import looks_by_variable
 from geoseg.pivot.posterior import Known, Posterior
 from geoseg.pivot.screening import screened
@@ -80,7 +80,8 @@ def build_posterior(
         acquisitions: in any order, warped to the reference system of the grid.
         grid: cells of the pivot, north up, in metres.
         settings: how.
-        usual: climatology and spread of a larger piece; none: learned on this one.
+        usual: climatology and spread of a larger piece, about which a block may show nothing, or
+            only some of its variables; none: learned on this one.
 
     Raises:
         SceneError: no acquisition, two of one name, or none that shows anything.
@@ -88,11 +89,17 @@ def build_posterior(
     """
     settings = settings or PhysicalSettings()
     ordered = in_order(acquisitions)
-    _require_overlap(ordered, grid)
     ground = _padded(grid, settings.halo_m)
-    looks, series = _looks(ordered, ground, settings)
-    usual = usual or _usual_of(ordered, series, ground, settings)
-    classes = usual.climatology.classes_of(series)
+    if usual is None or ordered:
+        _require_overlap(ordered, grid)
+    looks, series = _screened_looks(ordered, ground, settings)
+    if usual is None:
+        _require_shown(looks, settings)
+        usual = _usual_of(series, ordered, ground, settings)
+    unseen = Series(np.empty(0), np.empty((0, *ground.shape), dtype=np.float32))
+    classes = usual.climatology.classes_of(
+        {name: series.get(name, unseen) for name in usual.climatology.variables}
+    )
     inner = _inside(ground, grid)
     names = tuple(one.id for one in ordered)
     known = {}
@@ -111,22 +118,51 @@ def build_posterior(
 
 
 def learn_usual(
-    acquisitions: Sequence[Acquisition], grid: GeoBox, settings: PhysicalSettings | None = None
+    pieces: Sequence[tuple[Sequence[Acquisition], GeoBox]],
+    settings: PhysicalSettings | None = None,
 ) -> Usual:
-    """Climatology and spread of a piece of ground, for blocks of it or beside it.
+    """Climatology and spread of pieces of ground, for blocks among them.
+
+    The climatology is learned on all of them, the spread on the one that most was measured of.
+
+    Args:
+        pieces: acquisitions, and the grid that they show.
+        settings: how.
 
     Raises:
-        SceneError: no acquisition shows anything of it.
+        SceneError: no acquisition shows anything of any piece.
         GridError: as in `build_posterior`.
     """
     settings = settings or PhysicalSettings()
-    ordered = in_order(acquisitions)
-    _require_overlap(ordered, grid)
-    _, series = _looks(ordered, grid, settings)
-    return _usual_of(ordered, series, grid, settings)
+    seen: list[dict[str, Series]] = []
+    samples: list[tuple[int, Sequence[Acquisition], GeoBox]] = []
+    for acquisitions, grid in pieces:
+        ordered: Sequence[Acquisition] = in_order(acquisitions)
+        _require_overlap(ordered, grid)
+        try:
+            _, series = _looks(ordered, grid, settings)
+        except SceneError as error:
+            nothing = error
+            continue
+        seen.append(series)
+        shown = sum(int(np.isfinite(one.values).sum()) for one in series.values())
+        samples.append((shown, ordered, grid))
+    if not samples:
+        raise nothing if pieces else SceneError("The pivot needs a piece of ground; give one.")
+    _, ordered, grid = max(samples, key=lambda one: one[0])
+    return _usual_of(side_by_side(seen), ordered, grid, settings)
 
 
 def _looks(
+    ordered: Sequence[Acquisition], ground: GeoBox, settings: PhysicalSettings
+) -> tuple[dict[str, list[Look]], dict[str, Series]]:
+    """Looks and series as of `_screened_looks`, where there are any."""
+    looks, series = _screened_looks(ordered, ground, settings)
+    _require_shown(looks, settings)
+    return looks, series
+
+
+def _screened_looks(
     ordered: Sequence[Acquisition], ground: GeoBox, settings: PhysicalSettings
 ) -> tuple[dict[str, list[Look]], dict[str, Series]]:
     """Looks of each variable that is measured, screened, and their series on the ground."""
@@ -134,28 +170,30 @@ def _looks(
     wanted = settings.variables or tuple(load_variables())
     looks = looks_by_variable(ordered, wanted, ground)
     found = {name: one for name, one in looks.items() if one}
-    missing = [name for name in settings.variables if name not in found]
-    if missing or not found:
-        named = ", ".join(missing) or "any variable"
-        raise SceneError(
-            f"No acquisition shows {named} on the pivot: all is cloud, lies beside it or is of "
-            "other bands."
-        )
     raw = {name: series_of(one, shape) for name, one in found.items()}
     clear = {name: one for name, one in screened(found, raw).items() if one}
     return clear, {name: series_of(one, shape) for name, one in clear.items()}
 
 
+def _require_shown(looks: Mapping[str, Sequence[Look]], settings: PhysicalSettings) -> None:
+    missing = [name for name in settings.variables if name not in looks]
+    if missing or not looks:
+        raise SceneError(
+            f"No acquisition shows {', '.join(missing) or 'any variable'} on the pivot: all is "
+            "cloud, lies beside it or is of other bands."
+        )
+
+
 def _usual_of(
-    ordered: Sequence[Acquisition],
     series: Mapping[str, Series],
+    ordered: Sequence[Acquisition],
     ground: GeoBox,
     settings: PhysicalSettings,
 ) -> Usual:
+    """Climatology of a series, and the spread on the middle of a ground of it."""
     climatology = Climatology.learn(series, classes=settings.classes, seed=settings.seed)
     classes = climatology.classes_of(series)
-    sample = _middle(ground)
-    looks, shown = _looks(ordered, sample, settings)
+    looks, shown = _sampled(ordered, ground, settings)
     sampled = climatology.classes_of(shown)
     spreads = {}
     for name, (days, values) in series.items():
@@ -170,6 +208,16 @@ def _usual_of(
         usual = _usual_on(climatology, name, sampled)
         spreads[name] = likeliest_spread(looks.get(name, ()), usual, sampled, sd, kind)
     return Usual(climatology=climatology, spreads=spreads)
+
+
+def _sampled(
+    ordered: Sequence[Acquisition], ground: GeoBox, settings: PhysicalSettings
+) -> tuple[dict[str, list[Look]], dict[str, Series]]:
+    """Looks and series of the middle of a ground; of all of it where its middle shows nothing."""
+    try:
+        return _looks(ordered, _middle(ground), settings)
+    except SceneError:
+        return _looks(ordered, ground, settings)
 
 
 def _usual_on(
