@@ -39,6 +39,11 @@ class Footprint:
         )
         self.covered = (self._rows.sum(1) > 0)[:, None] & (self._columns.sum(1) > 0)
 
+    @property
+    def matrices(self) -> tuple[Tensor, Tensor]:
+        """What pixels take of cells, along rows (h, H) and along columns (w, W)."""
+        return self._rows, self._columns
+
     def forward(self, fine: Tensor) -> Tensor:
         """Pixels (h, w) of cells (H, W)."""
         return self._rows.to(fine) @ fine @ self._columns.to(fine).T
