@@ -143,9 +143,11 @@ def _on(days: NDArray[np.float64], piece: Mapping[str, Series], name: str) -> ND
 
 def _features(series: Mapping[str, Series], variables: Sequence[str]) -> NDArray[np.float32]:
     """Monthly means (cells, months x variables), NaN where a month shows nothing."""
+    shape = next(iter(series.values())).values.shape[1:]
+    unseen = Series(np.empty(0), np.empty((0, *shape), dtype=np.float32))
     found = []
     for name in variables:
-        days, values = series[name]
+        days, values = series.get(name, unseen)
         seen = np.isfinite(values)
         known = np.where(seen, values, 0) * (_DB if name in {"vv", "vh"} else 1)
         near = np.exp(-0.5 * (_apart(_MONTHS, days) / _MONTH_WIDTH) ** 2).astype(np.float32)

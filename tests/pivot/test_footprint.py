@@ -53,7 +53,7 @@ def test_the_adjoint_is_the_transpose(place, seed):
     assert float(one - other) == pytest.approx(0, abs=1e-12 * float(x.norm() * y.norm()))
 
 
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(place=anywhere, seed=st.integers(0, 99))
 def test_independent_cells_add_up_by_the_squares_of_their_weights(place, seed):
     shape, pixels = (21, 27), (5, 7)
