@@ -1,0 +1,121 @@
+"""All that a network is told of a piece of ground, by variable."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from geoseg.errors import SceneError
+from geoseg.pivot.learned.describe import figures_of
+from geoseg.pivot.learned.evidence import evidence_of
+from geoseg.pivot.learned.smooth import smooth
+from geoseg.pivot.looks import looks_by_variable
+from geoseg.pivot.variables import find_variable, load_variables
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from odc.geo.geobox import GeoBox
+    from torch import Tensor
+
+    from geoseg.pivot.acquisition import Acquisition
+    from geoseg.pivot.learned.evidence import Evidence
+    from geoseg.pivot.looks import Look
+    from geoseg.pivot.posterior import Posterior
+
+__all__ = ["Stack", "Track", "stacks_of"]
+
+_HALO_M = 60.0  # beyond the grid, which coarse pixels see with it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Track:
+    """A physical posterior of one variable on the days (T,) of its acquisitions."""
+
+    mean: Tensor  # (T, H, W)
+    level: Tensor  # (T, H, W), averaged over the cells around
+    posterior: Posterior
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stack:
+    """Of one variable, by its acquisitions (T,) in order, on cells (H, W)."""
+
+    variable: str
+    evidence: Evidence
+    sources: Tensor  # (T,) int32, index among all acquisitions
+    figures: Tensor  # (T, FIGURES)
+    sky: Tensor  # (T, 2, H, W) innovation of all variables, and of the shortest wavelength
+    track: Track | None  # none: there is no physical posterior
+
+
+def stacks_of(
+    ordered: Sequence[Acquisition], grid: GeoBox, physical: Posterior | None
+) -> dict[str, Stack]:
+    """Of each variable that is measured and, where there is a physical posterior, known to it.
+
+    Args:
+        ordered: acquisitions by time.
+        grid: cells (H, W).
+        physical: on the same grid.
+
+    Raises:
+        SceneError: no acquisition, or none that shows anything.
+        GridError: reference systems that differ or are not in metres, or rotated grids.
+    """
+    if not ordered:
+        raise SceneError("The pivot needs an acquisition; give one or more.")
+    step = abs(grid.affine.a)
+    halo = math.ceil(_HALO_M / step)
+    found = looks_by_variable(ordered, tuple(load_variables()), grid.pad(halo, halo))
+    looks = {
+        name: some
+        for name, some in found.items()
+        if some and (physical is None or name in physical.known)
+    }
+    if not looks:
+        raise SceneError(
+            "No acquisition shows anything of the pivot: all is cloud or lies beside it. Give "
+            "other acquisitions or another grid."
+        )
+    inner = (slice(halo, halo + int(grid.shape.y)), slice(halo, halo + int(grid.shape.x)))
+    evidence = {name: evidence_of(some).cropped(inner) for name, some in looks.items()}
+    places = {one.id: k for k, one in enumerate(ordered)}
+    sky = _sky(looks, evidence)
+    return {
+        name: Stack(
+            variable=name,
+            evidence=evidence[name],
+            sources=torch.tensor([places[one.acquisition] for one in some], dtype=torch.int32),
+            figures=torch.tensor(
+                [figures_of(ordered[places[one.acquisition]], one, name) for one in some]
+            ),
+            sky=torch.stack([sky[one.acquisition] for one in some]),
+            track=None if physical is None else _track(physical, name, evidence[name]),
+        )
+        for name, some in looks.items()
+    }
+
+
+def _sky(
+    looks: Mapping[str, Sequence[Look]], evidence: Mapping[str, Evidence]
+) -> dict[str, Tensor]:
+    """Innovations (2, H, W) of each acquisition: mean of its variables, and in the bluest.
+
+    A cloud is bright at all wavelengths and most against dark ground, in the shortest.
+    """
+    shown: dict[str, list[Tensor]] = {}
+    # Radar has no wavelength here, and no other variables in the same acquisition.
+    for name in sorted(looks, key=lambda one: find_variable(one).band.centre_um or 0.0):
+        for look, around in zip(looks[name], evidence[name].around, strict=True):
+            shown.setdefault(look.acquisition, []).append(around)
+    return {name: torch.stack([torch.stack(some).mean(0), some[0]]) for name, some in shown.items()}
+
+
+def _track(physical: Posterior, variable: str, evidence: Evidence) -> Track:
+    days = [float(day) for day in evidence.days]
+    mean = torch.stack([physical.moment(variable, day).mean for day in days])
+    return Track(mean=mean, level=smooth(mean), posterior=physical)
