@@ -160,30 +160,34 @@ def _variances(detail: Tensor, region: Tensor, look: Look, width_m: float) -> tu
     noise = torch.where(seen > 0, noise / seen.clamp_min(1e-6), torch.inf)
     left_detail, left_region = torch.zeros_like(detail), torch.zeros_like(region)
     nodes = _nodes(footprint.width_m, footprint.pixel_m, footprint.step_m, width_m)
-    for share, smooth in nodes:
-        total = detail + (region + look.shared_sd**2) * smooth + noise / share
-        left_detail += detail**2 / total
-        left_region += (region * smooth) ** 2 / total
+    for part, share, smooth in nodes:
+        total = (region + look.shared_sd**2).mul_(smooth).add_(detail).add_(noise, alpha=1 / share)
+        total.reciprocal_()
+        left_detail.add_(total, alpha=part)
+        left_region.add_(total, alpha=part * smooth**2)
     return (
-        (detail - left_detail / len(nodes)).clamp_min(_LEAST_VARIANCE),
-        (region - left_region / len(nodes)).clamp_min(_LEAST_VARIANCE),
+        (detail - detail**2 * left_detail).clamp_min(_LEAST_VARIANCE),
+        (region - region**2 * left_region).clamp_min(_LEAST_VARIANCE),
     )
 
 
 @cache
 def _nodes(
     sensor_m: float, pixel_m: float, step_m: float, region_m: float
-) -> tuple[tuple[float, float], ...]:
-    """What a sensor passes of each spatial frequency, and how much of the region it holds.
+) -> tuple[tuple[float, float, float], ...]:
+    """Share of all spatial frequencies, what a sensor passes of one, how much of the region it has.
 
     Of white cells a sensor passes (step / pixel)^2 of the information, times its transfer squared.
     """
     axis = (torch.arange(_NODES, dtype=torch.float64) + 0.5) / _NODES * math.pi / step_m
-    squared = (axis[:, None] ** 2 + axis**2).flatten()
+    rows, columns = torch.triu_indices(_NODES, _NODES)  # both axes are alike
+    squared = axis[rows] ** 2 + axis[columns] ** 2
+    part = torch.where(rows == columns, 1.0, 2.0) / _NODES**2
     passed = torch.exp(-squared * sensor_m**2) * (step_m / pixel_m) ** 2
     smooth = torch.exp(-0.5 * squared * region_m**2)
-    pairs = zip(passed.clamp_min(1e-12), smooth / smooth.mean(), strict=True)
-    return tuple((float(a), float(b)) for a, b in pairs)
+    smooth = smooth / (part * smooth).sum()
+    nodes = zip(part, passed.clamp_min(1e-12), smooth, strict=True)
+    return tuple((float(a), float(b), float(c)) for a, b, c in nodes)
 
 
 def _gaussian(side: int, step: float) -> Tensor:
