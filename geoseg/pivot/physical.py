@@ -18,12 +18,14 @@ from geoseg.errors import GridError, SceneError
 from geoseg.grids import crs_of, same_crs
 from geoseg.pivot.acquisition import in_order
 from geoseg.pivot.climatology import Climatology, Series, series_of, side_by_side
+from geoseg.pivot.film import FILM_VARIABLE, require_tie, with_film
 from geoseg.pivot.looks import looks_by_variable
 from geoseg.pivot.posterior import Known, Posterior
 from geoseg.pivot.screening import screened
 from geoseg.pivot.smoothing import smooth
 from geoseg.pivot.spread import Spread, likeliest_spread, process_of, sd_by_class
 from geoseg.pivot.variables import find_variable, load_variables
+from geoseg.sensors import SensorKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -94,12 +96,13 @@ def build_posterior(
         _require_overlap(ordered, grid)
     looks, series = _screened_looks(ordered, ground, settings)
     if usual is None:
-        _require_shown(looks, settings)
+        _require_shown(ordered, looks, settings)
         usual = _usual_of(series, ordered, ground, settings)
     unseen = Series(np.empty(0), np.empty((0, *ground.shape), dtype=np.float32))
     classes = usual.climatology.classes_of(
         {name: series.get(name, unseen) for name in usual.climatology.variables}
     )
+    looks = _with_film(looks, ordered, ground, usual, classes, settings)
     inner = _inside(ground, grid)
     names = tuple(one.id for one in ordered)
     known = {}
@@ -158,7 +161,7 @@ def _looks(
 ) -> tuple[dict[str, list[Look]], dict[str, Series]]:
     """Looks and series as of `_screened_looks`, where there are any."""
     looks, series = _screened_looks(ordered, ground, settings)
-    _require_shown(looks, settings)
+    _require_shown(ordered, looks, settings)
     return looks, series
 
 
@@ -175,7 +178,13 @@ def _screened_looks(
     return clear, {name: series_of(one, shape) for name, one in clear.items()}
 
 
-def _require_shown(looks: Mapping[str, Sequence[Look]], settings: PhysicalSettings) -> None:
+def _require_shown(
+    ordered: Sequence[Acquisition],
+    looks: Mapping[str, Sequence[Look]],
+    settings: PhysicalSettings,
+) -> None:
+    if not settings.variables or FILM_VARIABLE in settings.variables:
+        require_tie(ordered, looks)
     missing = [name for name in settings.variables if name not in looks]
     if missing or not looks:
         raise SceneError(
@@ -218,6 +227,29 @@ def _sampled(
         return _looks(ordered, _middle(ground), settings)
     except SceneError:
         return _looks(ordered, ground, settings)
+
+
+def _with_film(
+    looks: dict[str, list[Look]],
+    ordered: Sequence[Acquisition],
+    ground: GeoBox,
+    usual: Usual,
+    classes: Tensor,
+    settings: PhysicalSettings,
+) -> dict[str, list[Look]]:
+    """Looks with those of film, which are tied to the others and to what is usual."""
+    frames = [one for one in ordered if one.sensor.kind is SensorKind.FILM]
+    if not frames or (settings.variables and FILM_VARIABLE not in settings.variables):
+        return looks
+    require_tie(frames, usual.spreads)
+    found = with_film(
+        looks.get(FILM_VARIABLE, []),
+        frames,
+        ground,
+        lambda day: usual.climatology.at(FILM_VARIABLE, day, classes),
+        process_of(usual.spreads[FILM_VARIABLE], classes),
+    )
+    return {**looks, FILM_VARIABLE: found} if found else looks
 
 
 def _usual_on(
