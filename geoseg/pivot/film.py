@@ -209,7 +209,7 @@ class ToneCurve:
 def tone_of(
     acquisition: Acquisition, expected: Tensor, variance: Tensor, ground: GeoBox
 ) -> ToneCurve | None:
-    """The tone curve of a frame of film; None where it shows nothing of the ground.
+    """The tone curve of a frame of film; None where it shows no ground, or one grey value of it.
 
     Args:
         acquisition: of film.
@@ -218,7 +218,7 @@ def tone_of(
         ground: cells of the pivot.
 
     Raises:
-        SceneError: a frame of one grey value, or an acquisition that is no film.
+        SceneError: an acquisition that is no film.
         GridError: as `Footprint`.
     """
     frame = _frame(acquisition, ground)
@@ -330,7 +330,8 @@ def _frame(acquisition: Acquisition, ground: GeoBox) -> _Frame | None:
         return None
     whole = _unscratched(reading.values[0].double().numpy())
     grey = torch.from_numpy(whole).float().masked_fill(~footprint.covered, torch.nan)
-    return _Frame(footprint, grey) if torch.isfinite(grey).any() else None
+    several = grey[torch.isfinite(grey)].unique().numel() > 1
+    return _Frame(footprint, grey) if several else None
 
 
 def _curve(frame: _Frame, expected: Tensor, variance: Tensor) -> ToneCurve:

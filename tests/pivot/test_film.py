@@ -17,7 +17,7 @@ from geoseg.errors import SceneError
 from geoseg.pivot.acquisition import Acquisition, Reading
 from geoseg.pivot.film import ToneCurve, film_look, tone_of
 from geoseg.pivot.footprint import Footprint
-from geoseg.pivot.physical import PhysicalSettings, build_posterior
+from geoseg.pivot.physical import PhysicalSettings, build_posterior, learn_usual
 
 VISIBLE = PhysicalSettings(variables=("visible",), classes=4)
 SHAPE = (30, 34)
@@ -234,6 +234,16 @@ def test_decades_later_nothing_is_left_of_what_film_saw(without, known):
     assert known.acquisitions[0] == "kh9"
 
 
+def test_a_block_that_film_alone_shows_takes_what_is_usual_elsewhere():
+    usual = learn_usual([(MODERN, GRID)], VISIBLE)
+
+    known = build_posterior([FILM], GRID, VISIBLE, usual).at([FILM.day])
+
+    # Of cells that nothing else has shown the kind is not known: the curve has nothing to hold on.
+    assert torch.isfinite(known.mean).all()
+    assert float(known.validity.max()) < 0.5
+
+
 def test_film_alone_is_refused():
     with pytest.raises(SceneError, match="give acquisitions of the same ground in blue, green"):
         build_posterior([frame()], GRID, VISIBLE)
@@ -246,8 +256,9 @@ def test_what_is_no_film_is_refused():
         film_look(MODERN[0], even, even, GRID)
 
 
-def test_a_frame_that_shows_nothing_says_nothing():
-    nothing = frame(grey=np.full(tuple(FRAME.shape), np.nan))
+@pytest.mark.parametrize("grey", [np.nan, 255.0])
+def test_a_frame_that_shows_nothing_or_is_all_fog_says_nothing(grey):
+    nothing = frame(grey=np.full(tuple(FRAME.shape), grey))
     even = torch.full(SHAPE, 0.1)
 
     assert film_look(nothing, even, even, GRID) is None
