@@ -1,5 +1,6 @@
 """What an acquisition says of a variable, and how sure it is."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -126,6 +127,20 @@ def test_of_readings_the_one_that_leaves_least_open_is_taken():
     assert found["vv"] == []
 
 
+@pytest.mark.parametrize("first", ["few", "more"])
+def test_of_readings_that_both_tell_the_one_with_more_bands_is_taken(first):
+    few = Reading(pixels=OF_30_M, bands=("green", "red"), values=torch.full((2, 18, 22), 0.1))
+    more = Reading(
+        pixels=OF_30_M, bands=("blue", "green", "red"), values=torch.full((3, 18, 22), 0.3)
+    )
+    one = replace(acquisition(0.3), readings=(few, more) if first == "few" else (more, few))
+    assert readout_of("landsat-8", few.bands, "visible") is not None
+
+    look = looks_of(one, "visible", GROUND)
+
+    assert float(look.measured.max()) == pytest.approx(0.3, abs=0.02)
+
+
 @pytest.mark.parametrize("looks", [1.0, 4.4, 20.0])
 def test_radar_is_freed_of_the_bias_of_its_speckle_and_is_as_sure_as_its_looks(looks):
     look = looks_of(
@@ -165,6 +180,19 @@ def test_what_is_not_a_number_is_not_valid():
     assert torch.equal(look.valid, expected)
     assert torch.isfinite(look.measured).all()
     assert torch.isinf(look.variance[~expected]).all()
+
+
+def test_beside_a_cloud_nobody_knows_what_a_shift_would_bring():
+    values = np.full((1, 18, 22), 0.3)
+    values[0, 8, 9] = np.nan
+
+    look = looks_of(acquisition(values, registration_m=5.0), "nir", GROUND)
+
+    assert not look.valid[8, 8:11].any()
+    assert not look.valid[7:10, 9].any()
+    assert look.valid[7, 8]
+    assert not torch.isnan(look.variance).any()
+    assert torch.isfinite(look.measured).all()
 
 
 def test_where_a_band_of_a_mixture_is_missing_it_is_not_valid():
