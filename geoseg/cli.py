@@ -15,6 +15,7 @@ from geoseg.commands.data import data_app
 from geoseg.commands.inventory import export, track
 from geoseg.commands.maps import mosaic, predict, vectorize
 from geoseg.commands.options import Json
+from geoseg.commands.pivot import pivot_app
 from geoseg.commands.presence import presence_app
 from geoseg.commands.report import report
 from geoseg.commands.sensors import sensors_app
@@ -34,6 +35,7 @@ app.add_typer(sensors_app, name="sensors")
 app.add_typer(data_app, name="data")
 app.add_typer(catalog_app, name="catalog")
 app.add_typer(presence_app, name="presence")
+app.add_typer(pivot_app, name="pivot")
 for verb in (predict, mosaic, vectorize, track, report, export, compare):
     app.command()(verb)
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from geoseg.commands.options import Json
-from geoseg.terminal import Outcome, Table, note, show
+from geoseg.terminal import Outcome, Table, note, progress, show
 
 __all__ = ["data_app"]
 
@@ -65,4 +65,23 @@ def data_simulate(
 
     simulate(out, seed=seed, on_step=note)
     note(f"The landscape lies in {out}")
+    show(Outcome({"folder": str(out), "seed": seed}), as_json=json)
+
+
+@data_app.command("simulate-year")
+def data_simulate_year(
+    out: Annotated[Path, typer.Option(help="Folder for the scenes.")] = Path("out/year"),
+    seed: Annotated[int, typer.Option(min=0, help="Another seed, another year.")] = 0,
+    side: Annotated[int, typer.Option(min=16, help="Pixels of 10 m to a side of the ground.")] = 64,
+    json: Json = False,
+) -> None:
+    """Simulate a year of Sentinel-2, Landsat 8 and 9 and Sentinel-1 over fields, woods and water.
+
+    Example: geoseg data simulate-year --out out/year
+    """
+    from geoseg.data.seasons import write_year
+
+    with progress("Scenes") as advance:
+        write_year(out, seed=seed, side=side, on_scene=lambda done, all_: advance(done, all_, ""))
+    note(f"The scenes lie in {out / 'scenes'}")
     show(Outcome({"folder": str(out), "seed": seed}), as_json=json)

@@ -49,7 +49,7 @@ class PhysicalSettings:
 
     variables: tuple[str, ...] = ()  # none: all that are measured
     classes: int = 8  # of cells with a like year
-    halo_m: float = 60.0  # beyond a block that is solved with it
+    halo_m: float = 90.0  # beyond a block that is solved with it
     seed: int = 0  # of the classes
 
     def __post_init__(self) -> None:

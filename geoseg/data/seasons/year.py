@@ -113,9 +113,11 @@ def _overpass(
     moved = rng.normal(0, route.registration_m, 2) if route.registration_m else np.zeros(2)
     covers = ground.covers(day)
     readings, clear = [], []
+    sensor = find_sensor(route.sensor_id)
+    coarsest = max(sensor.band(names[0]).gsd_m for names in route.bands)
     for names in route.bands:
-        bands = [find_sensor(route.sensor_id).band(name) for name in names]
-        pixels = pixels_beyond(bands[0].gsd_m, side * FINE_M)
+        bands = [sensor.band(name) for name in names]
+        pixels = pixels_beyond(bands[0].gsd_m, side * FINE_M, coarsest)
         fine = [np.tensordot(measured_by(band), covers, 1) * ground.brightness for band in bands]
         pure = np.stack([read_pixels(b, f, pixels) for b, f in zip(bands, fine, strict=True)])
         if sky is None:
@@ -187,11 +189,18 @@ def _any_of(masked: NDArray[np.bool_], pixels: GeoBox) -> NDArray[np.bool_]:
     return np.asarray(part.reshape(height, step, width, step).any(axis=(1, 3)))
 
 
-def pixels_beyond(gsd_m: float, span_m: float) -> GeoBox:
-    """Pixels of a sensor that see the margin too, but for what a point spread needs at its rim."""
-    rim = 4 * gsd_m
-    side = int((span_m - 2 * rim) // gsd_m)
-    return _pixels(gsd_m, MARGIN_M - rim, side)
+def pixels_beyond(gsd_m: float, span_m: float, coarsest_m: float | None = None) -> GeoBox:
+    """Pixels of a sensor that see the margin too, but for what a point spread needs at its rim.
+
+    Args:
+        gsd_m: of the pixels.
+        span_m: of the ground and its margin.
+        coarsest_m: pixels of the same sensor that cover the same ground.
+    """
+    whole = coarsest_m or gsd_m
+    rim = 4 * whole
+    covered = (span_m - 2 * rim) // whole * whole
+    return _pixels(gsd_m, MARGIN_M - rim, round(covered / gsd_m))
 
 
 def _pixels(gsd_m: float, beyond_m: float, side: int) -> GeoBox:

@@ -1,0 +1,289 @@
+"""A pivot made block by block: what was stopped goes on with the blocks that are missing."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from odc.geo.geobox import GeoBox
+
+from geoseg.errors import OutputError, SceneError
+from geoseg.files import write_json
+from geoseg.grids import crs_of
+from geoseg.pivot.looks import readout_of
+from geoseg.pivot.physical import PhysicalSettings, build_posterior, learn_usual
+from geoseg.pivot.storage.arrays import tiles_of
+from geoseg.pivot.storage.intake import read_acquisition, reflectance_scales
+from geoseg.pivot.storage.knots import Source, create_store, open_store, write_block
+from geoseg.pivot.variables import load_variables
+from geoseg.scale import Engine, Manifest, Unit, inputs_hash, run_units
+from geoseg.scenes import band_names
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from geoseg.pivot.acquisition import Acquisition
+    from geoseg.pivot.physical import Usual
+    from geoseg.scale import Ended, Summary
+    from geoseg.scenes import Scene
+
+__all__ = ["STORE", "PivotPlan", "build_pivot", "measured_by"]
+
+STORE = "pivot.zarr"
+
+_PLAN = "plan.json"
+_RECORDS = "blocks"
+_BLOCK = 256  # cells to a side
+_PIECE, _PIECES = 64, 3  # cells to a side, and pieces to a side, that what is usual is learned on
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PivotPlan:
+    """What is to be built."""
+
+    scenes: tuple[Scene, ...]
+    grid: GeoBox  # cells of the pivot, north up, in metres
+    out: Path  # folder
+    settings: PhysicalSettings
+    block: int = _BLOCK
+
+    def __post_init__(self) -> None:
+        names = [scene.id for scene in self.scenes]
+        twice = {name for name in names if names.count(name) > 1}
+        if twice:
+            raise SceneError(f"Two scenes are called {min(twice)!r}; give each its own name.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Job:
+    """One block."""
+
+    scenes: tuple[Scene, ...]
+    scales: Mapping[str, float]
+    store: Path
+    settings: PhysicalSettings
+    rows: tuple[int, int]
+    columns: tuple[int, int]
+    record: Path
+
+
+def build_pivot(
+    plan: PivotPlan,
+    engine: Engine | None = None,
+    on_block: Callable[[int, int], None] = lambda _done, _all: None,
+    say: Callable[[str], None] = lambda _: None,
+) -> Summary:
+    """Build a pivot on disk, or go on with one.
+
+    What is usual is learned first, on pieces of the ground; then blocks are solved, each with a rim
+    of its own.
+
+    Args:
+        plan: scenes, grid and folder.
+        engine: who does it; this process when None.
+        on_block: is told of every block.
+        say: is told what is being done.
+
+    Raises:
+        SceneError: scenes that show nothing of the grid, two of one name, or values that are no
+            reflectance and no decibels.
+        GridError: a grid that is not in metres.
+        OutputError: the folder holds another pivot, or cannot be written.
+    """
+    scenes = tuple(sorted(plan.scenes, key=lambda one: (one.start, one.id)))
+    facts = _facts(plan, scenes)
+    blocks = list(tiles_of(plan.grid, plan.block))
+    ended = 0
+
+    def take(_: Ended) -> None:
+        nonlocal ended
+        ended += 1
+        on_block(ended, len(blocks))
+
+    with Manifest(plan.out) as manifest:
+        with manifest.held():
+            store = plan.out / STORE
+            scales = reflectance_scales(scenes)
+            if not _is_laid_out(plan.out, facts):
+                say(f"Learning what is usual on the ground of {len(scenes)} scenes")
+                with _one_thread():
+                    usual = _learn(plan, scenes, scales)
+                _lay_out(plan, scenes, usual)
+                write_json(plan.out / _PLAN, facts)
+        units = [
+            _unit(_job(plan, scenes, scales, store, rows, columns), facts)
+            for rows, columns in blocks
+        ]
+        return run_units(
+            _solve_block, units, engine=engine or Engine(), manifest=manifest, on_done=take
+        )
+
+
+def measured_by(scenes: Sequence[Scene], settings: PhysicalSettings) -> dict[str, list[int]]:
+    """Of each variable, the indices of the scenes whose bands say something of it."""
+    found: dict[str, list[int]] = {}
+    for name in settings.variables or tuple(load_variables()):
+        for k, scene in enumerate(scenes):
+            if readout_of(scene.sensor_id, band_names(scene), name) is not None:
+                found.setdefault(name, []).append(k)
+    return found
+
+
+def _facts(plan: PivotPlan, scenes: Sequence[Scene]) -> dict[str, Any]:
+    """What makes one pivot another."""
+    return {
+        "grid": [list(plan.grid.shape), list(plan.grid.affine)[:6], crs_of(plan.grid).to_wkt()],
+        "settings": asdict(plan.settings) | {"variables": list(plan.settings.variables)},
+        "block": plan.block,
+        "scenes": [
+            [
+                scene.id,
+                scene.sensor_id,
+                scene.start.isoformat(),
+                scene.end.isoformat(),
+                _files(scene),
+            ]
+            for scene in scenes
+        ],
+    }
+
+
+def _files(scene: Scene) -> list[list[Any]]:
+    """Files of a scene, with their sizes and times of change."""
+    found = []
+    for name, asset in scene.bands.items():
+        stat = asset.path.stat() if asset.path.is_file() else None
+        seen = None if stat is None else [stat.st_size, stat.st_mtime_ns]
+        found.append([name, str(asset.path), asset.index, seen])
+    return found
+
+
+def _is_laid_out(out: Path, facts: Mapping[str, Any]) -> bool:
+    """Whether a store of these facts lies there.
+
+    Raises:
+        OutputError: one of others does.
+    """
+    path = out / _PLAN
+    if not path.is_file() or not (out / STORE).is_dir():
+        return False
+    if json.loads(path.read_text(encoding="utf-8")) != facts:
+        raise OutputError(
+            f"{out} holds a pivot of other scenes, grid or settings; give another --out, or remove "
+            "it."
+        )
+    return True
+
+
+def _learn(plan: PivotPlan, scenes: Sequence[Scene], scales: Mapping[str, float]) -> Usual:
+    pieces = []
+    for part in _pieces(plan.grid):
+        grid = plan.grid[part]
+        found = _acquisitions(scenes, scales, grid, plan.settings)
+        if found:
+            pieces.append((found, grid))
+    if not pieces:
+        raise SceneError("The scenes show nothing of the grid; give scenes or a grid that overlap.")
+    return learn_usual(pieces, plan.settings)
+
+
+def _pieces(grid: GeoBox) -> Iterator[tuple[slice, slice]]:
+    """Spread over the grid; all of a small one."""
+    height, width = (int(n) for n in grid.shape)
+    for top in _spread(height):
+        for left in _spread(width):
+            yield slice(top, min(height, top + _PIECE)), slice(left, min(width, left + _PIECE))
+
+
+def _spread(side: int) -> list[int]:
+    count = min(_PIECES, max(1, side // _PIECE))
+    room = max(0, side - _PIECE)
+    return sorted(
+        {round(room * (k + 0.5) / count) if count > 1 else room // 2 for k in range(count)}
+    )
+
+
+def _lay_out(plan: PivotPlan, scenes: Sequence[Scene], usual: Usual) -> None:
+    sources = [
+        Source(
+            id=scene.id,
+            sensor_id=scene.sensor_id,
+            time=scene.start + (scene.end - scene.start) / 2,
+        )
+        for scene in scenes
+    ]
+    measured = measured_by(scenes, plan.settings)
+    knots = {name: measured[name] for name in usual.spreads}
+    shutil.rmtree(plan.out / _RECORDS, ignore_errors=True)  # of a store that is no more
+    create_store(plan.out / STORE, plan.grid, sources, usual, knots, plan.block)
+
+
+def _job(
+    plan: PivotPlan,
+    scenes: tuple[Scene, ...],
+    scales: Mapping[str, float],
+    store: Path,
+    rows: slice,
+    columns: slice,
+) -> _Job:
+    return _Job(
+        scenes=scenes,
+        scales=scales,
+        store=store,
+        settings=plan.settings,
+        rows=(rows.start, rows.stop),
+        columns=(columns.start, columns.stop),
+        record=plan.out / _RECORDS / f"r{rows.start:06d}_c{columns.start:06d}.json",
+    )
+
+
+def _unit(job: _Job, facts: Mapping[str, Any]) -> Unit:
+    return Unit(job.record.stem, job, job.record, inputs_hash(facts))
+
+
+def _solve_block(job: _Job) -> dict[str, Any]:
+    """Solve and store a block; its record is written when all of it is stored."""
+    rows, columns = slice(*job.rows), slice(*job.columns)
+    store = open_store(job.store)
+    grid = store.grid[rows, columns]
+    found = _acquisitions(job.scenes, job.scales, grid, job.settings)
+    with _one_thread():
+        posterior = build_posterior(found, grid, job.settings, store.usual)
+    write_block(job.store, posterior, rows, columns)
+    measured = {
+        name: float(one.shown.isfinite().float().mean()) for name, one in posterior.known.items()
+    }
+    record = {"acquisitions": len(found), "measured": measured}
+    write_json(job.record, record)
+    return record
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Matrices of a block are too small to be shared: threads would wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _acquisitions(
+    scenes: Sequence[Scene], scales: Mapping[str, float], grid: GeoBox, settings: PhysicalSettings
+) -> list[Acquisition]:
+    """Those that overlap a grid, with what they show of it and of its rim."""
+    rim = int(np.ceil(settings.halo_m / abs(grid.affine.a)))
+    area = grid.pad(rim, rim)
+    found = []
+    for scene in scenes:
+        seen = read_acquisition(scene, area, scales[scene.id])
+        if seen is not None and any(r.pixels.extent.intersects(grid.extent) for r in seen.readings):
+            found.append(seen)
+    return found
