@@ -72,7 +72,7 @@ def test_scenes_on_disk_are_what_was_measured(year, scenes):
             assert float((part - reading.values).nan_to_num().abs().max()) < 6e-5
 
 
-def test_a_scene_of_another_zone_is_warped_to_where_it_lies(year, scenes, tmp_path):
+def test_a_scene_of_another_zone_is_warped_to_where_it_lies(year, scenes):
     scene = next(one for one in scenes if one.sensor_id == "landsat-8")
     west = GeoBox.from_bbox(
         year.grid.extent.to_crs("EPSG:32632").boundingbox, crs="EPSG:32632", resolution=10

@@ -162,7 +162,9 @@ def write_block(folder: Path, posterior: Posterior, rows: slice, columns: slice)
             )
         }
         arrays["shown"] = shown
-        filled = {key: (("time", "y", "x"), values.half().numpy()) for key, values in arrays.items()}
+        filled = {
+            key: (("time", "y", "x"), values.half().numpy()) for key, values in arrays.items()
+        }
         write_region(folder, name, filled, place)
 
 
