@@ -1,0 +1,1 @@
+"""Land cover from the pivot: classifiers, maps at several pixel sizes, legends."""
