@@ -1,5 +1,11 @@
 """Recipes: what a run does, as a file that is checked before anything starts."""
 
+from geoseg.config.landcover import (
+    CoverLearningSettings,
+    CoverMapSettings,
+    GroundSettings,
+    LandCoverRecipe,
+)
 from geoseg.config.presence import (
     CalibrationSettings,
     ClassifierSettings,
@@ -36,11 +42,15 @@ __all__ = [
     "CalibrationSettings",
     "ChipSettings",
     "ClassifierSettings",
+    "CoverLearningSettings",
+    "CoverMapSettings",
     "FewLabelSettings",
     "FilmSettings",
+    "GroundSettings",
     "InferenceSettings",
     "InventorySettings",
     "LabelSettings",
+    "LandCoverRecipe",
     "LearningSettings",
     "ModelSettings",
     "OutlineSettings",

@@ -40,7 +40,7 @@ __all__ = ["Recipe", "load_recipe", "recipe_hash", "training_hash", "with_absolu
 
 _PATHS = frozenset({"path", "dem", "reference", "divides", "pack"})  # keys with a file in them
 # What of a recipe no network depends on.
-_AFTER_TRAINING = {"inference", "outlines", "inventory", "series", "calibration"}
+_AFTER_TRAINING = {"inference", "outlines", "inventory", "series", "calibration", "maps"}
 
 
 AnyRecipe = TypeVar("AnyRecipe", bound=Section)
