@@ -216,21 +216,23 @@ def test_what_is_no_network_is_refused(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_network_that_corrects_a_physical_posterior_wants_one(pivot):
+def test_a_network_corrects_a_physical_posterior_and_does_without_one(pivot):
     how = PhysicalSettings(variables=("green",), classes=2, halo_m=0.0)
     acquisitions, ground = year(7, every=20)
     hidden = acquisitions.pop(9)
     look, nearest = (looks_of(one, "green", GRID) for one in (hidden, acquisitions[9]))
     physical = build_posterior(acquisitions, GRID, how)
 
-    hybrid = train_learned([Episode(year(1)[0], GRID)], TINY, seed=0, physical=how)
+    hybrid = train_learned([Episode(year(1)[0], GRID)] * 2, TINY, seed=0, physical=how)
 
     mean, _ = hybrid.reading(acquisitions, GRID, physical).predicted(look, "green")
     inside = look.footprint.covered
     truth = torch.from_numpy(1.0053 * season(ground, 180.0) - 0.0009).float()
     copied = (nearest.measured - truth)[inside].square().mean()
     assert (mean - truth)[inside].square().mean() < 0.5 * copied
-    with pytest.raises(SceneError, match="corrects a physical posterior; give that of"):
-        hybrid.at(acquisitions, GRID, [hidden.day])
-    with pytest.raises(SceneError, match="trained without a physical posterior; leave it out"):
+    without = hybrid.at(acquisitions, GRID, [hidden.day]).mean
+    assert not torch.allclose(hybrid.at(acquisitions, GRID, [hidden.day], physical).mean, without)
+    with pytest.raises(SceneError, match="trained without physical posteriors; leave it out"):
         pivot.at(acquisitions, GRID, [hidden.day], physical)
+    with pytest.raises(SceneError, match="has 14 x 18 cells and the grid 14 x 12; make it on the"):
+        hybrid.at(acquisitions, GRID[:, :12], [hidden.day], physical)

@@ -14,8 +14,8 @@ from geoseg.files import write_json, writing
 from geoseg.pivot.acquisition import in_order
 from geoseg.pivot.learned.network import PivotNetwork
 from geoseg.pivot.learned.posterior import LearnedPosterior
-from geoseg.pivot.learned.question import PHYSICAL_SIZES, PURE_SIZES
-from geoseg.pivot.learned.stack import stacks_of
+from geoseg.pivot.learned.question import SIZES
+from geoseg.pivot.learned.stack import stacks_of, tracked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,7 +57,7 @@ class LearnedPivot:
 
     network: PivotNetwork
     settings: LearnedSettings
-    hybrid: bool  # whether it corrects a physical posterior
+    hybrid: bool  # whether it was trained to correct physical posteriors
 
     def at(
         self,
@@ -81,26 +81,26 @@ class LearnedPivot:
             acquisitions: in any order, warped to the reference system of the grid.
             grid: cells of the pivot, north up, in metres.
             physical: posterior of the same acquisitions on the same grid, for a network that was
-                trained to correct one.
+                trained to correct one; none: the network does without.
 
         Raises:
             SceneError: no acquisition, two of one name, none that shows anything, or a physical
-                posterior where none was learned from, or the other way round.
+                posterior of other cells or for a network that has never seen any.
             GridError: reference systems that differ or are not in metres, or rotated grids.
         """
-        if self.hybrid != (physical is not None):
+        if physical is not None and not self.hybrid:
             raise SceneError(
-                "The network corrects a physical posterior; give that of `build_posterior`."
-                if self.hybrid
-                else "The network was trained without a physical posterior; leave it out."
+                "The network was trained without physical posteriors; leave it out, or train with "
+                "them."
             )
         ordered = in_order(acquisitions)
+        stacks = stacks_of(ordered, grid)
         return LearnedPosterior(
             network=self.network,
             near=self.settings.near,
             grid=grid,
             acquisitions=tuple(one.id for one in ordered),
-            stacks=stacks_of(ordered, grid, physical),
+            stacks=stacks if physical is None else tracked(stacks, physical),
         )
 
     def save(self, path: Path) -> None:
@@ -128,7 +128,7 @@ class LearnedPivot:
             with safe_open(path, framework="pt") as file:
                 header = json.loads((file.metadata() or {})[_HEADER])
             settings = LearnedSettings(**header["settings"])
-            network = network_of(settings, hybrid=header["hybrid"])
+            network = network_of(settings)
             network.load_state_dict(load_file(path))
         except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
             raise ModelError(
@@ -138,7 +138,6 @@ class LearnedPivot:
         return cls(network=network.eval().to(device), settings=settings, hybrid=header["hybrid"])
 
 
-def network_of(settings: LearnedSettings, *, hybrid: bool) -> PivotNetwork:
+def network_of(settings: LearnedSettings) -> PivotNetwork:
     """An untrained network, with weights from the generator of torch."""
-    sizes = PHYSICAL_SIZES if hybrid else PURE_SIZES
-    return PivotNetwork(sizes, width=settings.width, layers=settings.layers)
+    return PivotNetwork(SIZES, width=settings.width, layers=settings.layers)

@@ -89,7 +89,7 @@ class LearnedPosterior:
         device = next(self.network.parameters()).device
         question = asked(self.stacks[variable], day, self.near)
         parts = []
-        for first in range(0, len(question.spread), _CELLS_AT_ONCE):
+        for first in range(0, len(question.modelled), _CELLS_AT_ONCE):
             some = of_cells(question, slice(first, first + _CELLS_AT_ONCE))
             parts.append(self.network(Question(*(one.to(device) for one in some))))
         return Answer(*(torch.cat(one).cpu() for one in zip(*parts, strict=True)))

@@ -21,17 +21,16 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from geoseg.pivot.learned.evidence import Evidence
-    from geoseg.pivot.learned.stack import Stack, Track
+    from geoseg.pivot.learned.stack import Stack
 
-__all__ = ["PHYSICAL_SIZES", "PURE_SIZES", "asked", "of_cells", "together"]
+__all__ = ["SIZES", "asked", "of_cells", "together"]
 
 _TIMES, _MAPS, _CELL = 5, 7, 7
-# Features of a token and of a context, offers, and starts; without a physical posterior and with.
-PURE_SIZES = (FIGURES + _TIMES + _MAPS, FIGURES_OF_VARIABLE + _CELL + 2, 3, 1)
-PHYSICAL_SIZES = (PURE_SIZES[0] + 2, PURE_SIZES[1] + 3, 5, 2)
+# Features of a token and of a context, offers and innovations of a token.
+SIZES = (FIGURES + _TIMES + _MAPS + 2, FIGURES_OF_VARIABLE + 2 + _CELL + 3, 3, 2)
 
 _MOST = 6.0  # units or usual innovations: what is further off is as far
-_USUAL_SPREAD = 0.15  # units; that of a cell in the middle of a season
+_LEAST_SD = 1e-3  # units
 
 
 class _Moment(NamedTuple):
@@ -47,26 +46,22 @@ def asked(stack: Stack, day: float, near: int) -> Question:
     expected = stack.evidence.expected(day)
     regression = _Moment(expected, smooth(expected[None])[0])
     chosen, absent = _nearest(stack.evidence, day, near)
-    offers = [*_offers(stack.evidence, regression, unit.size)]
-    maps = _maps(stack, offers)
-    context = _context(stack, regression, day)
-    start, spread = [(expected - unit.middle) / unit.size], torch.full_like(expected, _USUAL_SPREAD)
-    if stack.track is not None:
-        mean, sd = _physical(stack.track, stack.variable, day)
-        innovations = _innovations(stack.evidence, stack.track, unit.size)
-        offers += innovations
-        maps += [one.clamp(-_MOST, _MOST) for one in innovations]
-        apart = (mean - expected) / unit.size
-        spread = sd / unit.size
-        context += [apart, smooth(apart[None])[0], spread.clamp_min(1e-3).log()]
-        start.append((mean - unit.middle) / unit.size)
+    offers = _offers(stack.evidence, regression, unit.size)
+    innovations = _innovations(stack, unit.size)
+    maps = [*_maps(stack, offers), *(one.clamp(-_MOST, _MOST) for one in innovations)]
+    mean, log_sd = _physical(stack, day, expected)
+    start = (expected - unit.middle) / unit.size
+    context = [*_context(stack, regression, day), mean - start, log_sd]
+    modelled = torch.full((len(chosen),), stack.track is not None)
     return Question(
         tokens=torch.cat([_times(stack, day, chosen), _picked(maps, chosen)], dim=-1),
         absent=absent,
         offers=_picked(offers, chosen).masked_fill(absent[..., None], 0.0),
-        context=torch.cat([_calendar(stack, day), _flat(context)], dim=-1),
-        start=_flat(start),
-        spread=spread.flatten(),
+        innovations=_picked(innovations, chosen).masked_fill(absent[..., None], 0.0),
+        context=torch.cat([_calendar(stack, day), _flat(context), modelled[:, None]], dim=-1),
+        regression=start.flatten(),
+        physical=_flat([mean, log_sd]),
+        modelled=modelled,
     )
 
 
@@ -96,7 +91,7 @@ def _nearest(evidence: Evidence, day: float, near: int) -> tuple[Tensor, Tensor]
     return places.masked_fill(absent, 0), absent
 
 
-def _offers(evidence: Evidence, now: _Moment, size: float) -> tuple[Tensor, Tensor, Tensor]:
+def _offers(evidence: Evidence, now: _Moment, size: float) -> list[Tensor]:
     """By which each acquisition (T, H, W) would move a mean: around a cell, in it, and since then.
 
     Around a cell the ground changes with the season; how the cell differs from its surroundings
@@ -104,11 +99,14 @@ def _offers(evidence: Evidence, now: _Moment, size: float) -> tuple[Tensor, Tens
     """
     around = (evidence.level - now.level) / size
     inside = (evidence.values - evidence.level - (now.mean - now.level)) / size
-    return around, inside, evidence.innovation * (evidence.scale / size)
+    return [around, inside, evidence.innovation * (evidence.scale / size)]
 
 
-def _innovations(evidence: Evidence, track: Track, size: float) -> list[Tensor]:
-    """What each acquisition (T, H, W) shows beyond the posterior of its own day."""
+def _innovations(stack: Stack, size: float) -> list[Tensor]:
+    """What each acquisition (T, H, W) shows beyond the physical posterior of its own day."""
+    evidence, track = stack.evidence, stack.track
+    if track is None:
+        return [torch.zeros_like(evidence.values)] * 2
     around = (evidence.level - track.level) / size
     inside = (evidence.values - evidence.level - (track.mean - track.level)) / size
     return [around, inside]
@@ -160,10 +158,14 @@ def _calendar(stack: Stack, day: float) -> Tensor:
     return torch.tensor(shared).expand(stack.evidence.seen[0].numel(), -1)
 
 
-def _physical(track: Track, variable: str, day: float) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation (H, W) of the posterior."""
-    moment = track.posterior.moment(variable, day)
-    return moment.mean, (moment.detail_variance + moment.region_variance).sqrt()
+def _physical(stack: Stack, day: float, expected: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and log sd (H, W) of the posterior in units; the regression and 0 without one."""
+    unit = unit_of(stack.variable)
+    if stack.track is None:
+        return (expected - unit.middle) / unit.size, torch.zeros_like(expected)
+    moment = stack.track.posterior.moment(stack.variable, day)
+    sd = (moment.detail_variance + moment.region_variance).sqrt() / unit.size
+    return (moment.mean - unit.middle) / unit.size, sd.clamp_min(_LEAST_SD).log()
 
 
 def _picked(maps: list[Tensor], chosen: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from geoseg.pivot.looks import Look
     from geoseg.pivot.posterior import Posterior
 
-__all__ = ["Stack", "Track", "stacks_of"]
+__all__ = ["Stack", "Track", "stacks_of", "tracked"]
 
 _HALO_M = 60.0  # beyond the grid, which coarse pixels see with it
 
@@ -52,15 +52,12 @@ class Stack:
     track: Track | None  # none: there is no physical posterior
 
 
-def stacks_of(
-    ordered: Sequence[Acquisition], grid: GeoBox, physical: Posterior | None
-) -> dict[str, Stack]:
-    """Of each variable that is measured and, where there is a physical posterior, known to it.
+def stacks_of(ordered: Sequence[Acquisition], grid: GeoBox) -> dict[str, Stack]:
+    """Of each variable that is measured.
 
     Args:
         ordered: acquisitions by time.
         grid: cells (H, W).
-        physical: on the same grid.
 
     Raises:
         SceneError: no acquisition, or none that shows anything.
@@ -71,11 +68,7 @@ def stacks_of(
     step = abs(grid.affine.a)
     halo = math.ceil(_HALO_M / step)
     found = looks_by_variable(ordered, tuple(load_variables()), grid.pad(halo, halo))
-    looks = {
-        name: some
-        for name, some in found.items()
-        if some and (physical is None or name in physical.known)
-    }
+    looks = {name: some for name, some in found.items() if some}
     if not looks:
         raise SceneError(
             "No acquisition shows anything of the pivot: all is cloud or lies beside it. Give "
@@ -94,9 +87,35 @@ def stacks_of(
                 [figures_of(ordered[places[one.acquisition]], one, name) for one in some]
             ),
             sky=torch.stack([sky[one.acquisition] for one in some]),
-            track=None if physical is None else _track(physical, name, evidence[name]),
+            track=None,
         )
         for name, some in looks.items()
+    }
+
+
+def tracked(stacks: Mapping[str, Stack], physical: Posterior) -> dict[str, Stack]:
+    """With what a physical posterior has come from, of variables that are known to it.
+
+    Raises:
+        SceneError: it is on other cells, or knows of none of the variables.
+    """
+    known = {name: one for name, one in stacks.items() if name in physical.known}
+    if not known:
+        raise SceneError(
+            f"The physical posterior knows of {', '.join(physical.known)} and the acquisitions "
+            f"show {', '.join(stacks)}; make it of the same acquisitions."
+        )
+    shown, there = (
+        tuple(one.shape) for one in (next(iter(known.values())).evidence.seen[0], physical.classes)
+    )
+    if shown != there:
+        raise SceneError(
+            f"The physical posterior has {there[0]} x {there[1]} cells and the grid "
+            f"{shown[0]} x {shown[1]}; make it on the same grid."
+        )
+    return {
+        name: replace(one, track=_track(physical, name, one.evidence))
+        for name, one in known.items()
     }
 
 

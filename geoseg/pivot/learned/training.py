@@ -16,7 +16,7 @@ from geoseg.pivot.learned.network import Answer, PivotNetwork, Question
 from geoseg.pivot.learned.pivot import LearnedPivot, LearnedSettings, network_of
 from geoseg.pivot.learned.posterior import observed
 from geoseg.pivot.learned.question import asked, of_cells, together
-from geoseg.pivot.learned.stack import Stack, stacks_of
+from geoseg.pivot.learned.stack import Stack, stacks_of, tracked
 from geoseg.pivot.looks import Look, looks_of
 from geoseg.pivot.physical import PhysicalSettings, build_posterior
 
@@ -94,11 +94,14 @@ def train_learned(
     settings = settings or LearnedSettings()
     rng = np.random.default_rng(seed)
     lessons = [
-        _lesson(episode, rng, physical) for episode in episodes for _ in range(settings.hidings)
+        # Posteriors are dear: one an episode, and the other lessons are without.
+        _lesson(episode, rng, physical if k == 0 else None)
+        for episode in episodes
+        for k in range(settings.hidings)
     ]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = network_of(settings, hybrid=physical is not None).to(device)
+        network = network_of(settings).to(device)
     _train(network, lessons, settings, rng, progress)
     return LearnedPivot(network=network.eval(), settings=settings, hybrid=physical is not None)
 
@@ -109,7 +112,7 @@ def _lesson(
     ordered = in_order(episode.acquisitions)
     for _ in range(_TRIES):
         seen, hidden = hide(ordered, rng)
-        stacks = stacks_of(seen, episode.grid, None)
+        stacks = stacks_of(seen, episode.grid)
         targets = tuple(
             (one, name)
             for one in hidden
@@ -125,7 +128,7 @@ def _lesson(
             "clearer days."
         )
     if physical is not None:
-        stacks = stacks_of(seen, episode.grid, build_posterior(seen, episode.grid, physical))
+        stacks = tracked(stacks, build_posterior(seen, episode.grid, physical))
         targets = tuple((one, name) for one, name in targets if name in stacks)
     return _Lesson(stacks, episode.grid, targets)
 
