@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
+from scipy.ndimage import map_coordinates
 
+from geoseg.pivot.acquisition import Reading
 from geoseg.pivot.footprint import Footprint
 from geoseg.pivot.noise import Noise, measurement_variance
 from geoseg.pivot.optics import USUAL_MTF
@@ -27,13 +29,13 @@ if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
     from torch import Tensor
 
-    from geoseg.pivot.acquisition import Acquisition, Reading
+    from geoseg.pivot.acquisition import Acquisition
     from geoseg.sensors import Sensor
 
 __all__ = ["Look", "looks_by_variable", "looks_of", "readout_of"]
 
 _REFERENCE = "landsat-8"  # whose bands the variables are, and published coefficients lead to
-_MOST_OPEN = 0.01  # reflectance that bands may leave open, one standard deviation
+_MOST_OPEN = 0.018  # reflectance that bands may leave open, one standard deviation
 
 # Of surface reflectance after a correction of the atmosphere: half of what Vermote and others 2016
 # specify for Landsat 8, 0.005 + 5 %, is shared by a whole acquisition and the rest is its pixels'.
@@ -96,16 +98,43 @@ def looks_of(acquisition: Acquisition, variable: str, ground: GeoBox) -> Look | 
     Raises:
         GridError: reference systems that differ or are not in metres, or rotated grids.
     """
-    found = [
-        (reading, readout)
-        for reading in acquisition.readings
-        if (readout := readout_of(acquisition.sensor_id, reading.bands, variable)) is not None
-    ]
-    if not found:
+    sensor_id, readings = acquisition.sensor_id, acquisition.readings
+    found = [(one, readout_of(sensor_id, one.bands, variable)) for one in readings]
+    if len(readings) > 1 and not any(readout and readout.sd == 0 for _, readout in found):
+        together = tuple(band for one in readings for band in one.bands)
+        found.append((_joined(readings), readout_of(sensor_id, together, variable)))
+    known = [(one, readout) for one, readout in found if readout is not None]
+    if not known:
         return None
-    reading, readout = min(found, key=lambda one: one[1].sd)
+    reading, readout = min(known, key=lambda one: one[1].sd)
     look = _look(acquisition, reading, readout, ground)
     return look if look.valid.any() else None
+
+
+def _joined(readings: Sequence[Reading]) -> Reading:
+    """All bands on the pixels of the finest reading, between which coarser ones are linear."""
+    fine = min(readings, key=lambda one: abs(one.pixels.affine.a))
+    return Reading(
+        pixels=fine.pixels,
+        bands=tuple(band for one in readings for band in one.bands),
+        values=torch.cat([_interpolated(one, fine.pixels) for one in readings]),
+    )
+
+
+def _interpolated(reading: Reading, pixels: GeoBox) -> Tensor:
+    """Values of a reading (C, h, w) between its pixels; NaN beyond them."""
+    if reading.pixels == pixels:
+        return reading.values
+    height, width = (int(n) for n in pixels.shape)
+    to_own = ~reading.pixels.affine * pixels.affine
+    rows = (np.arange(height) + 0.5) * to_own.e + to_own.f - 0.5
+    columns = (np.arange(width) + 0.5) * to_own.a + to_own.c - 0.5
+    places = np.meshgrid(rows, columns, indexing="ij")
+    bands = [
+        map_coordinates(band, places, order=1, mode="constant", cval=np.nan)
+        for band in reading.values.numpy()
+    ]
+    return torch.from_numpy(np.stack(bands))
 
 
 @cache

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
+from scipy.special import ndtr
 
 from geoseg.errors import SensorError
 
@@ -47,8 +48,9 @@ class _Part(NamedTuple):
 
 
 # Snow against rock differ at all wavelengths, in the visible against the infrared by the second
-# part; leaves have an edge at 0.7 micrometres.
+# part. Leaves have an edge, beyond which they are brighter by an amount that nothing before it says.
 _PARTS = (_Part(0.20, None), _Part(0.12, 0.6), _Part(0.04, 0.08))
+_EDGE_UM, _EDGE_SD = 0.715, 0.15
 _MEAN = 0.2  # reflectance
 _NOISE = 1e-4  # of what no smooth spectrum explains, one standard deviation
 
@@ -116,7 +118,8 @@ def covariance_of_bands(some: Sequence[Band], others: Sequence[Band]) -> NDArray
             continue
         wide = part.length_um**2 + spread
         total += part.sd**2 * part.length_um / np.sqrt(wide) * np.exp(-apart / (2 * wide))
-    return total
+    beyond = ndtr((centre - _EDGE_UM) / width), ndtr((centre_2 - _EDGE_UM) / width_2)
+    return total + _EDGE_SD**2 * np.multiply.outer(*beyond)
 
 
 def mixture_of(band: Band, variables: Sequence[PivotVariable]) -> Mixture:
