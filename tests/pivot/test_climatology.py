@@ -70,6 +70,17 @@ def test_classes_are_told_of_cells_that_were_not_learned_from():
     assert len(classes[0].unique()) == 2
 
 
+def test_a_look_in_december_tells_classes_that_were_learned_in_january():
+    january = series_with(START + np.arange(15, 20, 2), swing=-0.15)
+    climatology = learned(january)
+    december = series_with([START - 9, START - 7], swing=-0.15)
+
+    classes = climatology.classes_of({"nir": december})
+
+    assert torch.equal(classes, climatology.classes_of({"nir": january}))
+    assert len(classes.unique()) == 2
+
+
 def test_where_nothing_is_seen_a_cell_has_the_usual_class():
     series = series_with(EVERY_8_DAYS)
     climatology = learned(series, classes=3)

@@ -118,6 +118,15 @@ def test_measured_days_are_near_the_truth_and_know_how_near(pivot):
     assert not found.climatology.any()
 
 
+def test_validity_is_the_share_of_the_variance_that_was_taken_away(pivot):
+    found = on(pivot, 135)
+
+    _, doubt = pivot.climatology.at("nir", START + 135, pivot.classes)
+    assert float(doubt.min()) > 1e-6
+    left = found.sd[0, 0] ** 2 / (0.05**2 + doubt)
+    torch.testing.assert_close(found.validity[0, 0], 1 - left, rtol=1e-4, atol=1e-6)
+
+
 def test_between_two_days_it_is_nearer_than_either_or_what_is_usual(pivot):
     day = 85
     before, found, after = on(pivot, 80, day, 90).mean[:, 0]

@@ -70,6 +70,10 @@ def test_ground_that_changes_day_by_day_is_not():
     assert strange_days(np.linspace(0.1, 0.6, 9)) == []
 
 
+def test_ground_half_way_between_what_it_was_and_will_be_is_not():
+    assert strange_days([0.1, 0.1, 0.35, 0.6, 0.6], every=5.0) == []
+
+
 def test_noise_of_sensors_is_not():
     noisy = 0.2 + np.random.default_rng(0).normal(0, 0.01, 60)
 
