@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 
 __all__ = ["CELLS", "Chain", "kept_and_fresh"]
 
-CELLS = 8192  # taken at once: a day of them and what it is made of fit into 1 MB of cache
+# Taken at once: a day of them and what it is made of fit into 1 MB of cache. No power of two, for
+# rows that far apart would share lines of the cache.
+CELLS = 12_000
 _NEGLIGIBLE = 1e-5  # of a gain, at which a change is not carried on
 
 

@@ -1,5 +1,8 @@
 """The scalar route of each pixel, against filterpy and in its limits."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -149,7 +152,34 @@ def test_pieces_are_the_chain_on_those_days_whatever_the_threads(monkeypatch, co
     np.testing.assert_allclose(
         torch.cat([one for _, _, one in pieces], 1), variance.sqrt(), rtol=1e-6
     )
-    assert torch.get_num_threads() == count
+
+
+@pytest.mark.usefixtures("threads")
+def test_a_piece_stays_until_the_next_is_asked_for(monkeypatch):
+    series = series_of([0.0, 5.0])
+    mean = smooth(*series).on([1.0, 2.0]).mean
+    monkeypatch.setattr(temporal, "CELLS", 2)
+    torch.set_num_threads(1)
+
+    for piece in fill_days(*series, [1.0, 2.0]):
+        time.sleep(0.02)  # in which another piece would be done
+
+        np.testing.assert_allclose(piece.mean, mean[:, piece.pixels], rtol=1e-6)
+
+
+def threads_of_a_new_thread():
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(torch.get_num_threads).result()
+
+
+@pytest.mark.usefixtures("threads")
+def test_torch_has_its_threads_back_in_the_end():
+    torch.set_num_threads(2)
+
+    list(fill_days(*series_of([0.0, 5.0]), [1.0]))
+
+    assert torch.get_num_threads() == 2
+    assert threads_of_a_new_thread() == 2
 
 
 @pytest.mark.usefixtures("threads")
@@ -162,6 +192,7 @@ def test_who_stops_early_gets_the_threads_back(monkeypatch):
     pieces.close()
 
     assert torch.get_num_threads() == 2
+    assert threads_of_a_new_thread() == 2
 
 
 def test_pieces_lie_in_a_buffer_for_each_thread(monkeypatch):
