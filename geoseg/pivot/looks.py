@@ -101,8 +101,8 @@ def looks_of(acquisition: Acquisition, variable: str, ground: GeoBox) -> Look | 
     sensor_id, readings = acquisition.sensor_id, acquisition.readings
     found = [(one, readout_of(sensor_id, one.bands, variable)) for one in readings]
     if len(readings) > 1 and not any(readout and readout.sd == 0 for _, readout in found):
-        together = tuple(band for one in readings for band in one.bands)
-        found.append((_joined(readings), readout_of(sensor_id, together, variable)))
+        joined = _joined(readings)
+        found.append((joined, readout_of(sensor_id, joined.bands, variable)))
     known = [(one, readout) for one, readout in found if readout is not None]
     if not known:
         return None
@@ -113,12 +113,14 @@ def looks_of(acquisition: Acquisition, variable: str, ground: GeoBox) -> Look | 
 
 def _joined(readings: Sequence[Reading]) -> Reading:
     """All bands on the pixels of the finest reading, between which coarser ones are linear."""
-    fine = min(readings, key=lambda one: abs(one.pixels.affine.a))
-    return Reading(
-        pixels=fine.pixels,
-        bands=tuple(band for one in readings for band in one.bands),
-        values=torch.cat([_interpolated(one, fine.pixels) for one in readings]),
-    )
+    ordered = sorted(readings, key=lambda one: abs(one.pixels.affine.a))
+    pixels = ordered[0].pixels
+    found: dict[str, Tensor] = {}
+    for one in ordered:
+        values = _interpolated(one, pixels)
+        for band, own in zip(one.bands, values, strict=True):
+            found.setdefault(band, own)
+    return Reading(pixels=pixels, bands=tuple(found), values=torch.stack(list(found.values())))
 
 
 def _interpolated(reading: Reading, pixels: GeoBox) -> Tensor:

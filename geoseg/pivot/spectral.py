@@ -48,7 +48,7 @@ class _Part(NamedTuple):
 
 
 # Snow against rock differ at all wavelengths, in the visible against the infrared by the second
-# part. Leaves have an edge, beyond which they are brighter by an amount that nothing before it says.
+# part. Leaves have an edge, beyond which they are brighter by what nothing before it says.
 _PARTS = (_Part(0.20, None), _Part(0.12, 0.6), _Part(0.04, 0.08))
 _EDGE_UM, _EDGE_SD = 0.715, 0.15
 _MEAN = 0.2  # reflectance
@@ -119,7 +119,7 @@ def covariance_of_bands(some: Sequence[Band], others: Sequence[Band]) -> NDArray
         wide = part.length_um**2 + spread
         total += part.sd**2 * part.length_um / np.sqrt(wide) * np.exp(-apart / (2 * wide))
     beyond = ndtr((centre - _EDGE_UM) / width), ndtr((centre_2 - _EDGE_UM) / width_2)
-    return total + _EDGE_SD**2 * np.multiply.outer(*beyond)
+    return np.asarray(total + _EDGE_SD**2 * np.multiply.outer(*beyond))
 
 
 def mixture_of(band: Band, variables: Sequence[PivotVariable]) -> Mixture:

@@ -12,6 +12,7 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 
 from geoseg.data.seasons import simulated_year
+from geoseg.data.seasons.film import simulated_film
 from geoseg.data.seasons.write import write_acquisition
 from geoseg.errors import ConfigError, OutputError, SceneError
 from geoseg.pivot.physical import PhysicalSettings, build_posterior
@@ -110,6 +111,7 @@ def test_a_block_that_is_missing_is_made_again_and_no_other(built):
     assert (summary.done, summary.skipped) == (1, 3)
 
 
+@pytest.mark.slow
 def test_a_store_that_was_removed_is_made_again(built, tmp_path):
     out = tmp_path / "copy"
     shutil.copytree(built.out, out)
@@ -135,6 +137,7 @@ def test_another_pivot_is_not_built_over_one(built):
         build_pivot(other)
 
 
+@pytest.mark.slow
 def test_ground_that_nothing_shows_is_climatology(scenes, tmp_path, year):
     far = GeoBox((16, 48), year.grid.affine, year.grid.crs)
     far = GeoBox((16, 80), far.affine, far.crs)
@@ -147,6 +150,7 @@ def test_ground_that_nothing_shows_is_climatology(scenes, tmp_path, year):
     assert bool((found.sd > 0).all())
 
 
+@pytest.mark.slow
 def test_a_cube_is_what_the_pivot_says(built, tmp_path):
     store = open_store(built.out / STORE)
     days = daily(19400.5, 19405.5)
@@ -240,3 +244,22 @@ def test_integers_to_10000_are_reflectance(scenes, tmp_path):
     read = read_acquisition(bare, area, scales[bare.id])
     finite = read.readings[0].values[torch.isfinite(read.readings[0].values)]
     assert 0 < float(finite.median()) < 1
+
+
+@pytest.mark.slow
+def test_film_on_disk_joins_the_visible(year, scenes, tmp_path):
+    frame = simulated_film(3, day=20, side=SIDE).acquisition
+    write_acquisition(tmp_path / "film", frame)
+    film = scan_items(tmp_path / "film", checksums=False).entries[0].scene
+    seeing = [one for one in scenes if one.sensor_id != "sentinel-1"]
+    plan = PivotPlan(
+        scenes=(*seeing, film),
+        grid=year.grid,
+        out=tmp_path / "pivot",
+        settings=PhysicalSettings(variables=("visible",), classes=2),
+    )
+    assert build_pivot(plan).failed == ()
+    store = open_store(tmp_path / "pivot" / STORE)
+    found = store.posterior((slice(0, SIDE), slice(0, SIDE))).at([frame.day])
+    place = [one.id for one in store.sources].index(frame.id)
+    assert float((found.provenance == place).float().mean()) > 0.5

@@ -71,12 +71,12 @@ def write_acquisition(folder: Path, acquisition: Acquisition) -> None:
     Raises:
         OutputError: the folder cannot be written.
     """
-    radar = acquisition.sensor.kind is SensorKind.SAR
+    as_it_is = acquisition.sensor.kind in {SensorKind.SAR, SensorKind.FILM}
     assets = {}
     for reading in acquisition.readings:
         for name, values in zip(reading.bands, reading.values.numpy(), strict=True):
             path = folder / acquisition.id / f"{name}.tif"
-            if radar:
+            if as_it_is:
                 _write_band(path, values, reading.pixels, void=float("nan"))
             else:
                 counts = np.where(np.isfinite(values), np.rint(values / _SCALE), _VOID)

@@ -15,6 +15,7 @@ from odc.geo.geobox import GeoBox
 from geoseg.errors import OutputError, SceneError
 from geoseg.files import write_json
 from geoseg.grids import crs_of
+from geoseg.pivot.film import FILM_VARIABLE
 from geoseg.pivot.looks import readout_of
 from geoseg.pivot.physical import PhysicalSettings, build_posterior, learn_usual
 from geoseg.pivot.storage.arrays import tiles_of
@@ -23,6 +24,7 @@ from geoseg.pivot.storage.knots import Source, create_store, open_store, write_b
 from geoseg.pivot.variables import load_variables
 from geoseg.scale import Engine, Manifest, Unit, inputs_hash, run_units
 from geoseg.scenes import band_names
+from geoseg.sensors import SensorKind, find_sensor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -130,7 +132,8 @@ def measured_by(scenes: Sequence[Scene], settings: PhysicalSettings) -> dict[str
     found: dict[str, list[int]] = {}
     for name in settings.variables or tuple(load_variables()):
         for k, scene in enumerate(scenes):
-            if readout_of(scene.sensor_id, band_names(scene), name) is not None:
+            film = find_sensor(scene.sensor_id).kind is SensorKind.FILM and name == FILM_VARIABLE
+            if film or readout_of(scene.sensor_id, band_names(scene), name) is not None:
                 found.setdefault(name, []).append(k)
     return found
 

@@ -147,10 +147,15 @@ def _read(
     window = _window(own, area)
     if window is None:
         return None
+    # Pixels that are far finer than cells would say no more of them one by one.
+    step = abs(area.resolution.x)
+    coarser = int(step // gsd_m(own)) if 2 * gsd_m(own) < step else 1
+    shape = (max(1, window.height // coarser), max(1, window.width // coarser))
+    window = Window(window.col_off, window.row_off, shape[1] * coarser, shape[0] * coarser)
     with open_scene(scene, bands) as reader:
-        image, valid = reader.read(window)
+        image, valid = reader.read(window, shape)
     values = np.where(valid, image, np.float32(np.nan)) * np.float32(scale)
-    pixels = part_of(own, window)
+    pixels = part_of(own, window).zoom_out(coarser)
     if alike:
         pixels = GeoBox(pixels.shape, pixels.affine, area.crs)  # one name for one system
     else:
