@@ -17,6 +17,7 @@ from sklearn.cluster import KMeans
 from sklearn.metrics import pairwise_distances_argmin
 
 from geoseg.errors import SceneError
+from geoseg.pivot.variables import find_variable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,6 +35,7 @@ _MONTHS = np.arange(12) * YEAR_DAYS / 12
 _MONTH_WIDTH = 15.0  # days
 _SMOOTH_DAYS = 20.0  # over which curves are smooth
 _LEAST_CELLS = 5  # of a class that a mean is taken of
+_SEASON_SD = {"reflectance": 0.05, "backscatter": 1.5}  # where few months are shown
 _DB = 0.03  # reflectance that one decibel counts for among classes
 
 
@@ -91,7 +93,10 @@ class Climatology:
         found = KMeans(min(classes, distinct), n_init=3, random_state=seed).fit(filled)
         labels = found.labels_
         curves = {
-            name: _curves(one, labels, len(found.cluster_centers_)) for name, one in series.items()
+            name: _curves(
+                one, labels, len(found.cluster_centers_), _SEASON_SD[find_variable(name).kind]
+            )
+            for name, one in series.items()
         }
         return cls(
             variables=variables,
@@ -157,12 +162,15 @@ def _features(series: Mapping[str, Series], variables: Sequence[str]) -> NDArray
     return np.concatenate(found).T.astype(np.float32)
 
 
-def _curves(series: Series, labels: NDArray[np.int32], classes: int) -> Curves:
+def _curves(series: Series, labels: NDArray[np.int32], classes: int, season_sd: float) -> Curves:
     days, values = series
     cells = values.reshape(len(days), -1)
     alike = _periodic(days, days)
     pooled = _class_means(cells)
-    parts = [_curve(*_class_means(cells[:, labels == k]), pooled, alike) for k in range(classes)]
+    unseen = season_sd**2 * (1 - _share_of_year(days))
+    parts = [
+        _curve(_class_means(cells[:, labels == k]), pooled, alike, unseen) for k in range(classes)
+    ]
     weights, level, inverse, amplitude = (np.stack(one) for one in zip(*parts, strict=True))
     return Curves(days, weights, level, inverse, amplitude)
 
@@ -175,24 +183,37 @@ def _class_means(cells: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArr
     return mean, count >= min(_LEAST_CELLS, max(cells.shape[1], 1))
 
 
+def _share_of_year(days: NDArray[np.float64]) -> float:
+    """Of its months, those that a day lies near to."""
+    if len(days) == 0:
+        return 0.0
+    return float((_apart(_MONTHS, days).min(1) <= _SMOOTH_DAYS).mean())
+
+
 def _curve(
-    means: NDArray[np.float64],
-    enough: NDArray[np.bool_],
+    shown: tuple[NDArray[np.float64], NDArray[np.bool_]],
     pooled: tuple[NDArray[np.float64], NDArray[np.bool_]],
     alike: NDArray[np.float64],
+    unseen: float,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Weights, level, inverse and amplitude of a class; of all cells where it shows none."""
-    if enough.sum() < 2:
-        means, enough = pooled
+    """Weights, level, inverse and amplitude of a class; of all cells where it shows none.
+
+    Args:
+        shown: means of the class on days (T,), and whether enough cells show it.
+        pooled: those of all cells.
+        alike: (T, T) correlation of the days.
+        unseen: variance through the part of the year that nothing shows.
+    """
+    means, enough = shown if shown[1].sum() >= 2 else pooled
     days = len(means)
     weights, inverse = np.zeros(days), np.zeros((days, days))
     if not enough.any():
-        return weights, np.asarray(means.mean() if days else 0.0), inverse, np.asarray(0.0)
+        return weights, np.asarray(0.0), inverse, np.asarray(unseen)
     known = means[enough]
     level = known.mean()
-    amplitude = max(float(known.var()), 1e-8)
+    amplitude = max(float(known.var()), unseen, 1e-8)
     # Days that follow each other differ by weather and by haze, which the curve is not to follow.
-    rough = 0.5 * float(np.mean(np.diff(known) ** 2)) if len(known) > 2 else amplitude
+    rough = 0.5 * float(np.mean(np.diff(known) ** 2)) if len(known) > 1 else 0.0
     noise = float(np.clip(rough, 0.01 * amplitude, amplitude))
     among = amplitude * alike[np.ix_(enough, enough)] + noise * np.eye(len(known))
     factor = cho_factor(among)

@@ -7,7 +7,7 @@ predict it best (`mixture_of`); bands that leave it open say nothing of it.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -217,7 +217,7 @@ def _middle(values: Tensor) -> float:
     return float(measured.median()) if len(measured) else 0.0
 
 
-@cache
+@lru_cache(maxsize=256)  # matrices of a block, which the next one does not need
 def _footprint(ground: GeoBox, pixels: GeoBox, mtf: float) -> Footprint:
     return Footprint(ground, pixels, mtf)
 

@@ -89,7 +89,16 @@ class Posterior:
         return tuple(self.known)
 
     def at(self, days: Sequence[float]) -> Estimate:
-        """On days since 1970, in any order."""
+        """On days since 1970, in any order.
+
+        Raises:
+            SceneError: no day, or a piece of ground of which nothing was measured.
+        """
+        if not days or not self.known:
+            raise SceneError(
+                "An estimate needs a day and a variable that was measured; name a day, or solve "
+                "ground that acquisitions show."
+            )
         moments = [[self.moment(name, day) for name in self.known] for day in days]
         mean = _stack(moments, lambda one: one.mean)
         variance = _stack(moments, lambda one: one.detail_variance + one.region_variance)
