@@ -3,6 +3,7 @@
 from geoseg.config.landcover import (
     CoverLearningSettings,
     CoverMapSettings,
+    CubeSettings,
     GroundSettings,
     LandCoverRecipe,
 )
@@ -44,6 +45,7 @@ __all__ = [
     "ClassifierSettings",
     "CoverLearningSettings",
     "CoverMapSettings",
+    "CubeSettings",
     "FewLabelSettings",
     "FilmSettings",
     "GroundSettings",

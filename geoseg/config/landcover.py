@@ -8,7 +8,15 @@ from pydantic import Field, model_validator
 
 from geoseg.config.sections import Section
 
-__all__ = ["CoverLearningSettings", "CoverMapSettings", "GroundSettings", "LandCoverRecipe"]
+__all__ = [
+    "CoverLearningSettings",
+    "CoverMapSettings",
+    "CubeSettings",
+    "GroundSettings",
+    "LandCoverRecipe",
+]
+
+LegendName = Literal["simulated", "worldcover", "corine-1", "corine-2", "ipcc"]
 
 
 class GroundSettings(Section):
@@ -24,6 +32,15 @@ class GroundSettings(Section):
     """Between two dates of the pivot."""
 
 
+class CubeSettings(Section):
+    """A cube of the pivot with a map of what covers it."""
+
+    path: str
+    """cube.zarr of `geoseg pivot query`, relative to the recipe."""
+    reference: str
+    """A raster on its grid, in codes of `legend`, 255 where the class is not known."""
+
+
 class CoverLearningSettings(Section):
     """How the network is taught, and on what."""
 
@@ -33,11 +50,14 @@ class CoverLearningSettings(Section):
     """Share of the parcels that the best step is chosen on."""
     width: int = Field(default=64, ge=8, le=512, multiple_of=8)
     """Channels of a date."""
-    steps: int = Field(default=500, ge=1)
+    steps: int = Field(default=400, ge=1)
     batch: int = Field(default=256, ge=4)
     """Cells of a step."""
     learning_rate: float = Field(default=3e-3, gt=0, lt=1)
     weight_decay: float = Field(default=5e-2, ge=0, lt=1)
+    noise: float = Field(default=0.5, ge=0, le=1)
+    """A cell is learned from with noise of up to this share of its standard deviations; with all of
+    it, each date by itself, the network learned less."""
     validate_every: int = Field(default=50, ge=1)
     """Steps between two looks at what is held out."""
 
@@ -50,7 +70,7 @@ class CoverMapSettings(Section):
     )
     """Pixel sizes, beside that of the pivot, which has to be a multiple of the finest; the others
     may be any."""
-    legends: tuple[Literal["worldcover", "corine-1", "corine-2", "ipcc"], ...] = ("ipcc",)
+    legends: tuple[LegendName, ...] = ("ipcc",)
     """Legends that the maps of the network are translated into."""
 
 
@@ -58,11 +78,27 @@ class LandCoverRecipe(Section):
     """A whole run of `geoseg pivot-landcover`."""
 
     seed: int = Field(default=0, ge=0, lt=2**31)
-    data: Literal["simulated"] = "simulated"
-    """simulated: years of Sentinel-2, Landsat and Sentinel-1 over grounds of known cover."""
+    data: Literal["simulated", "cubes"] = "simulated"
+    """simulated: years of Sentinel-2, Landsat and Sentinel-1 over grounds of known cover; cubes:
+    those of `teaching` and `testing`."""
+    legend: LegendName = "simulated"
+    """Of the classes that are learned."""
+    teaching: tuple[CubeSettings, ...] = ()
+    """Cubes to learn from, of the same variables and days of the year."""
+    testing: tuple[CubeSettings, ...] = ()
+    """Cubes of other places, that are mapped and scored."""
     ground: GroundSettings = GroundSettings()
     learning: CoverLearningSettings = CoverLearningSettings()
     maps: CoverMapSettings = CoverMapSettings()
+
+    @model_validator(mode="after")
+    def _grounds_are_of_one_source(self) -> LandCoverRecipe:
+        named = [bool(self.teaching), bool(self.testing)]
+        if self.data == "cubes" and not all(named):
+            raise ValueError("data is cubes; name at least one in teaching and one in testing")
+        if self.data == "simulated" and (any(named) or self.legend != "simulated"):
+            raise ValueError("teaching, testing and legend are of your own cubes; set data: cubes")
+        return self
 
     @model_validator(mode="after")
     def _pixels_differ(self) -> LandCoverRecipe:

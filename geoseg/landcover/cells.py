@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["CellYears", "Samples", "cell_years", "draw_samples", "split_by_parcel"]
 
 _YEAR_DAYS = 365.25
+_SAME_DAY = 1.0  # by which the same date of other years differs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,18 +89,20 @@ def draw_samples(
 ) -> Samples:
     """Cells of known classes, so many of each class at most, drawn from all grounds together.
 
+    Cells that the pivot does not know on all days are left out.
+
     Raises:
         LabelError: none is known, or grounds of other days of the year or other variables.
     """
     first = grounds[0]
     for ground in grounds:
-        if (ground.days, ground.variables) != (first.days, first.variables):
+        if not _are_alike(ground, first):
             raise LabelError(
                 f"Grounds of {len(ground.days)} days of {', '.join(ground.variables)} and of "
                 f"{len(first.days)} days of {', '.join(first.variables)} cannot be learned from "
                 "together; ask the pivot for the same days."
             )
-    label = np.concatenate([g.land_cover.ravel() for g in grounds]).astype(np.int64)
+    label = np.concatenate([np.where(g.known, g.land_cover, IGNORE).ravel() for g in grounds])
     chosen = _some_of_each(label, per_class, rng)
     if not len(chosen):
         raise LabelError("No cell has a class to learn from; give labels that lie on the pivot.")
@@ -116,7 +119,7 @@ def draw_samples(
         sd=torch.cat([one.sd for one in years]),
         validity=torch.cat([one.validity for one in years]),
     )
-    return Samples(years=together, label=label[chosen], parcel=parcels[chosen])
+    return Samples(years=together, label=label[chosen].astype(np.int64), parcel=parcels[chosen])
 
 
 def split_by_parcel(
@@ -134,8 +137,16 @@ def split_by_parcel(
     return samples.take(~apart), samples.take(apart)
 
 
+def _are_alike(one: LabelledGround, other: LabelledGround) -> bool:
+    """Whether variables are the same, and days of the year, which may be of other years."""
+    if one.variables != other.variables or len(one.days) != len(other.days):
+        return False
+    apart = np.remainder(np.subtract(one.days, other.days), _YEAR_DAYS)
+    return bool((np.minimum(apart, _YEAR_DAYS - apart) <= _SAME_DAY).all())
+
+
 def _some_of_each(
-    label: NDArray[np.int64], most: int, rng: np.random.Generator
+    label: NDArray[np.uint8], most: int, rng: np.random.Generator
 ) -> NDArray[np.intp]:
     chosen = [
         rng.permutation(np.flatnonzero(label == one))[:most]

@@ -38,6 +38,7 @@ class Panel(NamedTuple):
 
     title: str
     codes: NDArray[np.uint8]  # (H, W) of the legend
+    gsd_m: float
 
 
 def gsd_name(gsd_m: float) -> str:
@@ -99,8 +100,13 @@ def read_shares(path: Path) -> Shares:
 
 
 def draw_panels(path: Path, rows: Sequence[Sequence[Panel]], legend: Legend) -> None:
-    """Write a PNG: rows of maps of the same ground, and what the colours mean."""
+    """Write a PNG: rows of maps that begin in one corner, and what the colours mean.
+
+    As much is drawn as all of them show.
+    """
     columns = max(len(row) for row in rows)
+    sides = [np.multiply(panel.codes.shape, panel.gsd_m) for row in rows for panel in row]
+    height, width = np.min(sides, axis=0)
     figure = Figure(
         figsize=(_PANEL_IN * columns, (_PANEL_IN + 0.25) * len(rows) + 0.5), layout="constrained"
     )
@@ -108,9 +114,12 @@ def draw_panels(path: Path, rows: Sequence[Sequence[Panel]], legend: Legend) -> 
     axes = figure.subplots(len(rows), columns, squeeze=False)
     for row, line in zip(axes, rows, strict=True):
         for axis, panel in zip(row, line, strict=True):
-            axis.imshow(_painted(panel.codes, legend), interpolation="nearest")
+            down, across = np.multiply(panel.codes.shape, panel.gsd_m)
+            axis.imshow(
+                _painted(panel.codes, legend), interpolation="nearest", extent=(0, across, down, 0)
+            )
             axis.set_title(panel.title, fontsize=9)
-            axis.set(xticks=[], yticks=[])
+            axis.set(xticks=[], yticks=[], xlim=(0, width), ylim=(height, 0))
     patches = [Patch(facecolor=c.colour, label=c.name) for c in legend.classes]
     if any((panel.codes == UNRESOLVED).any() for row in rows for panel in row):
         patches.append(

@@ -3,13 +3,13 @@
 Random forests on gap-filled series with a few indices are what iota2 makes the land cover of France
 with (Inglada and others 2017, Operational high resolution land cover map production at the country
 scale using satellite image time series, Remote Sensing 9, 95). Boosted trees are by histograms, as
-LightGBM's (Ke and others 2017). Trees are grown anew from the samples where they are asked: they
-take seconds, and a pickle is nothing to be given to others.
+LightGBM's (Ke and others 2017). Trees are grown where they are asked and are not kept: they take
+seconds, and a pickle is nothing to be given to others.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from geoseg.landcover.cells import CellYears, Samples
 
-__all__ = ["boosting_shares", "features_of", "forest_shares"]
+__all__ = ["Trees", "features_of", "grow_boosted", "grow_forest"]
 
 _INDICES = (("nir", "red"), ("green", "nir"))  # NDVI; NDWI after McFeeters 1996
 _LEAST = 0.01  # reflectance, below which a normalised difference is noise
@@ -26,6 +26,20 @@ _TREES = 100  # as iota2
 _LEAF = 2  # cells, at least
 _ROUNDS = 80
 _FEATURES_OF_A_SPLIT = 0.2  # of boosted trees: neighbouring dates tell much the same
+
+
+class Trees(NamedTuple):
+    """What was grown, of any kind."""
+
+    trees: Any  # of scikit-learn, which is not typed
+    classes: int
+
+    def shares(self, years: CellYears) -> NDArray[np.float64]:
+        """Probability (N, K) of each class."""
+        share = np.zeros((len(years), self.classes))
+        # A class without a sample has no column of its own.
+        share[:, self.trees.classes_] = self.trees.predict_proba(features_of(years))
+        return share
 
 
 def features_of(years: CellYears) -> NDArray[np.float32]:
@@ -44,21 +58,17 @@ def features_of(years: CellYears) -> NDArray[np.float32]:
     return all_of.reshape(len(mean), -1).astype(np.float32)
 
 
-def forest_shares(
-    samples: Samples, years: CellYears, *, classes: int, seed: int
-) -> NDArray[np.float64]:
-    """Probability (N, K) of each class by a random forest (Breiman 2001)."""
+def grow_forest(samples: Samples, *, classes: int, seed: int) -> Trees:
+    """A random forest (Breiman 2001) of so many classes, of which some may lack samples."""
     # Not at the top: it takes a second to import.
     from sklearn.ensemble import RandomForestClassifier
 
     forest = RandomForestClassifier(_TREES, min_samples_leaf=_LEAF, random_state=seed)
-    return _shares(forest, samples, years, classes)
+    return Trees(forest.fit(features_of(samples.years), samples.label), classes)
 
 
-def boosting_shares(
-    samples: Samples, years: CellYears, *, classes: int, seed: int
-) -> NDArray[np.float64]:
-    """Probability (N, K) of each class by gradient-boosted trees."""
+def grow_boosted(samples: Samples, *, classes: int, seed: int) -> Trees:
+    """Gradient-boosted trees of so many classes, of which some may lack samples."""
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     # Not stopped early: scikit-learn would hold out neighbours of what it learns from.
@@ -68,17 +78,4 @@ def boosting_shares(
         early_stopping=False,
         random_state=seed,
     )
-    return _shares(boosted, samples, years, classes)
-
-
-def _shares(
-    trees: Any,  # noqa: ANN401  of scikit-learn, which is not typed
-    samples: Samples,
-    years: CellYears,
-    classes: int,
-) -> NDArray[np.float64]:
-    trees.fit(features_of(samples.years), samples.label)
-    share = np.zeros((len(years), classes))
-    # A class without a sample has no column of its own.
-    share[:, trees.classes_] = trees.predict_proba(features_of(years))
-    return share
+    return Trees(boosted.fit(features_of(samples.years), samples.label), classes)

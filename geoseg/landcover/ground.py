@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+import xarray as xr
 from affine import Affine
 from odc.geo.geobox import GeoBox
 from scipy.ndimage import label as connected
 
-from geoseg.errors import LabelError
+from geoseg.errors import GridError, LabelError, SceneError
+from geoseg.grids import describe_grid, same_grid
 from geoseg.labels import IGNORE
 from geoseg.models import read_tensors, write_tensors
+from geoseg.pivot.storage.arrays import grid_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,7 +26,16 @@ if TYPE_CHECKING:
 
     from geoseg.pivot.posterior import Estimate
 
-__all__ = ["LabelledGround", "parcels_of", "read_ground", "write_ground"]
+__all__ = [
+    "LabelledGround",
+    "ground_of_cube",
+    "open_cube",
+    "parcels_of",
+    "read_ground",
+    "write_ground",
+]
+
+_EPOCH = np.datetime64("1970-01-01", "ns")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +61,12 @@ class LabelledGround:
                 "cells; bring them onto its grid."
             )
 
+    @property
+    def known(self) -> NDArray[np.bool_]:
+        """Cells (H, W) that the pivot tells of on all days."""
+        finite = [torch.isfinite(one).all(dim=0).all(dim=0) for one in (self.mean, self.sd)]
+        return np.asarray((finite[0] & finite[1]).numpy())
+
     @classmethod
     def of(cls, told: Estimate, grid: GeoBox, land_cover: NDArray[np.uint8]) -> LabelledGround:
         """From what the pivot tells of some days."""
@@ -61,6 +79,70 @@ class LabelledGround:
             validity=told.validity,
             land_cover=land_cover,
         )
+
+
+def open_cube(path: Path) -> xr.Dataset:
+    """A cube of `geoseg pivot query`; nothing is read yet.
+
+    Raises:
+        SceneError: it is none.
+    """
+    try:
+        cube: xr.Dataset = xr.open_zarr(path, consolidated=False)
+    except (OSError, ValueError, KeyError) as error:
+        raise SceneError(
+            f"{path} is no cube that can be read ({type(error).__name__}); give the cube.zarr of "
+            "`geoseg pivot query`."
+        ) from error
+    return cube
+
+
+def ground_of_cube(cube: xr.Dataset, land_cover: NDArray[np.uint8], grid: GeoBox) -> LabelledGround:
+    """From a cube as `geoseg.pivot.storage` writes it, all of which is read.
+
+    Args:
+        cube: with `NAME`, `NAME_sd` and `NAME_validity` of each variable.
+        land_cover: (H, W) index of a class, 255 where it is not known.
+        grid: of the land cover.
+
+    Raises:
+        SceneError: no variable has a standard deviation and a validity.
+        GridError: the land cover lies on other cells.
+    """
+    names = tuple(
+        str(name)
+        for name in cube.data_vars
+        if f"{name}_sd" in cube.data_vars and f"{name}_validity" in cube.data_vars
+    )
+    if not names:
+        raise SceneError(
+            "The cube has no variable with its standard deviation and validity; give the cube.zarr "
+            "of `geoseg pivot query`."
+        )
+    own = grid_of(cube)
+    if not same_grid(own, grid):
+        raise GridError(
+            "The cube and its land cover are not on the same cells.\n"
+            f"  cube:       {describe_grid(own)}\n"
+            f"  land cover: {describe_grid(grid)}\n"
+            "Warp the land cover onto the cube with `gdalwarp -r mode`."
+        )
+    mean, sd, validity = (
+        torch.from_numpy(
+            np.stack([cube[name + ends].to_numpy() for name in names], axis=1).astype(np.float32)
+        )
+        for ends in ("", "_sd", "_validity")
+    )
+    days = (cube["time"].to_numpy() - _EPOCH) / np.timedelta64(1, "D")
+    return LabelledGround(
+        grid=own,
+        days=tuple(float(day) for day in days),
+        variables=names,
+        mean=mean,
+        sd=sd,
+        validity=validity,
+        land_cover=land_cover,
+    )
 
 
 def parcels_of(land_cover: NDArray[np.uint8]) -> NDArray[np.intp]:

@@ -86,6 +86,37 @@ class Legend:
             f"no class named {name!r} in legend {self.name!r}. {nearest(name, self.names)}"
         )
 
+    def indices_of(self, codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The index of the class of each code, of the same shape; 255 stays.
+
+        Raises:
+            LabelError: a code that is none of the legend; the message names the nearest one.
+        """
+        self.require(codes, also=())
+        table = np.full(256, IGNORE, dtype=np.uint8)
+        table[list(self.codes)] = np.arange(len(self.codes))
+        return table[codes]
+
+    def codes_of(self, indices: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The code of each index of a class, of the same shape; 255 stays."""
+        table = np.full(256, IGNORE, dtype=np.uint8)
+        table[: len(self.codes)] = self.codes
+        return table[indices]
+
+    def require(self, codes: NDArray[np.uint8], *, also: tuple[int, ...]) -> None:
+        """Refuse a map with a code that is none of the legend, 255 or one of `also`.
+
+        Raises:
+            LabelError: there is one; the message names the nearest code.
+        """
+        strange = np.setdiff1d(codes, (*self.codes, *also, IGNORE))
+        if len(strange):
+            near = min(self.classes, key=lambda c: abs(c.code - int(strange[0])))
+            raise LabelError(
+                f"no class with code {strange[0]} in legend {self.name!r}. Did you mean "
+                f"{near.code} ({near.name})? Known: {', '.join(map(str, self.codes))}."
+            )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Translation:
@@ -150,14 +181,7 @@ def translate(codes: NDArray[np.uint8], source: str, target: str) -> NDArray[np.
         LabelError: no such legend, or a code that is none of the source.
     """
     found = translation(source, target)
-    known = (*found.source.codes, UNRESOLVED, IGNORE)
-    strange = np.setdiff1d(codes, known)
-    if len(strange):
-        near = min(found.source.classes, key=lambda c: abs(c.code - int(strange[0])))
-        raise LabelError(
-            f"no class with code {strange[0]} in legend {source!r}. Did you mean {near.code} "
-            f"({near.name})? Known: {', '.join(map(str, found.source.codes))}."
-        )
+    found.source.require(codes, also=(UNRESOLVED,))
     table = np.arange(256, dtype=np.uint8)
     for c in found.source.classes:
         name = found.to.get(c.name)

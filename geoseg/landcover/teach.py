@@ -49,8 +49,8 @@ def teach_attention(
 ) -> TaughtCover:
     """Teach a network; each time a cell is seen, its means are drawn anew from what is known.
 
-    A draw is `mean + sd * e` with normal e: what the pivot is unsure of, the network does not learn
-    by heart.
+    A draw is `mean + s * sd * e` with normal e, and s of a cell from 0 to `settings.noise`: what the
+    pivot is unsure of, the network does not learn by heart.
 
     Args:
         spec: of the network.
@@ -86,7 +86,8 @@ def teach_attention(
         network.train()
         batch = teaching.take(rng.integers(0, len(teaching), settings.batch))
         loss = cross_entropy(
-            wrapped(*_drawn(batch.years, device)), torch.from_numpy(batch.label).to(device)
+            wrapped(*_drawn(batch.years, settings.noise, device)),
+            torch.from_numpy(batch.label).to(device),
         )
         optimizer.zero_grad()
         fabric.backward(loss)
@@ -125,8 +126,11 @@ def attention_shares(network: TemporalAttention, years: CellYears) -> NDArray[np
     return np.concatenate(found)
 
 
-def _drawn(years: CellYears, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    mean = years.mean + years.sd * torch.randn_like(years.sd)
+def _drawn(
+    years: CellYears, noise: float, device: torch.device
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    share = noise * torch.rand(len(years), 1, 1)
+    mean = years.mean + share * years.sd * torch.randn_like(years.sd)
     return (
         mean.to(device),
         years.sd.to(device),

@@ -5,10 +5,12 @@ import pytest
 import torch
 from small_grounds import DAYS, VARIABLES, small_ground
 
-from geoseg.errors import LabelError, ModelError
+from geoseg.errors import GridError, LabelError, ModelError, SceneError
 from geoseg.labels import IGNORE
 from geoseg.landcover.cells import cell_years, draw_samples, split_by_parcel
-from geoseg.landcover.ground import parcels_of, read_ground, write_ground
+from geoseg.landcover.ground import ground_of_cube, open_cube, parcels_of, read_ground, write_ground
+from geoseg.pivot.posterior import Estimate
+from geoseg.pivot.storage import as_dataset
 
 
 def test_a_cell_keeps_its_own_year_row_by_row():
@@ -86,7 +88,7 @@ def test_no_parcel_is_on_both_sides_of_a_split():
 
 def test_grounds_of_other_days_are_refused_together():
     ground = small_ground(0)
-    other = replace(ground, days=tuple(day + 1 for day in ground.days[:-1]))
+    other = replace(ground, days=tuple(day + 20 for day in ground.days))
 
     with pytest.raises(LabelError, match=r"12 days .* cannot be learned from together; ask"):
         draw_samples([other, ground], per_class=9, rng=np.random.default_rng(0))
@@ -107,3 +109,66 @@ def test_a_ground_is_read_as_it_was_written(tmp_path):
     np.testing.assert_array_equal(back.land_cover, ground.land_cover)
     with pytest.raises(ModelError, match="does not exist"):
         read_ground(tmp_path / "none.safetensors")
+
+
+def cube_of(ground):
+    nothing = torch.zeros_like(ground.mean)
+    estimate = Estimate(
+        days=ground.days,
+        variables=ground.variables,
+        mean=ground.mean,
+        sd=ground.sd,
+        validity=ground.validity,
+        age_days=nothing,
+        provenance=nothing.int(),
+    )
+    return as_dataset(estimate, ground.grid)
+
+
+def test_a_ground_is_read_from_a_cube(tmp_path):
+    ground = small_ground(3)
+    cube_of(ground).to_zarr(tmp_path / "cube.zarr", consolidated=False)
+
+    with open_cube(tmp_path / "cube.zarr") as cube:
+        read = ground_of_cube(cube, ground.land_cover, ground.grid)
+
+    assert (read.days, read.variables, read.grid) == (ground.days, ground.variables, ground.grid)
+    torch.testing.assert_close(read.mean, ground.mean)
+    torch.testing.assert_close(read.sd, ground.sd)
+    torch.testing.assert_close(read.validity, ground.validity)
+
+
+def test_what_is_no_cube_or_lies_elsewhere_is_refused(tmp_path):
+    ground = small_ground(3)
+    moved = ground.grid.translate_pix(1, 0)
+
+    with pytest.raises(GridError, match=r"not on the same cells(.|\n)*500010, 7200000"):
+        ground_of_cube(cube_of(ground), ground.land_cover, moved)
+    with pytest.raises(SceneError, match="no variable with its standard deviation and validity"):
+        ground_of_cube(cube_of(ground)[["red", "red_sd"]], ground.land_cover, ground.grid)
+    with pytest.raises(SceneError, match=r"none\.zarr is no cube that can be read"):
+        open_cube(tmp_path / "none.zarr")
+
+
+def test_the_same_days_of_another_year_are_learned_from_together():
+    ground = small_ground(0)
+    later = replace(small_ground(1), days=tuple(day + 365 for day in ground.days))
+
+    samples = draw_samples([ground, later], per_class=9, rng=np.random.default_rng(0))
+
+    assert len(samples) == 18
+
+
+def test_cells_that_the_pivot_does_not_know_teach_nothing():
+    ground = small_ground(0)
+    mean, sd = ground.mean.clone(), ground.sd.clone()
+    mean[3, 1, 2, :] = torch.nan
+    sd[0, 0, :, 5] = torch.nan
+    gaps = replace(ground, mean=mean, sd=sd)
+
+    samples = draw_samples([gaps], per_class=999, rng=np.random.default_rng(0))
+
+    assert not gaps.known[2].any()
+    assert not gaps.known[:, 5].any()
+    assert len(samples) == gaps.known.sum() == 11 * 15
+    assert torch.isfinite(samples.years.mean).all()

@@ -14,7 +14,7 @@ from geoseg.landcover.attention import (
     save_attention,
 )
 from geoseg.landcover.cells import cell_years, draw_samples, split_by_parcel
-from geoseg.landcover.forests import boosting_shares, features_of, forest_shares
+from geoseg.landcover.forests import features_of, grow_boosted, grow_forest
 from geoseg.landcover.teach import attention_shares, teach_attention
 
 CPU = torch.device("cpu")
@@ -64,8 +64,8 @@ def test_each_method_learns_what_a_year_tells_and_maps_another_ground(parts, els
 
     shares = {
         "attention": attention_shares(found.network, years),
-        "forest": forest_shares(parts[0], years, classes=2, seed=0),
-        "boosting": boosting_shares(parts[0], years, classes=2, seed=0),
+        "forest": grow_forest(parts[0], classes=2, seed=0).shares(years),
+        "boosting": grow_boosted(parts[0], classes=2, seed=0).shares(years),
     }
 
     for method, share in shares.items():
@@ -179,7 +179,7 @@ def test_features_are_means_indices_and_brightness_of_each_date():
 def test_a_class_without_a_sample_has_no_share(parts):
     years = cell_years(small_ground(0)).take(slice(0, 3))
 
-    share = forest_shares(parts[0], years, classes=4, seed=0)
+    share = grow_forest(parts[0], classes=4, seed=0).shares(years)
 
     assert share.shape == (3, 4)
     np.testing.assert_array_equal(share[:, 2:], 0)

@@ -58,7 +58,9 @@ def test_shares_are_read_back_to_the_last_digit(tmp_path):
 def test_a_picture_holds_the_colours_of_what_it_shows(tmp_path):
     legend = find_legend("worldcover")
 
-    draw_panels(tmp_path / "map.png", [[Panel("one", CODES), Panel("two", CODES)]], legend)
+    draw_panels(
+        tmp_path / "map.png", [[Panel("one", CODES, 20.0), Panel("two", CODES, 20.0)]], legend
+    )
 
     with Image.open(tmp_path / "map.png") as picture:
         colours = {colour for _, colour in picture.convert("RGB").getcolors(2**24)}
