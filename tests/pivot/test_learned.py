@@ -141,16 +141,19 @@ def test_cells_are_asked_for_some_at_a_time_with_the_same_result(pivot, monkeypa
 def test_an_estimate_says_what_was_measured_where_and_when(pivot):
     acquisitions, _ = year(7, every=30)
     blind = acquisitions[4].readings[0].values
-    blind[:, 8 + 5, 8 + 11] = torch.nan  # row 5, column 11 of the grid
+    blind[:, 8 + 4 : 8 + 7, 8 + 11 : 8 + 14] = torch.nan  # around row 5, column 12 of the grid
     days = [acquisitions[4].day, acquisitions[0].day - 3]
+    radar = year(8, sensor="sentinel-1", bands=("vv",), every=30)[0]
 
-    found = pivot.at(acquisitions, GRID, days)
+    found = pivot.at([*acquisitions, *radar], GRID, days)
 
-    assert found.mean.shape == (2, len(found.variables), HEIGHT, WIDTH)
-    assert found.variables == ("green",)
-    assert found.provenance[0, 0, 5, 10] == 4
-    assert found.age_days[0, 0, 5, 10] == 0
-    assert found.age_days[1, 0, 5, 10] == 3
+    assert found.mean.shape == (2, 2, HEIGHT, WIDTH)
+    assert found.variables == ("green", "vv")
+    # Radar of the same day comes before Sentinel-2 by its name.
+    assert found.provenance[0, :, 5, 8].tolist() == [9, 8]
+    assert found.age_days[0, 0, 5, 8] == 0
+    assert found.age_days[1, 0, 5, 8] == 3
+    assert found.age_days[0, 0, 5, 12] == 30
     assert (found.sd > 0).all()
     assert ((found.validity >= 0) & (found.validity <= 1)).all()
 
