@@ -11,20 +11,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from odc.geo.geobox import GeoBox
 
-from geoseg.errors import GridError, SceneError
-from geoseg.grids import crs_of, same_crs
+from geoseg.errors import SceneError
 from geoseg.pivot.acquisition import in_order
-from geoseg.pivot.climatology import Climatology, Series, series_of, side_by_side
+from geoseg.pivot.climatology import Climatology, Series, side_by_side
 from geoseg.pivot.film import FILM_VARIABLE, require_tie, with_film
-from geoseg.pivot.looks import looks_by_variable
 from geoseg.pivot.posterior import Known, Posterior
-from geoseg.pivot.screening import screened
+from geoseg.pivot.rim import inside, padded, require_overlap
+from geoseg.pivot.screening import screened_looks
 from geoseg.pivot.smoothing import smooth
-from geoseg.pivot.spread import Spread, likeliest_spread, process_of, sd_by_class
-from geoseg.pivot.variables import find_variable, load_variables
+from geoseg.pivot.spread import Spread, held_out, likeliest_spread, process_of, sd_by_class
+from geoseg.pivot.variables import find_variable
 from geoseg.sensors import SensorKind
 
 if TYPE_CHECKING:
@@ -33,9 +31,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from geoseg.pivot.acquisition import Acquisition
-    from geoseg.pivot.chain import Chain
     from geoseg.pivot.looks import Look
-    from geoseg.pivot.wander import Process
 
 __all__ = ["PhysicalSettings", "Usual", "build_posterior", "learn_usual"]
 
@@ -91,10 +87,10 @@ def build_posterior(
     """
     settings = settings or PhysicalSettings()
     ordered = in_order(acquisitions)
-    ground = _padded(grid, settings.halo_m)
+    ground = padded(grid, settings.halo_m)
     if usual is None or ordered:
-        _require_overlap(ordered, grid)
-    looks, series = _screened_looks(ordered, ground, settings)
+        require_overlap(ordered, grid)
+    looks, series = screened_looks(ordered, settings.variables, ground)
     if usual is None:
         _require_shown(ordered, looks, settings)
         usual = _usual_of(series, ordered, ground, settings)
@@ -103,14 +99,14 @@ def build_posterior(
         {name: series.get(name, unseen) for name in usual.climatology.variables}
     )
     looks = _with_film(looks, ordered, ground, usual, classes, settings)
-    inner = _inside(ground, grid)
+    inner = inside(ground, grid)
     names = tuple(one.id for one in ordered)
     known = {}
     for name in looks:
         if name in usual.spreads:
             process = process_of(usual.spreads[name], classes)
             found = smooth(looks[name], _usual_on(usual.climatology, name, classes), process)
-            known[name] = _cropped(found, looks[name], names, process, inner)
+            known[name] = Known.of(found, looks[name], names, inner)
     return Posterior(
         grid=grid,
         acquisitions=names,
@@ -141,7 +137,7 @@ def learn_usual(
     samples: list[tuple[int, Sequence[Acquisition], GeoBox]] = []
     for acquisitions, grid in pieces:
         ordered: Sequence[Acquisition] = in_order(acquisitions)
-        _require_overlap(ordered, grid)
+        require_overlap(ordered, grid)
         try:
             _, series = _looks(ordered, grid, settings)
         except SceneError as error:
@@ -159,23 +155,10 @@ def learn_usual(
 def _looks(
     ordered: Sequence[Acquisition], ground: GeoBox, settings: PhysicalSettings
 ) -> tuple[dict[str, list[Look]], dict[str, Series]]:
-    """Looks and series as of `_screened_looks`, where there are any."""
-    looks, series = _screened_looks(ordered, ground, settings)
+    """Looks and series as of `screened_looks`, where there are any."""
+    looks, series = screened_looks(ordered, settings.variables, ground)
     _require_shown(ordered, looks, settings)
     return looks, series
-
-
-def _screened_looks(
-    ordered: Sequence[Acquisition], ground: GeoBox, settings: PhysicalSettings
-) -> tuple[dict[str, list[Look]], dict[str, Series]]:
-    """Looks of each variable that is measured, screened, and their series on the ground."""
-    shape = (int(ground.shape.y), int(ground.shape.x))
-    wanted = settings.variables or tuple(load_variables())
-    looks = looks_by_variable(ordered, wanted, ground)
-    found = {name: one for name, one in looks.items() if one}
-    raw = {name: series_of(one, shape) for name, one in found.items()}
-    clear = {name: one for name, one in screened(found, raw).items() if one}
-    return clear, {name: series_of(one, shape) for name, one in clear.items()}
 
 
 def _require_shown(
@@ -215,7 +198,8 @@ def _usual_of(
             kind=kind,
         )
         usual = _usual_on(climatology, name, sampled)
-        spreads[name] = likeliest_spread(looks.get(name, ()), usual, sampled, sd, kind)
+        seen, hidden = held_out(looks.get(name, ()))
+        spreads[name] = likeliest_spread(seen, hidden, usual, sampled, sd, kind)
     return Usual(climatology=climatology, spreads=spreads)
 
 
@@ -263,66 +247,3 @@ def _middle(ground: GeoBox) -> GeoBox:
     height, width = (int(n) for n in ground.shape)
     down, across = max(0, (height - _SAMPLE) // 2), max(0, (width - _SAMPLE) // 2)
     return ground[down : down + _SAMPLE, across : across + _SAMPLE]
-
-
-def _cropped(
-    chains: tuple[Chain, Chain],
-    looks: Sequence[Look],
-    names: Sequence[str],
-    process: Process,
-    inner: tuple[slice, slice],
-) -> Known:
-    """What is known, without the halo."""
-    places = {day: k for k, day in enumerate(chains[0].days)}
-    shown = torch.full((len(places), *chains[0].mean[0][inner].shape), torch.nan)
-    sources = [0] * len(places)
-    for look in looks:
-        cells = look.on_ground()[inner]
-        shown[places[look.day]][torch.isfinite(cells)] = cells[torch.isfinite(cells)]
-        sources[places[look.day]] = names.index(look.acquisition)
-    detail, region = (chain.cropped(inner) for chain in chains)
-    return Known(
-        process=type(process)(
-            detail=detail.wander, region=region.wander, region_m=process.region_m
-        ),
-        detail=detail,
-        region=region,
-        shown=shown,
-        sources=tuple(sources),
-    )
-
-
-def _padded(grid: GeoBox, halo_m: float) -> GeoBox:
-    cells = int(np.ceil(halo_m / abs(grid.affine.a)))
-    return grid.pad(cells, cells)
-
-
-def _inside(ground: GeoBox, grid: GeoBox) -> tuple[slice, slice]:
-    """Where the grid lies in the padded one."""
-    down = (int(ground.shape.y) - int(grid.shape.y)) // 2
-    across = (int(ground.shape.x) - int(grid.shape.x)) // 2
-    return (
-        slice(down, down + int(grid.shape.y)),
-        slice(across, across + int(grid.shape.x)),
-    )
-
-
-def _require_overlap(acquisitions: Sequence[Acquisition], grid: GeoBox) -> None:
-    if not acquisitions:
-        raise SceneError("The pivot needs an acquisition; give one or more.")
-    area = grid.extent
-    for one in acquisitions:
-        for reading in one.readings:
-            same = same_crs(crs_of(reading.pixels), crs_of(grid))
-            if same and reading.pixels.extent.intersects(area):
-                break
-            if not same:
-                raise GridError(
-                    f"Acquisition {one.id!r} is in {crs_of(reading.pixels).name} and the pivot in "
-                    f"{crs_of(grid).name}; warp it to that, at its own pixel size."
-                )
-        else:
-            raise GridError(
-                f"Acquisition {one.id!r} does not overlap the pivot; leave it out or give another "
-                "grid."
-            )

@@ -11,6 +11,7 @@ import torch
 from geoseg.errors import GridError, SceneError
 from geoseg.pivot.assimilate import Correlation, State, assimilate
 from geoseg.pivot.looks import looks_of
+from geoseg.pivot.wander import REGION_M, Process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from geoseg.pivot.chain import Chain
     from geoseg.pivot.climatology import Climatology
     from geoseg.pivot.looks import Look
-    from geoseg.pivot.wander import Process
 
 __all__ = ["Estimate", "Known", "Posterior"]
 
@@ -67,6 +67,38 @@ class Known:
     region: Chain
     shown: Tensor  # (K, H, W) what was measured of a cell at a knot, NaN where nothing
     sources: tuple[int, ...]  # (K,) index of the acquisition of a knot
+
+    @classmethod
+    def of(
+        cls,
+        chains: tuple[Chain, Chain],
+        looks: Sequence[Look],
+        names: Sequence[str],
+        inner: tuple[slice, slice],
+    ) -> Known:
+        """Of smoothed ground, without its rim.
+
+        Args:
+            chains: of detail and region (H, W).
+            looks: in order, that they were made of.
+            names: of all acquisitions.
+            inner: rows and columns without the rim.
+        """
+        places = {day: k for k, day in enumerate(chains[0].days)}
+        shown = torch.full((len(places), *chains[0].mean[0][inner].shape), torch.nan)
+        sources = [0] * len(places)
+        for look in looks:
+            cells = look.on_ground()[inner]
+            shown[places[look.day]][torch.isfinite(cells)] = cells[torch.isfinite(cells)]
+            sources[places[look.day]] = names.index(look.acquisition)
+        detail, region = (chain.cropped(inner) for chain in chains)
+        return cls(
+            process=Process(detail=detail.wander, region=region.wander, region_m=REGION_M),
+            detail=detail,
+            region=region,
+            shown=shown,
+            sources=tuple(sources),
+        )
 
     def state_at(self, day: float) -> State:
         """Detail and region on a day."""

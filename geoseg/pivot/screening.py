@@ -11,15 +11,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from geoseg.pivot.climatology import series_of
+from geoseg.pivot.looks import looks_by_variable
+from geoseg.pivot.variables import load_variables
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
+    from odc.geo.geobox import GeoBox
 
+    from geoseg.pivot.acquisition import Acquisition
     from geoseg.pivot.climatology import Series
     from geoseg.pivot.looks import Look
 
-__all__ = ["SCREENED", "screened", "strange_cells"]
+__all__ = ["SCREENED", "screened", "screened_looks", "strange_cells"]
 
 SCREENED = ("blue", "red", "nir", "visible")  # in which a cloud or a shadow differs from ground
 
@@ -72,3 +78,24 @@ def _innovations(days: NDArray[np.float64], values: NDArray[np.float32]) -> NDAr
         seen = np.isfinite(values[t])
         last, when = np.where(seen, values[t], last), np.where(seen, day, when)
     return found
+
+
+def screened_looks(
+    acquisitions: Sequence[Acquisition], variables: Sequence[str], ground: GeoBox
+) -> tuple[dict[str, list[Look]], dict[str, Series]]:
+    """Looks of each variable that is measured, without missed clouds, and their series.
+
+    Args:
+        acquisitions: in order.
+        variables: wanted; all when there is none.
+        ground: cells of the pivot.
+
+    Raises:
+        GridError: as `looks_of`.
+    """
+    shape = (int(ground.shape.y), int(ground.shape.x))
+    looks = looks_by_variable(acquisitions, tuple(variables) or tuple(load_variables()), ground)
+    found = {name: one for name, one in looks.items() if one}
+    raw = {name: series_of(one, shape) for name, one in found.items()}
+    clear = {name: one for name, one in screened(found, raw).items() if one}
+    return clear, {name: series_of(one, shape) for name, one in clear.items()}

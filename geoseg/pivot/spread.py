@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from geoseg.pivot.smoothing import held_out_score
-from geoseg.pivot.wander import Process, Wander
+from geoseg.pivot.wander import REGION_M, Process, Wander
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,9 +25,8 @@ if TYPE_CHECKING:
     from geoseg.pivot.climatology import Series
     from geoseg.pivot.looks import Look
 
-__all__ = ["Spread", "likeliest_spread", "process_of", "sd_by_class"]
+__all__ = ["Spread", "held_out", "likeliest_spread", "process_of", "sd_by_class"]
 
-REGION_M = 20.0
 _DETAIL = 0.4  # of the variance
 _FACTORS = (0.5, 1.0, 2.0, 4.0)
 _TIMES_DAYS = (150.0, 50.0, 400.0)
@@ -66,8 +65,16 @@ def sd_by_class(
     return np.asarray(np.maximum(np.sqrt(bounded), _LEAST_SD[kind]), dtype=np.float32)
 
 
+def held_out(looks: Sequence[Look]) -> tuple[list[Look], list[Look]]:
+    """Looks of one variable, in order, and those of them that are held out: none of a few."""
+    if len(looks) < _FEW:
+        return list(looks), []
+    return [look for k, look in enumerate(looks) if k % _EVERY != 1], list(looks[1::_EVERY])
+
+
 def likeliest_spread(
-    looks: Sequence[Look],
+    seen: Sequence[Look],
+    hidden: Sequence[Look],
     usual: Callable[[float], Tensor],
     classes: Tensor,
     sd: NDArray[np.float32],
@@ -76,17 +83,16 @@ def likeliest_spread(
     """By looks held out of a sample of the ground.
 
     Args:
-        looks: of one variable, in order.
+        seen: looks of one variable, in order.
+        hidden: those that are to be told.
         usual: climatology (H, W) on a day.
         classes: (H, W) of the cells.
         sd: (K,) of `sd_by_class`.
         kind: reflectance or backscatter.
     """
     start = Spread(sd, _TIMES_DAYS[0])
-    if len(looks) < _FEW:
+    if not hidden:
         return Spread(np.maximum(sd, _USUAL_SD[kind]).astype(np.float32), start.days)
-    hidden = looks[1::_EVERY]
-    seen = [look for k, look in enumerate(looks) if k % _EVERY != 1]
 
     def score(one: Spread) -> float:
         return held_out_score(seen, hidden, usual, process_of(one, classes))

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Process", "Wander"]
+__all__ = ["REGION_M", "Process", "Wander"]
+
+REGION_M = 20.0  # over which regions are smooth
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

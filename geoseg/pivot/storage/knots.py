@@ -21,8 +21,9 @@ from geoseg.pivot.chain import Chain
 from geoseg.pivot.climatology import Climatology, Curves
 from geoseg.pivot.physical import Usual
 from geoseg.pivot.posterior import Known, Posterior
-from geoseg.pivot.spread import REGION_M, Spread, process_of
+from geoseg.pivot.spread import Spread, process_of
 from geoseg.pivot.storage.arrays import Layout, coordinates, grid_of, lay_out, write_region
+from geoseg.pivot.wander import REGION_M
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
