@@ -15,7 +15,7 @@ from geoseg.pivot.learned import posterior as posterior_module
 from geoseg.pivot.looks import looks_of
 from geoseg.pivot.physical import PhysicalSettings, build_posterior
 
-HEIGHT, WIDTH = 14, 18  # not square: a swapped axis is seen
+HEIGHT, WIDTH = 10, 14  # not square: a swapped axis is seen
 GRID = GeoBox((HEIGHT, WIDTH), Affine(10, 0, 500_000, 0, -10, 7_200_000), "EPSG:32633")
 TINY = LearnedSettings(near=3, width=16, layers=1, hidings=1, steps=40)
 NOISE = 0.01
@@ -237,5 +237,5 @@ def test_a_network_corrects_a_physical_posterior_and_does_without_one(pivot):
     assert not torch.allclose(hybrid.at(acquisitions, GRID, [hidden.day], physical).mean, without)
     with pytest.raises(SceneError, match="trained without physical posteriors; leave it out"):
         pivot.at(acquisitions, GRID, [hidden.day], physical)
-    with pytest.raises(SceneError, match="has 14 x 18 cells and the grid 14 x 12; make it on the"):
+    with pytest.raises(SceneError, match="has 10 x 14 cells and the grid 10 x 12; make it on"):
         hybrid.at(acquisitions, GRID[:, :12], [hidden.day], physical)

@@ -40,7 +40,7 @@ class LearnedSettings:
     width: int = 32
     layers: int = 2
     hidings: int = 2  # of each episode
-    steps: int = 300
+    steps: int = 400
     rate: float = 3e-3
 
     def __post_init__(self) -> None:
