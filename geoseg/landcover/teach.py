@@ -49,8 +49,8 @@ def teach_attention(
 ) -> TaughtCover:
     """Teach a network; each time a cell is seen, its means are drawn anew from what is known.
 
-    A draw is `mean + s * sd * e` with normal e, and s of a cell from 0 to `settings.noise`: what the
-    pivot is unsure of, the network does not learn by heart.
+    A draw is `mean + s * sd * e` with normal e, and s of a cell from 0 to `settings.noise`: what
+    the pivot is unsure of, the network does not learn by heart.
 
     Args:
         spec: of the network.

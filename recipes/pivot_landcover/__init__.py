@@ -1,0 +1,1 @@
+"""Land cover from the pivot: classifiers of years, and maps of several pixel sizes."""
