@@ -18,7 +18,7 @@ from geoseg.pivot.acquisition import in_order
 from geoseg.pivot.climatology import Climatology, Series, side_by_side
 from geoseg.pivot.film import FILM_VARIABLE, require_tie, with_film
 from geoseg.pivot.posterior import Known, Posterior
-from geoseg.pivot.rim import inside, padded, require_overlap
+from geoseg.pivot.rim import inside, middle_of, padded, require_overlap
 from geoseg.pivot.screening import screened_looks
 from geoseg.pivot.smoothing import smooth
 from geoseg.pivot.spread import Spread, held_out, likeliest_spread, process_of, sd_by_class
@@ -34,9 +34,6 @@ if TYPE_CHECKING:
     from geoseg.pivot.looks import Look
 
 __all__ = ["PhysicalSettings", "Usual", "build_posterior", "learn_usual"]
-
-
-_SAMPLE = 44  # cells
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,7 +205,7 @@ def _sampled(
 ) -> tuple[dict[str, list[Look]], dict[str, Series]]:
     """Looks and series of the middle of a ground; of all of it where its middle shows nothing."""
     try:
-        return _looks(ordered, _middle(ground), settings)
+        return _looks(ordered, middle_of(ground), settings)
     except SceneError:
         return _looks(ordered, ground, settings)
 
@@ -240,10 +237,3 @@ def _usual_on(
     climatology: Climatology, variable: str, classes: Tensor
 ) -> Callable[[float], Tensor]:
     return lambda day: climatology.at(variable, day, classes)[0]
-
-
-def _middle(ground: GeoBox) -> GeoBox:
-    """A sample of it, in which the spread is learned."""
-    height, width = (int(n) for n in ground.shape)
-    down, across = max(0, (height - _SAMPLE) // 2), max(0, (width - _SAMPLE) // 2)
-    return ground[down : down + _SAMPLE, across : across + _SAMPLE]

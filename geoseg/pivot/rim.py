@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
     from geoseg.pivot.acquisition import Acquisition
 
-__all__ = ["inside", "padded", "require_overlap"]
+__all__ = ["inside", "middle_of", "padded", "require_overlap"]
+
+_SAMPLE = 44  # cells to a side
 
 
 def padded(grid: GeoBox, rim_m: float) -> GeoBox:
@@ -33,6 +35,13 @@ def inside(ground: GeoBox, grid: GeoBox) -> tuple[slice, slice]:
         slice(down, down + int(grid.shape.y)),
         slice(across, across + int(grid.shape.x)),
     )
+
+
+def middle_of(ground: GeoBox) -> GeoBox:
+    """A sample of it, in which the spread of the ground is learned."""
+    height, width = (int(n) for n in ground.shape)
+    down, across = max(0, (height - _SAMPLE) // 2), max(0, (width - _SAMPLE) // 2)
+    return ground[down : down + _SAMPLE, across : across + _SAMPLE]
 
 
 def require_overlap(acquisitions: Sequence[Acquisition], grid: GeoBox) -> None:

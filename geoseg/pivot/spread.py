@@ -91,7 +91,7 @@ def likeliest_spread(
         kind: reflectance or backscatter.
     """
     start = Spread(sd, _TIMES_DAYS[0])
-    if not hidden:
+    if not hidden or not seen:
         return Spread(np.maximum(sd, _USUAL_SD[kind]).astype(np.float32), start.days)
 
     def score(one: Spread) -> float:

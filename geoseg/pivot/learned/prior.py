@@ -18,10 +18,10 @@ from geoseg.pivot.acquisition import in_order
 from geoseg.pivot.climatology import Series, series_of
 from geoseg.pivot.physical import PhysicalSettings
 from geoseg.pivot.posterior import Known
-from geoseg.pivot.rim import inside, padded, require_overlap
+from geoseg.pivot.rim import inside, middle_of, padded, require_overlap
 from geoseg.pivot.screening import screened_looks
 from geoseg.pivot.smoothing import smooth
-from geoseg.pivot.spread import held_out, likeliest_spread, process_of, sd_by_class
+from geoseg.pivot.spread import likeliest_spread, process_of, sd_by_class
 from geoseg.pivot.variables import find_variable
 
 if TYPE_CHECKING:
@@ -96,16 +96,18 @@ def smooth_about(
     require_overlap(ordered, grid)
     ground = padded(grid, settings.halo_m)
     inner = inside(ground, grid)
+    sample = middle_of(ground)
     hidden = {one.id for one in ordered[1::_EVERY]}
     learned = pivot.reading(ordered, ground)
-    without = pivot.reading([one for one in ordered if one.id not in hidden], ground)
+    without = pivot.reading([one for one in ordered if one.id not in hidden], sample)
     looks, _ = screened_looks(ordered, settings.variables, ground)
+    sampled, _ = screened_looks(ordered, settings.variables, sample)
     names = [one.id for one in ordered]
     known = {}
     for name, found in looks.items():
         if name not in learned.variables or name not in without.variables:
             continue
-        spread = _spread(name, found, hidden, without)
+        spread = _spread(name, sampled.get(name, ()), hidden, without)
         process = process_of(spread, torch.zeros(learned.shape, dtype=torch.int64))
         chains = smooth(found, _mean_of(learned, name), process)
         known[name] = Known.of(chains, found, names, inner)
@@ -123,16 +125,11 @@ def _spread(
     kind = find_variable(variable).kind
     apart = [look for look in looks if look.acquisition in hidden]
     seen = [look for look in looks if look.acquisition not in hidden]
-    if not apart or not seen:
-        seen, apart = held_out(looks)
-    days, values = series_of(apart or seen, without.shape)
-    told = {day: without.moment(variable, float(day))[0] for day in {*days.tolist(), *_days(seen)}}
-    beyond = Series(days, values - np.stack([told[float(day)].numpy() for day in days]))
+    told = {day: without.moment(variable, day)[0] for day in {look.day for look in looks}}
+    days, values = series_of(apart, without.shape)
+    expected = [told[float(day)].numpy() for day in days]
+    beyond = Series(days, values - np.stack(expected)) if expected else Series(days, values)
     labels = np.zeros(without.shape, dtype=np.int64)
     sd = sd_by_class(beyond, labels, classes=1, kind=kind)
     classes = torch.zeros(without.shape, dtype=torch.int64)
     return likeliest_spread(seen, apart, told.__getitem__, classes, sd, kind)
-
-
-def _days(looks: Sequence[Look]) -> list[float]:
-    return [look.day for look in looks]
