@@ -48,6 +48,9 @@ def pivot_build(
     like: Annotated[
         Path | None, typer.Option(help="A raster whose grid is taken; --gsd does not count then.")
     ] = None,
+    dem: Annotated[
+        Path | None, typer.Option(help="Elevation in metres, of any grid: adds the terrain.")
+    ] = None,
     variables: Variables = None,
     workers: Workers = 1,
     json: Json = False,
@@ -64,7 +67,7 @@ def pivot_build(
     found = _scenes(scenes)
     grid = common_grid(found, gsd) if like is None else _grid_of(like)
     settings = PhysicalSettings(variables=_names(variables))
-    plan = PivotPlan(scenes=found, grid=grid, out=out, settings=settings)
+    plan = PivotPlan(scenes=found, grid=grid, out=out, settings=settings, dem=dem)
     try:
         with progress("Blocks") as advance:
             summary = build_pivot(

@@ -246,6 +246,37 @@ def test_integers_to_10000_are_reflectance(scenes, tmp_path):
     assert 0 < float(finite.median()) < 1
 
 
+def test_terrain_lies_beside_the_variables(year, scenes, tmp_path):
+    wide = year.grid.pad(20, 20)
+    heights = np.fromfunction(lambda r, c: 100 + 2 * c + 0 * r, tuple(wide.shape))
+    with rasterio.open(
+        tmp_path / "dem.tif",
+        "w",
+        driver="GTiff",
+        dtype="float32",
+        count=1,
+        height=wide.shape.y,
+        width=wide.shape.x,
+        crs=str(wide.crs),
+        transform=wide.affine,
+    ) as raster:
+        raster.write(heights.astype(np.float32), 1)
+    plan = PivotPlan(
+        scenes=[one for one in scenes if one.sensor_id == "sentinel-1"][:6],
+        grid=year.grid,
+        out=tmp_path / "pivot",
+        settings=PhysicalSettings(variables=("vh",), classes=1),
+        dem=tmp_path / "dem.tif",
+    )
+    assert build_pivot(plan).failed == ()
+    cube = CubePlan(store=plan.out / STORE, days=(19380.5,), variables=(), out=tmp_path / "days")
+    assert write_cube(cube).failed == ()
+    found = xr.open_zarr(tmp_path / "days" / "cube.zarr", consolidated=False)
+    assert found.elevation.dims == ("y", "x")
+    assert np.allclose(found.elevation.values, heights[20:-20, 20:-20], atol=1e-3)
+    assert float(found.slope.mean()) == pytest.approx(np.degrees(np.arctan(0.2)), abs=0.2)
+
+
 @pytest.mark.slow
 def test_film_on_disk_joins_the_visible(year, scenes, tmp_path):
     frame = simulated_film(3, day=20, side=SIDE).acquisition

@@ -24,6 +24,7 @@ from geoseg.pivot.storage.knots import Source, create_store, open_store, write_b
 from geoseg.pivot.variables import load_variables
 from geoseg.scale import Engine, Manifest, Unit, inputs_hash, run_units
 from geoseg.scenes import band_names
+from geoseg.scenes.terrain import open_terrain
 from geoseg.sensors import SensorKind, find_sensor
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class PivotPlan:
     grid: GeoBox  # cells of the pivot, north up, in metres
     out: Path  # folder
     settings: PhysicalSettings
+    dem: Path | None = None  # elevation in metres, of any grid
     block: int = _BLOCK
 
     def __post_init__(self) -> None:
@@ -70,6 +72,7 @@ class _Job:
     scales: Mapping[str, float]
     store: Path
     settings: PhysicalSettings
+    dem: Path | None
     rows: tuple[int, int]
     columns: tuple[int, int]
     record: Path
@@ -98,6 +101,8 @@ def build_pivot(
         GridError: a grid that is not in metres.
         OutputError: the folder holds another pivot, or cannot be written.
     """
+    if plan.dem is not None:
+        open_terrain(plan.dem, plan.grid)
     scenes = tuple(sorted(plan.scenes, key=lambda one: (one.start, one.id)))
     facts = _facts(plan, scenes)
     blocks = list(tiles_of(plan.grid, plan.block))
@@ -144,6 +149,7 @@ def _facts(plan: PivotPlan, scenes: Sequence[Scene]) -> dict[str, Any]:
         "grid": [list(plan.grid.shape), list(plan.grid.affine)[:6], crs_of(plan.grid).to_wkt()],
         "settings": asdict(plan.settings) | {"variables": list(plan.settings.variables)},
         "block": plan.block,
+        "dem": None if plan.dem is None else str(plan.dem.absolute()),
         "scenes": [
             [
                 scene.id,
@@ -224,7 +230,8 @@ def _lay_out(plan: PivotPlan, scenes: Sequence[Scene], usual: Usual) -> None:
     measured = measured_by(scenes, plan.settings)
     knots = {name: measured[name] for name in usual.spreads}
     shutil.rmtree(plan.out / _RECORDS, ignore_errors=True)  # of a store that is no more
-    create_store(plan.out / STORE, plan.grid, sources, usual, knots, plan.block)
+    terrain = plan.dem is not None
+    create_store(plan.out / STORE, plan.grid, sources, usual, knots, plan.block, terrain=terrain)
 
 
 def _job(
@@ -240,6 +247,7 @@ def _job(
         scales=scales,
         store=store,
         settings=plan.settings,
+        dem=plan.dem,
         rows=(rows.start, rows.stop),
         columns=(columns.start, columns.stop),
         record=plan.out / _RECORDS / f"r{rows.start:06d}_c{columns.start:06d}.json",
@@ -258,7 +266,8 @@ def _solve_block(job: _Job) -> dict[str, Any]:
     found = _acquisitions(job.scenes, job.scales, grid, job.settings)
     with _one_thread():
         posterior = build_posterior(found, grid, job.settings, store.usual)
-    write_block(job.store, posterior, rows, columns)
+    terrain = None if job.dem is None else open_terrain(job.dem, grid).read_on(grid)
+    write_block(job.store, posterior, rows, columns, terrain)
     measured = {
         name: float(one.shown.isfinite().float().mean()) for name, one in posterior.known.items()
     }

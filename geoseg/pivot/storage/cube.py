@@ -21,7 +21,7 @@ from geoseg.pivot.storage.arrays import (
     times_of,
     write_region,
 )
-from geoseg.pivot.storage.knots import open_store
+from geoseg.pivot.storage.knots import open_store, terrain_layouts
 from geoseg.pivot.variables import find_variable
 from geoseg.scale import Engine, Manifest, Unit, inputs_hash, run_units
 
@@ -215,7 +215,12 @@ def write_geotiff(store: StoredPivot, day: float, variables: Sequence[str], path
 
 def _evaluate_block(job: _Job) -> dict[str, Any]:
     rows, columns = slice(*job.rows), slice(*job.columns)
-    posterior = open_store(job.store).posterior((rows, columns), job.variables)
+    store = open_store(job.store)
+    posterior = store.posterior((rows, columns), job.variables)
+    terrain = store.terrain((rows, columns))
+    if terrain:
+        layers = {name: (("y", "x"), values) for name, values in terrain.items()}
+        write_region(job.cube, "", layers, {"y": rows, "x": columns})
     for first in range(0, len(job.days), _DAYS):
         days = slice(first, min(first + _DAYS, len(job.days)))
         fields = _fields(posterior.at(job.days[days]))
@@ -237,6 +242,8 @@ def _lay_out(cube: Path, store: StoredPivot, days: Sequence[float], names: Seque
         for name in names
         for part in _PARTS
     }
+    if store.terrain((slice(0, 1), slice(0, 1))):
+        layouts |= terrain_layouts(store.block)
     about = {
         "Conventions": "CF-1.11",
         "title": "Common variables of several sensors",

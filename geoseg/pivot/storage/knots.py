@@ -24,6 +24,7 @@ from geoseg.pivot.posterior import Known, Posterior
 from geoseg.pivot.spread import Spread, process_of
 from geoseg.pivot.storage.arrays import Layout, coordinates, grid_of, lay_out, write_region
 from geoseg.pivot.wander import REGION_M
+from geoseg.scenes import TERRAIN_BANDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
     from geoseg.pivot.wander import Process, Wander
 
-__all__ = ["Source", "StoredPivot", "create_store", "open_store", "write_block"]
+__all__ = ["Source", "StoredPivot", "create_store", "open_store", "terrain_layouts", "write_block"]
 
 _EDITION = 1
 _KNOTS = 16  # in a chunk
@@ -66,6 +67,11 @@ class StoredPivot:
     def variables(self) -> tuple[str, ...]:
         """Names, in their order."""
         return tuple(self.usual.spreads)
+
+    def terrain(self, part: tuple[slice, slice]) -> dict[str, NDArray[np.float32]]:
+        """Terrain (H, W) of rows and columns by name; none where the pivot was built without."""
+        root = _open(self.folder)
+        return {name: root[name][part].values for name in TERRAIN_BANDS if name in root}
 
     def knot_times(self, variable: str) -> NDArray[np.datetime64]:
         """Times (K,) of the acquisitions that may measure a variable."""
@@ -102,6 +108,8 @@ def create_store(
     usual: Usual,
     knots: Mapping[str, Sequence[int]],
     block: int,
+    *,
+    terrain: bool = False,
 ) -> None:
     """Lay a store out, without any cell of it.
 
@@ -112,6 +120,7 @@ def create_store(
         usual: of all blocks.
         knots: indices of the sources that may measure each variable.
         block: cells to a side.
+        terrain: whether it holds terrain, which no date changes.
 
     Raises:
         OutputError: the folder cannot be written.
@@ -129,21 +138,54 @@ def create_store(
     }
     side = (block, block)
     land_class = Layout(("y", "x"), "int16", side, {"long_name": "class of cells with a like year"})
-    lay_out(folder, "", coordinates(grid), {"land_class": land_class}, about)
+    layers = {"land_class": land_class}
+    if terrain:
+        layers |= terrain_layouts(block)
+    lay_out(folder, "", coordinates(grid), layers, about)
     for name, places in knots.items():
         _lay_out_knots(folder, name, grid, [sources[k] for k in places], places, block)
     _write_usual(folder, usual)
 
 
-def write_block(folder: Path, posterior: Posterior, rows: slice, columns: slice) -> None:
+def terrain_layouts(block: int) -> dict[str, Layout]:
+    """Layers of the terrain by name."""
+    units = {"elevation": "m", "slope": "degree"}
+    return {
+        name: Layout(
+            ("y", "x"),
+            "float32",
+            (block, block),
+            {"units": units.get(name, "1"), "long_name": name},
+        )
+        for name in TERRAIN_BANDS
+    }
+
+
+def write_block(
+    folder: Path,
+    posterior: Posterior,
+    rows: slice,
+    columns: slice,
+    terrain: NDArray[np.float32] | None = None,
+) -> None:
     """Fill a block; what was not measured of a variable there is its prior.
+
+    Args:
+        folder: of the store.
+        posterior: of the block.
+        rows: of the grid.
+        columns: of the grid.
+        terrain: (5, H, W) in the order of `TERRAIN_BANDS`, if the store holds it.
 
     Raises:
         OutputError: the folder cannot be written.
     """
     place = {"y": rows, "x": columns}
     land_class = posterior.classes.numpy().astype(np.int16)
-    write_region(folder, "", {"land_class": (("y", "x"), land_class)}, place)
+    layers = {"land_class": (("y", "x"), land_class)}
+    if terrain is not None:
+        layers |= {n: (("y", "x"), band) for n, band in zip(TERRAIN_BANDS, terrain, strict=True)}
+    write_region(folder, "", layers, place)
     store = open_store(folder)
     for name, spread in store.usual.spreads.items():
         days = _days(_open(folder, name))
