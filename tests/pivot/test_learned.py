@@ -12,6 +12,7 @@ from geoseg.errors import ModelError, SceneError
 from geoseg.pivot.acquisition import Acquisition, Reading
 from geoseg.pivot.learned import Episode, LearnedPivot, LearnedSettings, train_learned
 from geoseg.pivot.learned import posterior as posterior_module
+from geoseg.pivot.learned.prior import smooth_about
 from geoseg.pivot.looks import looks_of
 from geoseg.pivot.physical import PhysicalSettings, build_posterior
 
@@ -239,3 +240,31 @@ def test_a_network_corrects_a_physical_posterior_and_does_without_one(pivot):
         pivot.at(acquisitions, GRID, [hidden.day], physical)
     with pytest.raises(SceneError, match="has 10 x 14 cells and the grid 10 x 12; make it on"):
         hybrid.at(acquisitions, GRID[:, :12], [hidden.day], physical)
+
+
+@pytest.mark.slow
+def test_what_a_network_says_is_a_prior_that_measurements_move(pivot):
+    acquisitions, ground = year(7, clouds=0.1)
+    hidden = acquisitions[12]
+    seen = [one for one in acquisitions if one is not hidden]
+    settings = PhysicalSettings(variables=("green",), halo_m=40)
+    posterior = smooth_about(pivot, seen, GRID, settings)
+    look = looks_of(hidden, "green", GRID)
+    mean, variance = posterior.predicted(look, "green")
+    truth = torch.from_numpy(season(ground, hidden.day - 19358)).float()
+    covered = look.footprint.covered
+
+    told, sd = posterior.moment("green", seen[5].day)
+    alone, _ = pivot.reading(seen, GRID).moment("green", seen[5].day)
+
+    assert posterior.variables == ("green",)
+    assert told.shape == sd.shape == (HEIGHT, WIDTH)
+    assert float((mean - truth)[covered].square().mean().sqrt()) < 0.02
+    inside = (mean - truth)[covered].abs() < 2 * variance[covered].sqrt()
+    assert float(inside.float().mean()) > 0.7
+    assert not torch.allclose(told, alone, atol=1e-4)
+
+
+def test_a_prior_of_nothing_is_refused(pivot):
+    with pytest.raises(SceneError, match="needs an acquisition"):
+        smooth_about(pivot, [], GRID)
