@@ -10,8 +10,10 @@ import torch
 
 from geoseg.errors import GridError, SceneError
 from geoseg.pivot.assimilate import Correlation, State, assimilate
+from geoseg.pivot.film import FILM_VARIABLE, film_look
 from geoseg.pivot.looks import looks_of
 from geoseg.pivot.wander import REGION_M, Process
+from geoseg.sensors import SensorKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -180,6 +182,10 @@ class Posterior:
         if acquisition.id in self.acquisitions:
             raise SceneError(f"Acquisition {acquisition.id!r} is in the pivot already.")
         looks = {name: looks_of(acquisition, name, self.grid) for name in self.known}
+        if acquisition.sensor.kind is SensorKind.FILM and FILM_VARIABLE in self.known:
+            moment = self.moment(FILM_VARIABLE, acquisition.day)
+            variance = moment.detail_variance + moment.region_variance
+            looks[FILM_VARIABLE] = film_look(acquisition, moment.mean, variance, self.grid)
         if not any(looks.values()):
             raise GridError(
                 f"Acquisition {acquisition.id!r} shows nothing of the pivot: all is cloud or lies "

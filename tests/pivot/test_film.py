@@ -227,6 +227,17 @@ def test_film_joins_what_others_measured_about_its_day(without):
     assert float((after.sd / before.sd)[0, 0, 4:-4, 4:-4].max()) < 1
 
 
+def test_film_that_arrives_later_is_taken_in_without_a_new_run(without, known):
+    updated = without.updated(FILM)
+    before, after, rerun = (one.at([FILM.day]) for one in (without, updated, known))
+    inner = (0, 0, slice(8, -8), slice(8, -8))
+
+    assert FILM.id in updated.acquisitions
+    assert error_where_changed(after) < 0.7 * error_where_changed(before)
+    apart = ((after.mean - rerun.mean) / rerun.sd)[inner]
+    assert float(apart.square().mean().sqrt()) < 0.5
+
+
 def test_decades_later_nothing_is_left_of_what_film_saw(without, known):
     day = MODERN[6].day
 
