@@ -2,6 +2,8 @@
 
 import json
 import shutil
+from dataclasses import replace
+from datetime import timedelta
 
 import numpy as np
 import pytest
@@ -176,6 +178,7 @@ def test_a_day_as_a_geotiff(built, tmp_path):
     with rasterio.open(tmp_path / "day.tif") as raster:
         assert raster.descriptions == ("red", "red_sd", "red_validity")
         assert raster.transform == store.grid.affine
+        assert raster.tags()["TIFFTAG_DATETIME"] == "2023:02:12 12:00:00"
         image = raster.read(1)
     found = store.posterior((slice(16, 24), slice(0, 16)), ["red"]).at([19400.5])
     assert np.array_equal(image[16:24, :16], found.mean[0, 0].numpy())
@@ -184,9 +187,118 @@ def test_a_day_as_a_geotiff(built, tmp_path):
 def test_dates_that_are_out_of_order_or_equal_are_refused(tmp_path):
     for days in ((2.0, 1.0), (1.0, 1.0)):
         with pytest.raises(ConfigError, match="give dates in order, each once"):
-            CubePlan(store=tmp_path, days=days, variables=(), out=tmp_path)
+            CubePlan(store=tmp_path, days=days, variables=(), out=tmp_path / "cube")
     with pytest.raises(ConfigError, match="needs a date"):
-        CubePlan(store=tmp_path, days=(), variables=(), out=tmp_path)
+        CubePlan(store=tmp_path, days=(), variables=(), out=tmp_path / "cube")
+
+
+class Killed(BaseException):
+    """What no code answers."""
+
+
+def kill(*_args, **_kwargs):
+    raise Killed
+
+
+def test_a_cube_is_whole_after_another_one_was_begun_in_its_place(built, tmp_path, monkeypatch):
+    def cube_of(day):
+        return CubePlan(store=built.out / STORE, days=(day,), variables=("vh",), out=tmp_path)
+
+    def stop_after_one(done, _all):
+        if done == 1:
+            raise Killed
+
+    assert write_cube(cube_of(19400.5)).done == 4
+    with pytest.raises(Killed):
+        write_cube(cube_of(19401.5), on_block=stop_after_one)
+    assert write_cube(cube_of(19400.5)).skipped == 0
+    with monkeypatch.context() as patched:
+        patched.setattr("geoseg.pivot.storage.cube._lay_out", kill)
+        with pytest.raises(Killed):
+            write_cube(cube_of(19401.5))
+    assert write_cube(cube_of(19400.5)).skipped == 0
+
+    cube = xr.open_zarr(tmp_path / "cube.zarr", consolidated=False)
+    assert bool(np.isfinite(cube.vh.values).all())
+    shutil.rmtree(tmp_path / "cube.zarr")
+    assert write_cube(cube_of(19400.5)).done == 4
+
+
+def test_a_cube_in_the_folder_of_the_pivot_is_refused(built):
+    with pytest.raises(ConfigError, match="holds the pivot; give the cube a folder of its own"):
+        CubePlan(store=built.out / STORE, days=(19400.5,), variables=(), out=built.out)
+
+
+@pytest.fixture
+def radar(scenes, year, tmp_path):
+    """What little takes no time to build."""
+    return PivotPlan(
+        scenes=tuple(one for one in scenes if one.sensor_id == "sentinel-1")[:4],
+        grid=year.grid,
+        out=tmp_path / "radar",
+        settings=PhysicalSettings(variables=("vh",), classes=1, halo_m=0),
+        block=16,
+    )
+
+
+def test_a_pivot_whose_layout_was_killed_is_laid_out_again(radar, monkeypatch):
+    assert build_pivot(radar).done == 4
+    mine = radar.out / "blocks" / "of_someone_else.txt"
+    mine.write_text("kept")
+    shutil.rmtree(radar.out / STORE)
+    with monkeypatch.context() as patched:
+        patched.setattr("geoseg.pivot.storage.knots._write_usual", kill)
+        with pytest.raises(Killed):
+            build_pivot(radar)
+    with pytest.raises(OutputError, match=r"is no pivot, or not whole"):
+        open_store(radar.out / STORE)
+
+    assert build_pivot(radar).done == 4
+
+    assert open_store(radar.out / STORE).variables == ("vh",)
+    assert mine.read_text() == "kept"
+
+
+def test_blocks_that_are_not_stored_yet_are_said_to_be_missing(radar, tmp_path):
+    def stop_after_one(_done, _all):
+        raise Killed
+
+    with pytest.raises(Killed):
+        build_pivot(radar, on_block=stop_after_one)
+    store = open_store(radar.out / STORE)
+
+    with pytest.raises(OutputError, match=r"is not whole: blocks are missing; run the same"):
+        store.posterior((slice(20, 24), slice(20, 24)))
+    with pytest.raises(OutputError, match="is not whole"):
+        write_geotiff(store, 19400.5, ("vh",), tmp_path / "day.tif")
+    assert not (tmp_path / "day.tif").exists()
+
+    assert build_pivot(radar).done == 3
+    store.posterior((slice(20, 24), slice(20, 24)))
+
+
+def test_scenes_of_one_second_share_a_knot(radar):
+    begin = radar.scenes[0].start.replace(microsecond=600_000)
+    alike = tuple(
+        replace(one, start=start, end=start + timedelta(milliseconds=2))
+        for one, second in zip(radar.scenes, (0.0, 0.8, 0.0), strict=False)
+        for start in [begin + timedelta(seconds=second)]
+    )
+
+    assert build_pivot(replace(radar, scenes=alike)).failed == ()
+
+    assert len(open_store(radar.out / STORE).knot_times("vh")) == 2
+
+
+def test_scenes_are_in_order_of_the_middle_of_their_intervals(radar):
+    first, *others = radar.scenes
+    mission = replace(first, end=others[-1].end + timedelta(days=90))
+
+    build_pivot(replace(radar, scenes=(mission, *others)))
+
+    times = [one.time for one in open_store(radar.out / STORE).sources]
+    assert times == sorted(times)
+    assert times[-1] > others[-1].start
 
 
 def test_no_pivot_is_said_to_be_none(tmp_path):
@@ -211,19 +323,22 @@ def test_the_common_grid_is_shown_by_all_scenes(scenes):
             assert grid.extent.difference(reading.pixels.extent.buffer(0.01)).is_empty
 
 
-def test_linear_backscatter_is_refused(scenes, tmp_path):
+@pytest.mark.parametrize("linear_bands", [("vv", "vh"), ("vh",)])
+def test_linear_backscatter_is_refused(scenes, tmp_path, linear_bands):
     scene = next(one for one in scenes if one.sensor_id == "sentinel-1")
     for name, asset in scene.bands.items():
         with rasterio.open(asset.path) as raster:
             profile, values = raster.profile, raster.read(1)
         with rasterio.open(tmp_path / f"{name}.tif", "w", **profile) as raster:
-            raster.write(10 ** (values / 10), 1)
+            raster.write(10 ** (values / 10) if name in linear_bands else values, 1)
     item = json.loads((asset.path.parents[1] / f"{scene.id}.json").read_text())
     for name, stored in item["assets"].items():
         stored["href"] = f"./{name}.tif"
     (tmp_path / "item.json").write_text(json.dumps(item))
     linear = scan_items(tmp_path, checksums=False).entries[0].scene
-    with pytest.raises(SceneError, match="store gamma0 in decibels"):
+    with pytest.raises(
+        SceneError, match=rf"in {linear_bands[0]} looks linear.*store gamma0 in dec"
+    ):
         reflectance_scales([linear])
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,7 +18,8 @@ from geoseg.pivot.film import FILM_VARIABLE
 from geoseg.pivot.looks import readout_of
 from geoseg.pivot.physical import PhysicalSettings, build_posterior, learn_usual
 from geoseg.pivot.storage.arrays import tiles_of
-from geoseg.pivot.storage.intake import read_acquisition, reflectance_scales
+from geoseg.pivot.storage.blocks import counting, forget_blocks, record_of
+from geoseg.pivot.storage.intake import moment_of, read_acquisition, reflectance_scales
 from geoseg.pivot.storage.knots import Source, create_store, open_store, write_block
 from geoseg.pivot.variables import load_variables
 from geoseg.scale import Engine, Manifest, Unit, inputs_hash, run_units
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from geoseg.pivot.acquisition import Acquisition
     from geoseg.pivot.physical import Usual
-    from geoseg.scale import Ended, Summary
+    from geoseg.scale import Summary
     from geoseg.scenes import Scene
 
 __all__ = ["STORE", "PivotPlan", "build_pivot", "measured_by"]
@@ -41,7 +41,6 @@ __all__ = ["STORE", "PivotPlan", "build_pivot", "measured_by"]
 STORE = "pivot.zarr"
 
 _PLAN = "plan.json"
-_RECORDS = "blocks"
 _BLOCK = 256  # cells to a side
 _PIECE, _PIECES = 64, 3  # cells to a side, and pieces to a side, that what is usual is learned on
 
@@ -103,16 +102,9 @@ def build_pivot(
     """
     if plan.dem is not None:
         open_terrain(plan.dem, plan.grid)
-    scenes = tuple(sorted(plan.scenes, key=lambda one: (one.start, one.id)))
+    scenes = tuple(sorted(plan.scenes, key=lambda one: (moment_of(one), one.id)))
     facts = _facts(plan, scenes)
     blocks = list(tiles_of(plan.grid, plan.block))
-    ended = 0
-
-    def take(_: Ended) -> None:
-        nonlocal ended
-        ended += 1
-        on_block(ended, len(blocks))
-
     with Manifest(plan.out) as manifest:
         with manifest.held():
             store = plan.out / STORE
@@ -121,6 +113,7 @@ def build_pivot(
                 say(f"Learning what is usual on the ground of {len(scenes)} scenes")
                 with _one_thread():
                     usual = _learn(plan, scenes, scales)
+                forget_blocks(plan.out, plan.out / _PLAN)
                 _lay_out(plan, scenes, usual)
                 write_json(plan.out / _PLAN, facts)
         units = [
@@ -128,7 +121,11 @@ def build_pivot(
             for rows, columns in blocks
         ]
         return run_units(
-            _solve_block, units, engine=engine or Engine(), manifest=manifest, on_done=take
+            _solve_block,
+            units,
+            engine=engine or Engine(),
+            manifest=manifest,
+            on_done=counting(on_block, len(blocks)),
         )
 
 
@@ -149,7 +146,7 @@ def _facts(plan: PivotPlan, scenes: Sequence[Scene]) -> dict[str, Any]:
         "grid": [list(plan.grid.shape), list(plan.grid.affine)[:6], crs_of(plan.grid).to_wkt()],
         "settings": asdict(plan.settings) | {"variables": list(plan.settings.variables)},
         "block": plan.block,
-        "dem": None if plan.dem is None else str(plan.dem.absolute()),
+        "dem": None if plan.dem is None else [str(plan.dem.absolute()), _seen(plan.dem)],
         "scenes": [
             [
                 scene.id,
@@ -167,10 +164,13 @@ def _files(scene: Scene) -> list[list[Any]]:
     """Files of a scene, with their sizes and times of change."""
     found = []
     for name, asset in scene.bands.items():
-        stat = asset.path.stat() if asset.path.is_file() else None
-        seen = None if stat is None else [stat.st_size, stat.st_mtime_ns]
-        found.append([name, str(asset.path), asset.index, seen])
+        found.append([name, str(asset.path), asset.index, _seen(asset.path)])
     return found
+
+
+def _seen(path: Path) -> list[int] | None:
+    stat = path.stat() if path.is_file() else None
+    return None if stat is None else [stat.st_size, stat.st_mtime_ns]
 
 
 def _is_laid_out(out: Path, facts: Mapping[str, Any]) -> bool:
@@ -220,16 +220,10 @@ def _spread(side: int) -> list[int]:
 
 def _lay_out(plan: PivotPlan, scenes: Sequence[Scene], usual: Usual) -> None:
     sources = [
-        Source(
-            id=scene.id,
-            sensor_id=scene.sensor_id,
-            time=scene.start + (scene.end - scene.start) / 2,
-        )
-        for scene in scenes
+        Source(id=scene.id, sensor_id=scene.sensor_id, time=moment_of(scene)) for scene in scenes
     ]
     measured = measured_by(scenes, plan.settings)
     knots = {name: measured[name] for name in usual.spreads}
-    shutil.rmtree(plan.out / _RECORDS, ignore_errors=True)  # of a store that is no more
     terrain = plan.dem is not None
     create_store(plan.out / STORE, plan.grid, sources, usual, knots, plan.block, terrain=terrain)
 
@@ -250,7 +244,7 @@ def _job(
         dem=plan.dem,
         rows=(rows.start, rows.stop),
         columns=(columns.start, columns.stop),
-        record=plan.out / _RECORDS / f"r{rows.start:06d}_c{columns.start:06d}.json",
+        record=record_of(plan.out, rows, columns),
     )
 
 
@@ -267,7 +261,7 @@ def _solve_block(job: _Job) -> dict[str, Any]:
     with _one_thread():
         posterior = build_posterior(found, grid, job.settings, store.usual)
     terrain = None if job.dem is None else open_terrain(job.dem, grid).read_on(grid)
-    write_block(job.store, posterior, rows, columns, terrain)
+    write_block(store, posterior, rows, columns, terrain)
     measured = {
         name: float(one.shown.isfinite().float().mean()) for name, one in posterior.known.items()
     }

@@ -21,6 +21,7 @@ from geoseg.pivot.storage.arrays import (
     times_of,
     write_region,
 )
+from geoseg.pivot.storage.blocks import counting, forget_blocks, record_of
 from geoseg.pivot.storage.knots import open_store, terrain_layouts
 from geoseg.pivot.variables import find_variable
 from geoseg.scale import Engine, Manifest, Unit, inputs_hash, run_units
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
     from geoseg.pivot.posterior import Estimate
     from geoseg.pivot.storage.knots import StoredPivot
-    from geoseg.scale import Ended, Summary
+    from geoseg.scale import Summary
 
 __all__ = ["CubePlan", "as_dataset", "daily", "write_cube", "write_geotiff"]
 
@@ -67,6 +68,8 @@ class CubePlan:
 
     def __post_init__(self) -> None:
         require_increasing(self.days)
+        if self.out.resolve() in {self.store.resolve(), self.store.resolve().parent}:
+            raise ConfigError(f"{self.out} holds the pivot; give the cube a folder of its own.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,22 +150,16 @@ def write_cube(
     cube = plan.out / "cube.zarr"
     inputs = inputs_hash([str(plan.store.absolute()), _made(plan.store), plan.days, names])
     blocks = list(tiles_of(store.grid, store.block))
-    ended = 0
-
-    def take(_: Ended) -> None:
-        nonlocal ended
-        ended += 1
-        on_block(ended, len(blocks))
-
     with Manifest(plan.out) as manifest:
         with manifest.held():
             laid = plan.out / "cube.json"
-            if not laid.is_file() or laid.read_text(encoding="utf-8").strip() != f'"{inputs}"':
+            if not (cube.is_dir() and _is_of(laid, inputs)):
+                forget_blocks(plan.out, laid)
                 _lay_out(cube, store, plan.days, names)
                 write_json(laid, inputs)
         units = []
         for rows, columns in blocks:
-            record = plan.out / "blocks" / f"r{rows.start:06d}_c{columns.start:06d}.json"
+            record = record_of(plan.out, rows, columns)
             job = _Job(
                 store=plan.store,
                 cube=cube,
@@ -174,7 +171,11 @@ def write_cube(
             )
             units.append(Unit(record.stem, job, record, inputs))
         return run_units(
-            _evaluate_block, units, engine=engine or Engine(), manifest=manifest, on_done=take
+            _evaluate_block,
+            units,
+            engine=engine or Engine(),
+            manifest=manifest,
+            on_done=counting(on_block, len(blocks)),
         )
 
 
@@ -202,7 +203,8 @@ def write_geotiff(store: StoredPivot, day: float, variables: Sequence[str], path
         "predictor": 3,
     }
     with writing(path) as aside, rasterio.open(aside, "w", **profile) as raster:
-        raster.update_tags(TIFFTAG_DATETIME=_written(day))
+        moment = times_of([day])[0].astype("datetime64[s]").item()
+        raster.update_tags(TIFFTAG_DATETIME=f"{moment:%Y:%m:%d %H:%M:%S}")  # as of TIFF 6
         for index, name in enumerate(bands, start=1):
             raster.set_band_description(index, name)
         for rows, columns in tiles_of(store.grid, store.block):
@@ -216,16 +218,17 @@ def write_geotiff(store: StoredPivot, day: float, variables: Sequence[str], path
 def _evaluate_block(job: _Job) -> dict[str, Any]:
     rows, columns = slice(*job.rows), slice(*job.columns)
     store = open_store(job.store)
-    posterior = store.posterior((rows, columns), job.variables)
     terrain = store.terrain((rows, columns))
     if terrain:
         layers = {name: (("y", "x"), values) for name, values in terrain.items()}
         write_region(job.cube, "", layers, {"y": rows, "x": columns})
-    for first in range(0, len(job.days), _DAYS):
-        days = slice(first, min(first + _DAYS, len(job.days)))
-        fields = _fields(posterior.at(job.days[days]))
-        filled = {name: (("time", "y", "x"), values) for name, values in fields.items()}
-        write_region(job.cube, "", filled, {"time": days, "y": rows, "x": columns})
+    for variable in job.variables:  # knots of all of them at once would fill the memory
+        posterior = store.posterior((rows, columns), (variable,))
+        for first in range(0, len(job.days), _DAYS):
+            days = slice(first, min(first + _DAYS, len(job.days)))
+            fields = _fields(posterior.at(job.days[days]))
+            filled = {name: (("time", "y", "x"), values) for name, values in fields.items()}
+            write_region(job.cube, "", filled, {"time": days, "y": rows, "x": columns})
     write_json(job.record, {"days": len(job.days)})
     return {"days": len(job.days)}
 
@@ -285,6 +288,11 @@ def _variables(store: StoredPivot, wanted: Sequence[str]) -> tuple[str, ...]:
                 f"The pivot does not hold {name!r}; it holds {', '.join(store.variables)}."
             )
     return tuple(wanted) or store.variables
+
+
+def _is_of(laid: Path, inputs: str) -> bool:
+    """Whether the cube that is laid out is of these inputs."""
+    return laid.is_file() and laid.read_text(encoding="utf-8").strip() == f'"{inputs}"'
 
 
 def _made(store: Path) -> Any:  # noqa: ANN401  any JSON value

@@ -19,12 +19,13 @@ from geoseg.sensors import SensorKind, find_sensor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from numpy.typing import NDArray
 
     from geoseg.scenes import Scene
 
-__all__ = ["common_grid", "read_acquisition", "reflectance_scales"]
+__all__ = ["common_grid", "moment_of", "read_acquisition", "reflectance_scales"]
 
 _ASTRAY_PX = 0.25  # by which a scene usually lies beside another, of its own pixels
 _BEYOND_PX = 8  # that are read beyond an area, for point spreads
@@ -60,10 +61,16 @@ def read_acquisition(scene: Scene, area: GeoBox, scale: float = 1.0) -> Acquisit
     return Acquisition(
         id=scene.id,
         sensor_id=scene.sensor_id,
-        time=scene.start + (scene.end - scene.start) / 2,
+        time=moment_of(scene),
         readings=tuple(readings),
         registration_m=0.0 if radar else _ASTRAY_PX * widest,
     )
+
+
+def moment_of(scene: Scene) -> datetime:
+    """The middle of its interval, to the second, as which a store keeps it."""
+    middle = scene.start + (scene.end - scene.start) / 2
+    return middle.replace(microsecond=0)
 
 
 def reflectance_scales(scenes: Sequence[Scene]) -> dict[str, float]:
@@ -78,15 +85,18 @@ def reflectance_scales(scenes: Sequence[Scene]) -> dict[str, float]:
         found[scene.id] = 1.0
         if kind is SensorKind.FILM:
             continue
-        with open_scene(scene, band_names(scene)[:1]) as reader:
+        radar = kind is SensorKind.SAR
+        names = band_names(scene) if radar else band_names(scene)[:1]
+        with open_scene(scene, names) as reader:
             sample = scene_sample(reader)
-        looks_like = unit_of(sample)
-        if kind is SensorKind.SAR:
-            if looks_like not in {Unit.DECIBEL, None}:
-                raise SceneError(
-                    f"The backscatter of scene {scene.id} looks linear or is scaled; store gamma0 "
-                    "in decibels."
-                )
+        looks_like = unit_of(sample[0])
+        if radar:
+            for name, band in zip(names, sample, strict=True):
+                if unit_of(band) not in {Unit.DECIBEL, None}:
+                    raise SceneError(
+                        f"The backscatter of scene {scene.id} in {name} looks linear or is scaled; "
+                        "store gamma0 in decibels."
+                    )
         elif looks_like is Unit.SCALED:
             found[scene.id] = _SCALED
         elif looks_like not in {Unit.REFLECTANCE, None}:

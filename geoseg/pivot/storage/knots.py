@@ -85,6 +85,9 @@ class StoredPivot:
         Args:
             part: of the grid.
             variables: some of them; all when None.
+
+        Raises:
+            OutputError: a block of it was not stored yet.
         """
         classes = torch.from_numpy(_open(self.folder).land_class[part].values.astype(np.int64))
         names = self.variables if variables is None else tuple(variables)
@@ -162,7 +165,7 @@ def terrain_layouts(block: int) -> dict[str, Layout]:
 
 
 def write_block(
-    folder: Path,
+    store: StoredPivot,
     posterior: Posterior,
     rows: slice,
     columns: slice,
@@ -171,7 +174,7 @@ def write_block(
     """Fill a block; what was not measured of a variable there is its prior.
 
     Args:
-        folder: of the store.
+        store: that was laid out.
         posterior: of the block.
         rows: of the grid.
         columns: of the grid.
@@ -185,10 +188,9 @@ def write_block(
     layers = {"land_class": (("y", "x"), land_class)}
     if terrain is not None:
         layers |= {n: (("y", "x"), band) for n, band in zip(TERRAIN_BANDS, terrain, strict=True)}
-    write_region(folder, "", layers, place)
-    store = open_store(folder)
+    write_region(store.folder, "", layers, place)
     for name, spread in store.usual.spreads.items():
-        days = _days(_open(folder, name))
+        days = _days(_open(store.folder, name))
         known = posterior.known.get(name)
         if known is None:
             process = process_of(spread, posterior.classes)
@@ -208,7 +210,7 @@ def write_block(
         filled = {
             key: (("time", "y", "x"), values.half().numpy()) for key, values in arrays.items()
         }
-        write_region(folder, name, filled, place)
+        write_region(store.folder, name, filled, place)
 
 
 def open_store(folder: Path) -> StoredPivot:
@@ -235,10 +237,15 @@ def open_store(folder: Path) -> StoredPivot:
     )
 
 
-def _open(folder: Path, group: str | None = None) -> xr.Dataset:
+def _open(folder: Path, group: str | None = None, *, decode_times: bool = True) -> xr.Dataset:
     try:
         found: xr.Dataset = xr.open_zarr(
-            folder, group=group, consolidated=False, chunks=None, decode_coords="all"
+            folder,
+            group=group,
+            consolidated=False,
+            chunks=None,
+            decode_coords="all",
+            decode_times=decode_times,
         )
     except (OSError, ValueError, KeyError) as error:
         raise OutputError(
@@ -273,6 +280,7 @@ def _known(folder: Path, name: str, part: tuple[slice, slice], process: Process)
     rows, columns = part
     inside = stored.isel(y=rows, x=columns)
     days = _days(stored)
+    _require_made(folder, inside["detail_sd"])
     detail, region = (
         Chain(
             wander=wander,
@@ -290,6 +298,15 @@ def _known(folder: Path, name: str, part: tuple[slice, slice], process: Process)
         shown=_tensor(inside["shown"]),
         sources=tuple(int(k) for k in stored["source"].values),
     )
+
+
+def _require_made(folder: Path, sd: xr.DataArray) -> None:
+    """Refuse cells (K, H, W) of blocks that are not stored yet: their standard deviation is NaN."""
+    if np.isnan(sd[0].values).any():
+        raise OutputError(
+            f"{folder} is not whole: blocks are missing; run the same `geoseg pivot build` again "
+            "to go on."
+        )
 
 
 def _write_usual(folder: Path, usual: Usual) -> None:
@@ -320,9 +337,7 @@ def _read_usual(folder: Path, about: Mapping[str, Any]) -> Usual:
     classes = _open(folder, "climatology")
     curves, spreads = {}, {}
     for name in about["variables"]:
-        stored = xr.open_zarr(
-            folder, group=f"climatology/{name}", consolidated=False, chunks=None, decode_times=False
-        )
+        stored = _open(folder, f"climatology/{name}", decode_times=False)
         curves[name] = Curves(
             stored["day"].values,
             stored["weight"].values,
