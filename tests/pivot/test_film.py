@@ -234,8 +234,11 @@ def test_film_that_arrives_later_is_taken_in_without_a_new_run(without, known):
 
     assert FILM.id in updated.acquisitions
     assert error_where_changed(after) < 0.7 * error_where_changed(before)
-    apart = ((after.mean - rerun.mean) / rerun.sd)[inner]
-    assert float(apart.abs().median()) < 0.3
+    left, before_it = (
+        float((one.mean - rerun.mean)[inner].square().mean()) for one in (after, before)
+    )
+    # The curve is fitted anew without the rim, so that the two differ by a little.
+    assert left < 0.35 * before_it
 
 
 def test_decades_later_nothing_is_left_of_what_film_saw(without, known):
