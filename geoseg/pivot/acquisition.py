@@ -17,12 +17,13 @@ if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
     from torch import Tensor
 
-    from geoseg.sensors import Sensor
+    from geoseg.sensors import Band, Sensor
 
-__all__ = ["Acquisition", "Reading", "days_of", "in_order"]
+__all__ = ["Acquisition", "Reading", "days_of", "in_order", "is_reflective"]
 
 _DARKEST, _BRIGHTEST = -0.5, 3.0  # reflectance; snow on a sunlit slope exceeds 1
 _WEAKEST_DB, _STRONGEST_DB = -60.0, 30.0
+_THERMAL_UM = 3.0  # from which a band measures what ground emits
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -68,7 +69,8 @@ class Acquisition:
                 f"Acquisition {self.id!r} is of {self.time}, without a time zone; give it in UTC."
             )
         for reading in self.readings:
-            self._refuse_absurd(reading)
+            for band, values in zip(reading.bands, reading.values, strict=True):
+                self._refuse_absurd(band, values)
 
     @property
     def sensor(self) -> Sensor:
@@ -80,8 +82,8 @@ class Acquisition:
         """Days since 1970, with a fraction."""
         return (self.time - _EPOCH).total_seconds() / 86400
 
-    def _refuse_absurd(self, reading: Reading) -> None:
-        measured = reading.values[torch.isfinite(reading.values)]
+    def _refuse_absurd(self, band: str, values: Tensor) -> None:
+        measured = values[torch.isfinite(values)]
         if len(measured) == 0 or self.sensor.kind is SensorKind.FILM:
             return
         middle = float(measured.median())
@@ -89,20 +91,26 @@ class Acquisition:
             low, high = float(measured.min()), float(measured.max())
             if low >= 0 and (low > 0 or middle > 0):
                 raise SceneError(
-                    f"The backscatter of acquisition {self.id!r} is positive everywhere, "
+                    f"The backscatter of acquisition {self.id!r} in {band} is positive everywhere, "
                     f"{low:.3g} to {high:.3g}: it looks linear; give decibels."
                 )
             if not _WEAKEST_DB <= middle <= _STRONGEST_DB:
                 raise SceneError(
-                    f"Half of the backscatter of acquisition {self.id!r} is below {middle:.3g}; "
-                    "give decibels."
+                    f"Half of the backscatter of acquisition {self.id!r} in {band} is below "
+                    f"{middle:.3g}; give decibels."
                 )
             return
-        if not _DARKEST <= middle <= _BRIGHTEST:
+        if is_reflective(self.sensor.band(band)) and not _DARKEST <= middle <= _BRIGHTEST:
             raise SceneError(
-                f"Half of the reflectances of acquisition {self.id!r} are below {middle:.3g}; a "
-                "gain is absurd or missing: give reflectances, mostly between 0 and 1."
+                f"Half of the reflectances of acquisition {self.id!r} in {band} are below "
+                f"{middle:.3g}; a gain is absurd or missing: give reflectances, mostly between 0 "
+                "and 1."
             )
+
+
+def is_reflective(band: Band) -> bool:
+    """Whether it measures the light of the sun, and not radar or heat."""
+    return band.centre_um is not None and band.centre_um < _THERMAL_UM
 
 
 def in_order(acquisitions: Iterable[Acquisition]) -> list[Acquisition]:
@@ -124,7 +132,7 @@ def days_of(times: Iterable[datetime]) -> list[float]:
     """Days since 1970 of moments.
 
     Raises:
-        SceneError: some have a time zone and some none.
+        SceneError: one has no time zone.
     """
     times = list(times)
     if any(time.tzinfo is None for time in times):

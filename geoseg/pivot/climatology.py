@@ -154,7 +154,9 @@ def _features(series: Mapping[str, Series], variables: Sequence[str]) -> NDArray
     for name in variables:
         days, values = series.get(name, unseen)
         seen = np.isfinite(values)
-        known = np.where(seen, values, 0) * (_DB if name in {"vv", "vh"} else 1)
+        known = np.where(seen, values, 0) * (
+            _DB if find_variable(name).kind == "backscatter" else 1
+        )
         near = np.exp(-0.5 * (_apart(_MONTHS, days) / _MONTH_WIDTH) ** 2).astype(np.float32)
         weight = np.tensordot(near, seen.astype(np.float32), 1)
         mean = np.tensordot(near, known, 1) / np.maximum(weight, 1e-6)

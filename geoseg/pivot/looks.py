@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from scipy.ndimage import map_coordinates
 
-from geoseg.pivot.acquisition import Reading
+from geoseg.pivot.acquisition import Reading, is_reflective
 from geoseg.pivot.footprint import Footprint
 from geoseg.pivot.noise import Noise, measurement_variance
 from geoseg.pivot.optics import USUAL_MTF
@@ -159,7 +159,7 @@ def readout_of(sensor_id: str, bands: tuple[str, ...], variable: str) -> Readout
 
 
 def _mixed(sensor: Sensor, bands: tuple[str, ...], variable: str) -> Readout | None:
-    optical = tuple(b for b in bands if _reflective(sensor, b))
+    optical = tuple(b for b in bands if is_reflective(sensor.band(b)))
     if not optical:
         return None
     best = prediction_of(find_variable(variable).band, [sensor.band(b) for b in optical])
@@ -167,11 +167,6 @@ def _mixed(sensor: Sensor, bands: tuple[str, ...], variable: str) -> Readout | N
         return None
     weights = tuple(float(w) for w in best.weights)
     return Readout(optical, weights, best.offset, best.sd, _mtf(sensor, optical, weights))
-
-
-def _reflective(sensor: Sensor, name: str) -> bool:
-    centre = sensor.band(name).centre_um
-    return centre is not None and centre < 3.0
 
 
 def _mtf(sensor: Sensor, bands: tuple[str, ...], weights: tuple[float, ...]) -> float:

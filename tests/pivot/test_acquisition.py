@@ -90,6 +90,20 @@ def test_decibels_are_taken(values):
     radar(values)
 
 
+def test_a_band_that_is_absurd_is_not_hidden_by_the_others():
+    decibels, linear = drawn(-20, -5)[0], drawn(0.01, 0.4)[0]
+    with pytest.raises(SceneError, match=r"'one' in vh is positive everywhere"):
+        acquisition([decibels, linear], sensor_id="sentinel-1", bands=("vv", "vh"))
+
+    reflectance, counts = drawn(0, 0.5)[0], drawn(0, 10_000)[0]
+    with pytest.raises(SceneError, match=r"'one' in nir08 are below"):
+        acquisition([reflectance, reflectance, counts], bands=("green", "red", "nir08"))
+
+
+def test_heat_beside_reflectance_is_taken_for_what_it_is():
+    acquisition(drawn(270, 300), sensor_id="landsat-8", bands=("lwir11",))
+
+
 def test_film_has_grey_values():
     acquisition(drawn(0, 255), sensor_id="hexagon-kh9-mapping", bands=("pan",))
 
