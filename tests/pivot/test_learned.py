@@ -1,5 +1,7 @@
 """The learned back-end of the pivot, on ground whose season is known."""
 
+import json
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 import torch
 from affine import Affine
 from odc.geo.geobox import GeoBox
+from safetensors.torch import save_file
 
 from geoseg.errors import ModelError, SceneError
 from geoseg.pivot.acquisition import Acquisition, Reading
@@ -201,6 +204,32 @@ def test_nothing_to_predict_from_is_refused(pivot):
         pivot.at([], GRID, [19_500.0])
     with pytest.raises(SceneError, match="No acquisition shows anything of the pivot"):
         pivot.at(acquisitions, GRID, [19_500.0])
+    with pytest.raises(SceneError, match="An estimate needs a day; name one or more"):
+        pivot.at(year(7)[0], GRID, [])
+
+
+def test_where_only_cells_beside_the_grid_were_seen_nothing_is_valid(pivot):
+    acquisitions, _ = year(7, every=120)
+    beside = []
+    for one in acquisitions:
+        values = one.readings[0].values.clone()
+        values[:, 7:] = torch.nan  # rows of 10 m, of which the grid begins at the eighth
+        beside.append(replace(one, readings=(replace(one.readings[0], values=values),)))
+
+    found = pivot.at(beside, GRID, [19_500.0])
+
+    assert float(found.validity.max()) == 0
+    assert bool(torch.isinf(found.age_days).all())
+
+
+def test_a_posterior_of_some_variables_teaches_those_alone():
+    radar = year(1, sensor="sentinel-1", bands=("vh",), every=180)[0]
+    optical = year(2, every=12)[0]
+    how = PhysicalSettings(variables=("vh",), classes=1, halo_m=0.0)
+    tiny = LearnedSettings(near=2, width=8, layers=1, hidings=1, steps=2)
+
+    for seed in range(3):  # of which some hide nothing but optical acquisitions at first
+        train_learned([Episode(radar + optical, GRID)], tiny, seed=seed, physical=how)
 
 
 def test_a_loss_that_is_not_finite_ends_the_training():
@@ -217,6 +246,15 @@ def test_what_is_no_network_is_refused(tmp_path):
         LearnedPivot.load(tmp_path / "none.safetensors")
     with pytest.raises(ModelError, match="is no network of the pivot or is damaged"):
         LearnedPivot.load(tmp_path / "noise.safetensors")
+
+
+def test_a_header_that_lacks_something_is_refused(pivot, tmp_path):
+    path = tmp_path / "odd.safetensors"
+    header = {"settings": asdict(pivot.settings)}  # and not whether it corrects posteriors
+    save_file(pivot.network.state_dict(), path, metadata={"geoseg_pivot": json.dumps(header)})
+
+    with pytest.raises(ModelError, match="is no network of the pivot or is damaged"):
+        LearnedPivot.load(path)
 
 
 @pytest.mark.slow

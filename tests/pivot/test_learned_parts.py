@@ -222,6 +222,21 @@ def test_figures_of_a_look_are_physical_and_name_no_sensor():
     assert (left, incidence) == (0, 0)
 
 
+def test_a_look_at_bands_of_two_readings_has_figures_too():
+    readings = []
+    for bands, level in ((("green",), 0.1), (("red",), 0.2)):
+        pixels = GeoBox((40, 44), Affine(10, 0, 499_960, 0, -10, 7_200_040), "EPSG:32633")
+        values = torch.full((1, 40, 44), level)
+        readings.append(Reading(pixels=pixels, bands=bands, values=values))
+    time = datetime(2023, 1, 1, tzinfo=UTC)
+    some = Acquisition(id="s2", sensor_id="sentinel-2", time=time, readings=tuple(readings))
+
+    found = figures_of(some, looks_of(some, "visible", GROUND), "visible")
+
+    assert len(found) == FIGURES
+    assert found[5] == pytest.approx(0.0147 / 0.05, rel=0.01)  # left open by both together
+
+
 def question(*, modelled):
     torch.manual_seed(0)
     return Question(

@@ -41,14 +41,7 @@ def figures_of(acquisition: Acquisition, look: Look, variable: str) -> tuple[flo
     """Size of pixels, noise, wavelength and width beside those of the variable, and incidence."""
     size = unit_of(variable).size
     noise = float(look.variance[look.valid].median().sqrt())
-    readout = min(
-        (
-            found
-            for reading in acquisition.readings
-            if (found := readout_of(acquisition.sensor_id, reading.bands, variable)) is not None
-        ),
-        key=lambda one: one.sd,
-    )
+    readout = _readout(acquisition, variable)
     centre, width = _response(acquisition, readout)
     wanted = find_variable(variable).band
     return (
@@ -72,6 +65,19 @@ def figures_of_variable(variable: str) -> tuple[float, ...]:
         float(band.polarisation is not None),
         float(len(set(sent_received)) == 2),
     )
+
+
+def _readout(acquisition: Acquisition, variable: str) -> Readout:
+    """Of the reading that tells most, or of all of them where none does for itself."""
+    sensor_id, readings = acquisition.sensor_id, acquisition.readings
+    found = [readout_of(sensor_id, one.bands, variable) for one in readings]
+    known = [one for one in found if one is not None]
+    if not known:
+        joined = tuple(dict.fromkeys(band for one in readings for band in one.bands))
+        of_all = readout_of(sensor_id, joined, variable)
+        assert of_all is not None  # or there were no look
+        return of_all
+    return min(known, key=lambda one: one.sd)
 
 
 def _response(acquisition: Acquisition, readout: Readout) -> tuple[float, float]:

@@ -128,6 +128,7 @@ class LearnedPivot:
             with safe_open(path, framework="pt") as file:
                 header = json.loads((file.metadata() or {})[_HEADER])
             settings = LearnedSettings(**header["settings"])
+            hybrid = bool(header["hybrid"])
             network = network_of(settings)
             network.load_state_dict(load_file(path))
         except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -135,7 +136,7 @@ class LearnedPivot:
                 f"{path} is no network of the pivot or is damaged ({error}); give a file of "
                 "`LearnedPivot.save`."
             ) from error
-        return cls(network=network.eval().to(device), settings=settings, hybrid=header["hybrid"])
+        return cls(network=network.eval().to(device), settings=settings, hybrid=hybrid)
 
 
 def network_of(settings: LearnedSettings) -> PivotNetwork:

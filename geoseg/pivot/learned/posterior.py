@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from geoseg.errors import SceneError
 from geoseg.pivot.learned.describe import unit_of
 from geoseg.pivot.learned.network import Answer, Question
 from geoseg.pivot.learned.question import asked, of_cells
@@ -54,7 +55,12 @@ class LearnedPosterior:
 
         Validity is 1 - variance / variance of all that was measured of a variable, over cells and
         days: a network has no other prior.
+
+        Raises:
+            SceneError: no day.
         """
+        if not days:
+            raise SceneError("An estimate needs a day; name one or more.")
         moments = [[self.moment(name, day) for name in self.stacks] for day in days]
         mean, sd = _stacked(moments)
         usual = torch.tensor([_variance(one.evidence) for one in self.stacks.values()])
@@ -122,7 +128,9 @@ def _stacked(rows: Sequence[Sequence[tuple[Tensor, Tensor]]]) -> tuple[Tensor, T
 
 
 def _variance(evidence: Evidence) -> float:
-    return float(evidence.values[evidence.seen].var().clamp_min(1e-12))
+    """About 0, so that nothing is valid, where only cells beside the grid were seen."""
+    shown = evidence.values[evidence.seen]
+    return max(float(shown.var()), 1e-12) if len(shown) > 1 else 1e-12
 
 
 def _nearest(stack: Stack, day: float) -> tuple[Tensor, Tensor]:

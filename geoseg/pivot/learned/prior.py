@@ -87,8 +87,7 @@ def smooth_about(
         settings: of the physical back-end; its classes do not count.
 
     Raises:
-        SceneError: no acquisition, two of one name, none that shows anything, or a network that
-            corrects physical posteriors.
+        SceneError: no acquisition, two of one name, or none that shows anything.
         GridError: as `build_posterior`.
     """
     settings = settings or PhysicalSettings()

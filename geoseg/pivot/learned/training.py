@@ -114,6 +114,8 @@ def _lesson(
     for _ in range(_TRIES):
         seen, hidden = hide(ordered, rng)
         stacks = stacks_of(seen, episode.grid)
+        if physical is not None and physical.variables:
+            stacks = {name: one for name, one in stacks.items() if name in physical.variables}
         targets = tuple(
             (one, name)
             for one in hidden
