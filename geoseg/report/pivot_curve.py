@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
-from geoseg.pivot.posterior import LEAST_VALIDITY
 from geoseg.pivot.storage.arrays import times_of
 from geoseg.pivot.variables import find_variable
 from geoseg.report.drawing import empty_figure, literal, model_styles
@@ -33,7 +32,7 @@ def curve_figure(
 ) -> Figure:
     """One panel for each variable.
 
-    Days without a measurement that tells of them are grey: there the curve is the climatology's.
+    Days without a measurement that tells of them are shaded: there the curve is the climatology's.
 
     Args:
         posterior: of one cell.
@@ -53,7 +52,8 @@ def curve_figure(
         variable = find_variable(name)
         unit = " (dB)" if variable.unit == "dB" else ""
         axes.set_ylabel(f"{name}{unit}")
-        axes.set_xlim(times_of(days[:1])[0], times_of(days[-1:])[0])
+        if len(days) > 1:
+            axes.set_xlim(times_of(days[:1])[0], times_of(days[-1:])[0])
     locator = AutoDateLocator()  # type: ignore[no-untyped-call]
     rows[-1].xaxis.set_major_locator(locator)
     rows[-1].xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
@@ -77,7 +77,7 @@ def _draw_curve(axes: Axes, estimate: Estimate, v: int) -> None:
         label="90 % interval",
     )
     axes.plot(times, mean, color="black", linewidth=1.2, label="pivot")
-    usual = estimate.validity[:, v, 0, 0].numpy() < LEAST_VALIDITY
+    usual = estimate.climatology[:, v, 0, 0].numpy()
     if usual.any():
         axes.fill_between(
             times,
