@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from geoseg.data.seasons import LAND_COVERS, make_ground, simulated_year
+from geoseg.data.seasons import LAND_COVERS, make_ground, simulated_year, write_year
 from geoseg.data.seasons.spectra import COVERS, measured_by
 from geoseg.errors import SensorError
 from geoseg.pivot.looks import looks_of
@@ -60,6 +60,20 @@ def test_another_seed_gives_another_year(year):
 
     assert not np.array_equal(other.land_cover, year.land_cover)
     assert [one.id for one in other.acquisitions] != [one.id for one in year.acquisitions]
+
+
+def test_a_year_on_disk_holds_no_scene_of_the_year_before(tmp_path):
+    write_year(tmp_path, seed=1, side=16)
+    before = {path.stem for path in (tmp_path / "scenes").glob("*.json")}
+    mine = tmp_path / "scenes" / "mine.json"
+    mine.write_text("{}")
+
+    write_year(tmp_path, seed=2, side=16)
+
+    ids = {one.id for one in simulated_year(2, side=16).acquisitions}
+    assert before - ids
+    assert {path.stem for path in (tmp_path / "scenes").glob("*.json")} == ids | {"mine"}
+    assert {path.name for path in (tmp_path / "scenes").iterdir() if path.is_dir()} == ids
 
 
 def test_grids_and_shapes_are_those_of_the_sensors(year):

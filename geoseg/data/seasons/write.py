@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ import rasterio
 
 from geoseg import __version__
 from geoseg.data.seasons.ground import LAND_COVERS
-from geoseg.data.seasons.year import simulated_year
+from geoseg.data.seasons.year import SENSOR_IDS, simulated_year
 from geoseg.files import write_text, writing
 from geoseg.grids import crs_of
 from geoseg.scenes import Asset, Scene, write_scene
@@ -41,7 +42,7 @@ def write_year(
 ) -> None:
     """Write the year of a seed: scenes/, land_cover.tif, and year.json last.
 
-    A year that is there already is left alone.
+    A year that is there already is left alone, and scenes of another one are removed.
 
     Args:
         out: folder.
@@ -57,12 +58,22 @@ def write_year(
     if ready.is_file() and json.loads(ready.read_text(encoding="utf-8")) == facts:
         return
     year = simulated_year(seed, side=side)
+    _forget_others(out / "scenes", {one.id for one in year.acquisitions})
     for number, one in enumerate(year.acquisitions, start=1):
         write_acquisition(out / "scenes", one)
         on_scene(number, len(year.acquisitions))
     names = dict(enumerate(LAND_COVERS))
     _write_band(out / "land_cover.tif", year.land_cover, year.grid, tags={"classes": str(names)})
     write_text(ready, json.dumps(facts) + "\n")
+
+
+def _forget_others(folder: Path, ids: set[str]) -> None:
+    """Remove scenes of a year that was written there before: other days were overcast in it."""
+    for sensor_id in SENSOR_IDS:
+        for item in folder.glob(f"{sensor_id}-[0-9][0-9][0-9].json"):
+            if item.stem not in ids:
+                item.unlink()
+                shutil.rmtree(folder / item.stem, ignore_errors=True)
 
 
 def write_acquisition(folder: Path, acquisition: Acquisition) -> None:

@@ -28,7 +28,14 @@ if TYPE_CHECKING:
     from geoseg.data.seasons.sky import Sky
     from geoseg.sensors import Band
 
-__all__ = ["SimulatedYear", "ground_of_year", "pixels_beyond", "read_pixels", "simulated_year"]
+__all__ = [
+    "SENSOR_IDS",
+    "SimulatedYear",
+    "ground_of_year",
+    "pixels_beyond",
+    "read_pixels",
+    "simulated_year",
+]
 
 MARGIN_M = 240.0  # that overpasses see beyond the pivot
 YEAR = 2023
@@ -59,6 +66,7 @@ _ROUTES = (
     _Route("landsat-9", 12, 16, (("blue", "green", "red", "nir08", "swir16", "swir22"),), 5.0),
     _Route("sentinel-1", 3, 6, (("vv", "vh"),), 0.0),
 )
+SENSOR_IDS = tuple(route.sensor_id for route in _ROUTES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
