@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -49,10 +50,17 @@ def require_overlap(acquisitions: Sequence[Acquisition], grid: GeoBox) -> None:
 
     Raises:
         SceneError: there is none.
-        GridError: one of another reference system, or beside the grid.
+        GridError: cells that are not square or not north up, or an acquisition of another reference
+            system or beside the grid.
     """
     if not acquisitions:
         raise SceneError("The pivot needs an acquisition; give one or more.")
+    across, down = grid.affine.a, -grid.affine.e
+    if not (across > 0 and math.isclose(across, down, rel_tol=1e-6)):
+        raise GridError(
+            f"Cells of the pivot go {across:g} m east and {down:g} m south; give a grid of square "
+            "cells, north up."
+        )
     area = grid.extent
     for one in acquisitions:
         for reading in one.readings:

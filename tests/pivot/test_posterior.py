@@ -299,6 +299,15 @@ def test_what_lies_elsewhere_or_in_another_reference_system_is_refused(acquisiti
         pivot.updated(polar)
 
 
+@pytest.mark.parametrize("cell", [Affine.scale(2, -1), Affine.scale(1, 1)])
+def test_cells_that_are_not_square_or_not_north_up_are_refused(acquisitions, pivot, cell):
+    corner = Affine.translation(pivot.grid.affine.c, pivot.grid.affine.f) * Affine.scale(10)
+    grid = GeoBox((6, 8), corner * cell, pivot.grid.crs)
+
+    with pytest.raises(GridError, match=r"m east and -?\d+ m south; give a grid of square cells"):
+        build_posterior(acquisitions, grid)
+
+
 def test_two_of_one_name_are_refused(acquisitions, pivot):
     with pytest.raises(SceneError, match="Two acquisitions are called 'landsat-8-040'"):
         build_posterior([*acquisitions, acquisitions[0]], GRID, SETTINGS)
