@@ -47,6 +47,7 @@ bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/kill_resume.py
 	$(BIN)/python benchmarks/track.py
 	$(BIN)/python benchmarks/presence.py
+	$(BIN)/python benchmarks/pivot.py
 
 clean:
 	rm -rf $(VENV) out build dist *.egg-info
