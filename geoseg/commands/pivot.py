@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -165,6 +166,9 @@ def pivot_plot(
     from geoseg.report.drawing import png_of
     from geoseg.report.pivot_curve import curve_figure
 
+    picture = out or (pivot.parent if pivot.suffix == ".zarr" else pivot) / "curve.png"
+    if picture.suffix.lower() != ".png":
+        raise ConfigError(f"The picture is a PNG; give --out a name that ends in .png, not {out}.")
     store = _open(pivot)
     days = _days(store, dates, 1.0)
     part, (x, y) = _cell(store, at)
@@ -172,7 +176,6 @@ def pivot_plot(
     posterior = store.posterior(part, _held(store, names))
     title = f"Cell at {x:.0f}, {y:.0f} ({_described(store.grid)})"
     figure = curve_figure(posterior, store.sources, days, title)
-    picture = out or pivot / "curve.png"
     with writing(picture) as aside:
         aside.write_bytes(png_of(figure))
     note(f"The picture lies in {picture}")
@@ -232,7 +235,9 @@ def _cell(store: StoredPivot, at: str | None) -> tuple[tuple[slice, slice], tupl
         try:
             x, y = (float(part) for part in at.split(","))
         except ValueError:
-            raise ConfigError(f"--at {at!r} is no place; write it as 500100,7199900.") from None
+            x = y = float("nan")
+        if not (isfinite(x) and isfinite(y)):
+            raise ConfigError(f"--at {at!r} is no place; write it as 500100,7199900.")
         left, top = ~store.grid.affine * (x, y)
         row, column = int(top // 1), int(left // 1)
         if not (0 <= row < height and 0 <= column < width):
@@ -287,9 +292,20 @@ def _values(
 
 def _names(text: str | None) -> tuple[str, ...]:
     from geoseg.pivot.variables import find_variable
+    from geoseg.views import TERRAIN
 
-    names = () if text is None else tuple(part.strip() for part in text.split(","))
+    if text is None:
+        return ()
+    # A name that is given twice, or a comma too many, asks for nothing more.
+    names = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    if not names:
+        raise ConfigError("--variables names none; write them as red,nir,vv.")
     for name in names:
+        if name in TERRAIN:
+            raise ConfigError(
+                f"{name!r} is terrain, which is not chosen: `geoseg pivot build --dem` adds all of "
+                "it, and cubes of `geoseg pivot query` hold it."
+            )
         find_variable(name)
     return names
 

@@ -77,6 +77,8 @@ def _draw_curve(axes: Axes, estimate: Estimate, v: int) -> None:
         label="90 % interval",
     )
     axes.plot(times, mean, color="black", linewidth=1.2, label="pivot")
+    if len(times) == 1:  # of which neither a line nor a band shows anything
+        axes.errorbar(times, mean, yerr=_NINETY * sd, fmt="_", color="black", capsize=3)
     usual = estimate.climatology[:, v, 0, 0].numpy()
     if usual.any():
         axes.fill_between(

@@ -11,7 +11,7 @@ import zarr
 from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
 
-from geoseg.errors import OutputError
+from geoseg.errors import ConfigError, OutputError
 from geoseg.files import why_not_written
 from geoseg.grids import crs_of
 
@@ -25,6 +25,9 @@ __all__ = ["Layout", "coordinates", "grid_of", "lay_out", "tiles_of", "times_of"
 
 SPATIAL_REF = "spatial_ref"  # the grid mapping of CF
 _EPOCH = np.datetime64("1970-01-01T00:00:00", "ns")
+_FIRST, _END = (
+    int(np.datetime64(day, "s").astype(np.int64)) for day in ("1678-01-01", "2262-01-01")
+)
 
 
 class Layout(NamedTuple):
@@ -46,8 +49,16 @@ def coordinates(grid: GeoBox, days: Sequence[float] | None = None) -> dict[str, 
 
 
 def times_of(days: Sequence[float]) -> NDArray[np.datetime64]:
-    """Days since 1970 as times, to the second."""
+    """Days since 1970 as times, to the second.
+
+    Raises:
+        ConfigError: one is before 1678 or after 2261, which nanoseconds in 64 bits do not reach.
+    """
     seconds = np.round(np.asarray(days, dtype=np.float64) * 86400).astype(np.int64)
+    if seconds.size and not (seconds.min() >= _FIRST and seconds.max() < _END):
+        raise ConfigError(
+            "A date lies before 1678 or after 2261; the pivot tells of those between."
+        )
     return np.asarray(_EPOCH + seconds.astype("timedelta64[s]"))
 
 

@@ -1,0 +1,110 @@
+"""`geoseg pivot`: what it prints, what it leaves, and what it refuses."""
+
+import json
+
+import numpy as np
+import pytest
+import rasterio
+from command_line import geoseg_here
+
+from geoseg.data.seasons import simulated_year
+from geoseg.data.seasons.write import write_acquisition
+
+CELL = "500105,7199895"
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("scenes")
+    for one in simulated_year(3, side=16).acquisitions[:10]:
+        write_acquisition(folder, one)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pivot(scenes, tmp_path_factory):
+    out = tmp_path_factory.mktemp("pivot")
+    done = geoseg_here("pivot", "build", scenes, "--out", out, "--variables", "red,vh,", "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert (told["variables"], told["scenes"], told["blocks_now"]) == (["red", "vh"], 10, 1)
+    return out
+
+
+def refusal(*arguments):
+    """What is said on standard error of what cannot be done."""
+    done = geoseg_here("pivot", *arguments)
+    assert done.returncode in {1, 2}
+    assert not done.stdout
+    assert "unexpected" not in done.stderr
+    return done.stderr
+
+
+def test_the_same_command_builds_nothing_again_and_another_is_refused(scenes, pivot):
+    again = geoseg_here("pivot", "build", scenes, "--out", pivot, "--variables", "red,vh", "--json")
+
+    assert json.loads(again.stdout)["blocks_now"] == 0
+    other = refusal("build", scenes, "--out", pivot, "--variables", "red")
+    assert "holds a pivot of other scenes, grid or settings" in other
+
+
+def test_values_of_a_cell_are_those_of_the_map(pivot, tmp_path):
+    day = ("--dates", "2023-01-14")
+    cell = geoseg_here("pivot", "query", pivot, *day, "--at", CELL, "--json")
+    mapped = geoseg_here("pivot", "query", pivot, *day, "--out", tmp_path / "day.tif", "--json")
+
+    assert json.loads(mapped.stdout)["dates"] == 1
+    told = json.loads(cell.stdout)
+    assert told["at"] == [500105.0, 7199895.0]
+    with rasterio.open(tmp_path / "day.tif") as raster:
+        [shown] = raster.sample([told["at"]])
+        bands = dict(zip(raster.descriptions, shown, strict=True))
+    for one in told["values"]:
+        assert one["time"] == "2023-01-14T12:00Z"
+        np.testing.assert_allclose(bands[one["variable"]], one["mean"], rtol=1e-5)
+        np.testing.assert_allclose(bands[f"{one['variable']}_sd"], one["sd"], rtol=1e-5)
+
+
+def test_a_variable_that_is_named_twice_is_given_once(pivot):
+    done = geoseg_here(
+        "pivot", "query", pivot, "--dates", "2023-01-14", "--variables", "red, red,", "--json"
+    )
+
+    assert [one["variable"] for one in json.loads(done.stdout)["values"]] == ["red"]
+
+
+def test_the_picture_lies_beside_the_store_and_is_a_png(pivot, tmp_path):
+    done = geoseg_here("pivot", "plot", pivot / "pivot.zarr", "--variables", "red", "--json")
+
+    assert json.loads(done.stdout)["picture"] == str(pivot / "curve.png")
+    assert (pivot / "curve.png").read_bytes().startswith(b"\x89PNG")
+    assert "ends in .png" in refusal("plot", pivot, "--out", tmp_path / "curve.jpg")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--at", "5,6"), "lies beside the pivot"),
+        (("--at", "nan,7199900"), "is no place"),
+        (("--at", "inf,7199900"), "is no place"),
+        (("--at", "here"), "is no place"),
+        (("--variables", "rod"), "Did you mean 'red'?"),
+        (("--variables", "nir"), "it holds red, vh"),
+        (("--variables", "elevation"), "is terrain"),
+        (("--variables", ","), "names none"),
+        (("--dates", "14.7.2023"), "is no date"),
+        (("--dates", "2023-09/2023-05"), "ends before it begins"),
+        (("--dates", "3000-01-01"), "after 2261"),
+        (("--dates", "0001-01-01"), "before 1678"),
+        (("--dates", "2023-01", "--out", "map.tif"), "takes one date"),
+        (("--dates", "2023-01-14", "--at", CELL, "--out", "map.tif"), "--at names one cell"),
+    ],
+)
+def test_a_query_that_cannot_be_answered_is_refused(pivot, options, said):
+    assert said in " ".join(refusal("query", pivot, *options).split())
+
+
+def test_scenes_that_are_none_are_refused(tmp_path):
+    assert "holds no scene" in refusal("build", tmp_path, "--out", tmp_path / "out")
+    assert "is not there" in refusal("build", tmp_path / "no", "--out", tmp_path / "out")
+    assert "is no pivot" in refusal("query", tmp_path)
