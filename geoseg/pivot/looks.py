@@ -63,7 +63,7 @@ class Look:
     footprint: Footprint
     measured: Tensor  # (h, w), 0 where not valid
     variance: Tensor  # (h, w) of each pixel for itself, infinite where not valid
-    shared_sd: float  # by which all of its pixels are off together
+    shared_sd: float  # by which pixels beside each other are off together
 
     @property
     def valid(self) -> Tensor:

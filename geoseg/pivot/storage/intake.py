@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,14 +13,15 @@ from rasterio.warp import reproject
 from rasterio.windows import Window
 
 from geoseg.errors import SceneError
-from geoseg.grids import crs_of, gsd_m, part_of, require_metres, same_crs
+from geoseg.grids import crs_of, gsd_m, part_of, raster_grid, require_metres, same_crs
 from geoseg.pivot.acquisition import Acquisition, Reading
-from geoseg.scenes import Unit, band_names, open_scene, scene_sample, unit_of
+from geoseg.scenes import Unit, band_names, open_raster, open_scene, scene_sample, unit_of
 from geoseg.sensors import SensorKind, find_sensor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -141,13 +143,23 @@ def common_grid(scenes: Sequence[Scene], step_m: float) -> GeoBox:
 def _by_grid(scene: Scene) -> list[tuple[tuple[str, ...], GeoBox]]:
     """Bands that share pixels and their grid, the finest first."""
     found: dict[tuple[object, ...], tuple[list[str], GeoBox]] = {}
-    for name in scene.bands:
-        with open_scene(scene, [name]) as reader:
-            grid = reader.grid
+    for name, asset in scene.bands.items():
+        grid = _stored_grid(asset.path, _changed(asset.path))
         key = (tuple(grid.shape), tuple(grid.affine))
         found.setdefault(key, ([], grid))[0].append(name)
     pairs = [(tuple(names), grid) for names, grid in found.values()]
     return sorted(pairs, key=lambda pair: gsd_m(pair[1]))
+
+
+def _changed(path: Path) -> int:
+    return path.stat().st_mtime_ns if path.is_file() else 0
+
+
+@lru_cache(maxsize=2**14)
+def _stored_grid(path: Path, _changed: int) -> GeoBox:
+    """Of a file, which is opened once and not for every block that it may lie in."""
+    with open_raster(path) as raster:
+        return raster_grid(raster)
 
 
 def _read(
