@@ -4,8 +4,8 @@ The detail of a cell is white in space and the region smooth, so that a coarse s
 region and hardly the detail. With S = H (D_l + D_f^1/2 C D_f^1/2 + s^2 C) H' + R, the innovation v
 gives S z = v, solved by conjugate gradients; the means move by D H' z. The part of S with s is what
 an acquisition is off by, haze and calibration: its pixels share it as far as a region reaches, for
-haze comes in patches, and one error of a whole block would be taken out of all of it. Variances come from the same formula by spatial
-frequency, where all of its parts are diagonal.
+haze comes in patches, and one error of a whole block would be taken out of all of it. Variances
+come from the same formula by spatial frequency, where all of its parts are diagonal.
 """
 
 from __future__ import annotations

@@ -30,6 +30,7 @@ __all__ = ["Estimate", "Known", "Posterior"]
 
 _T = TypeVar("_T")
 
+_FAR = 3.0  # standard deviations
 LEAST_VALIDITY = 0.1  # below which a value is the climatology's
 
 
@@ -173,7 +174,9 @@ class Posterior:
     def updated(self, acquisition: Acquisition) -> Posterior:
         """With one more acquisition, of any day, and without a new run.
 
-        Processes and climatology stay as they are.
+        Processes and climatology stay as they are. A pixel that lies far from what is expected of
+        it is a cloud or a change, which one acquisition does not tell apart: it is trusted no more
+        than one of three standard deviations (after Huber 1964).
 
         Raises:
             SceneError: its name is taken.
@@ -198,7 +201,15 @@ class Posterior:
                 known[name] = self._with(name, known[name], look, source)
         return replace(self, acquisitions=(*self.acquisitions, acquisition.id), known=known)
 
+    def _doubted(self, look: Look, variable: str) -> Look:
+        expected, variance = self.predicted(look, variable)
+        spread = variance + look.variance + look.shared_sd**2
+        beyond = ((look.measured - expected) ** 2 / spread / _FAR**2 - 1).clamp_min(0)
+        inflated = look.variance + spread * beyond
+        return replace(look, variance=torch.where(look.valid, inflated, torch.inf))
+
     def _with(self, variable: str, known: Known, look: Look, source: int) -> Known:
+        look = self._doubted(look, variable)
         usual, _ = self.climatology.at(variable, look.day, self.classes)
         correlation = Correlation.of(
             (int(self.grid.shape.y), int(self.grid.shape.x)),

@@ -249,6 +249,16 @@ def test_those_that_come_later_may_come_in_any_order(acquisitions, usual):
     assert names == {acquisitions[5].id}
 
 
+def test_a_missed_cloud_that_comes_later_moves_the_pivot_by_little(pivot):
+    clear = overpass(103)
+    reading = clear.readings[0]
+    bright = replace(clear, readings=(replace(reading, values=reading.values + 0.4),), id="bright")
+
+    moved = (on(pivot.updated(bright), 103).mean - on(pivot, 103).mean)[..., INNER[0], INNER[1]]
+
+    assert 0 < float(moved.mean()) < 0.04
+
+
 def test_an_update_leaves_the_pivot_that_it_came_from_as_it_was(pivot):
     before = on(pivot, 200).mean
 
