@@ -256,7 +256,7 @@ def test_a_missed_cloud_that_comes_later_moves_the_pivot_by_little(pivot):
 
     moved = (on(pivot.updated(bright), 103).mean - on(pivot, 103).mean)[..., INNER[0], INNER[1]]
 
-    assert 0 < float(moved.mean()) < 0.04
+    assert 0 < float(moved.mean()) < 0.06
 
 
 def test_an_update_leaves_the_pivot_that_it_came_from_as_it_was(pivot):
