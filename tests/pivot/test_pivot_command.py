@@ -6,9 +6,13 @@ import numpy as np
 import pytest
 import rasterio
 from command_line import geoseg_here
+from odc.geo.geobox import GeoBox
 
 from geoseg.data.seasons import simulated_year
 from geoseg.data.seasons.write import write_acquisition
+from geoseg.pivot.optics import gaussian_width
+from geoseg.pivot.storage import read_acquisition
+from geoseg.scenes import scan_items
 
 CELL = "500105,7199895"
 
@@ -46,6 +50,34 @@ def test_the_same_command_builds_nothing_again_and_another_is_refused(scenes, pi
     assert json.loads(again.stdout)["blocks_now"] == 0
     other = refusal("build", scenes, "--out", pivot, "--variables", "red")
     assert "holds a pivot of other scenes, grid or settings" in other
+
+
+@pytest.mark.parametrize(
+    ("step", "pixel"), [(5, 10), (10, 10), (12, 10), (14, 20), (15, 20), (20, 20), (25, 20)]
+)
+def test_pixels_are_read_about_as_large_as_cells(scenes, step, pixel):
+    scene = next(
+        e.scene
+        for e in scan_items(scenes, checksums=False).entries
+        if e.scene.sensor_id == "sentinel-2"
+    )
+    grid = GeoBox.from_bbox(
+        (500000, 7199880, 500120, 7200000), crs="EPSG:32633", resolution=step, tight=True
+    )
+
+    fine = read_acquisition(scene, grid).readings[0].pixels
+
+    assert fine.resolution.x == pixel
+    assert gaussian_width(pixel, 0.3, step) < 0.9 * pixel
+
+
+def test_a_pivot_of_cells_that_are_coarser_than_pixels(scenes, tmp_path):
+    done = geoseg_here(
+        "pivot", "build", scenes, "--out", tmp_path, "--gsd", "20", "--variables", "red", "--json"
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "of 20" in json.loads(done.stdout)["grid"]
 
 
 def test_values_of_a_cell_are_those_of_the_map(pivot, tmp_path):

@@ -31,6 +31,7 @@ __all__ = ["common_grid", "moment_of", "read_acquisition", "reflectance_scales"]
 
 _ASTRAY_PX = 0.25  # by which a scene usually lies beside another, of its own pixels
 _BEYOND_PX = 8  # that are read beyond an area, for point spreads
+_LEAST_CELLS = 0.8  # to a side, that pixels are large which the operator takes
 _SCALED = 1e-4
 
 
@@ -169,9 +170,7 @@ def _read(
     window = _window(own, area)
     if window is None:
         return None
-    # Pixels that are far finer than cells would say no more of them one by one.
-    step = abs(area.resolution.x)
-    coarser = int(step // gsd_m(own)) if 2 * gsd_m(own) < step else 1
+    coarser = _coarser(gsd_m(own), abs(area.resolution.x))
     shape = (max(1, window.height // coarser), max(1, window.width // coarser))
     window = Window(window.col_off, window.row_off, shape[1] * coarser, shape[0] * coarser)
     with open_scene(scene, bands) as reader:
@@ -183,6 +182,15 @@ def _read(
     else:
         pixels, values = _warped(pixels, values, area)
     return Reading(pixels=pixels, bands=bands, values=torch.from_numpy(values))
+
+
+def _coarser(pixel_m: float, step_m: float) -> int:
+    """How many pixels to a side become one, so that it is about as large as a cell.
+
+    Finer ones would say no more of cells, on which the transfer of so fine a pixel has no meaning.
+    """
+    count = max(1, round(step_m / pixel_m))
+    return count if count * pixel_m >= _LEAST_CELLS * step_m else count + 1
 
 
 def _window(own: GeoBox, area: GeoBox) -> Window | None:
