@@ -103,6 +103,17 @@ class Known:
             sources=tuple(sources),
         )
 
+    def cropped(self, part: tuple[slice, slice]) -> Known:
+        """Of some rows and columns."""
+        detail, region = self.detail.cropped(part), self.region.cropped(part)
+        return replace(
+            self,
+            process=replace(self.process, detail=detail.wander, region=region.wander),
+            detail=detail,
+            region=region,
+            shown=self.shown[:, part[0], part[1]].clone(),
+        )
+
     def state_at(self, day: float) -> State:
         """Detail and region on a day."""
         return State(self.detail.at(day), self.region.at(day))
@@ -171,6 +182,15 @@ class Posterior:
         variance = variance + look.footprint.forward(moment.region_variance)
         return look.footprint.forward(moment.mean), variance
 
+    def cropped(self, part: tuple[slice, slice]) -> Posterior:
+        """Of some rows and columns."""
+        return replace(
+            self,
+            grid=self.grid[part],
+            classes=self.classes[part],
+            known={name: one.cropped(part) for name, one in self.known.items()},
+        )
+
     def updated(self, acquisition: Acquisition) -> Posterior:
         """With one more acquisition, of any day, and without a new run.
 
@@ -184,12 +204,8 @@ class Posterior:
         """
         if acquisition.id in self.acquisitions:
             raise SceneError(f"Acquisition {acquisition.id!r} is in the pivot already.")
-        looks = {name: looks_of(acquisition, name, self.grid) for name in self.known}
-        if acquisition.sensor.kind is SensorKind.FILM and FILM_VARIABLE in self.known:
-            moment = self.moment(FILM_VARIABLE, acquisition.day)
-            variance = moment.detail_variance + moment.region_variance
-            looks[FILM_VARIABLE] = film_look(acquisition, moment.mean, variance, self.grid)
-        if not any(looks.values()):
+        looks = self._looks(acquisition)
+        if not looks:
             raise GridError(
                 f"Acquisition {acquisition.id!r} shows nothing of the pivot: all is cloud or lies "
                 "beside it."
@@ -197,9 +213,24 @@ class Posterior:
         source = len(self.acquisitions)
         known = dict(self.known)
         for name, look in looks.items():
-            if look is not None:
-                known[name] = self._with(name, known[name], look, source)
+            known[name] = self._with(name, known[name], look, source)
         return replace(self, acquisitions=(*self.acquisitions, acquisition.id), known=known)
+
+    def shows(self, acquisition: Acquisition) -> bool:
+        """Whether an acquisition says anything of this ground.
+
+        Raises:
+            GridError: reference systems that differ, or rotated grids.
+        """
+        return bool(self._looks(acquisition))
+
+    def _looks(self, acquisition: Acquisition) -> dict[str, Look]:
+        looks = {name: looks_of(acquisition, name, self.grid) for name in self.known}
+        if acquisition.sensor.kind is SensorKind.FILM and FILM_VARIABLE in self.known:
+            moment = self.moment(FILM_VARIABLE, acquisition.day)
+            variance = moment.detail_variance + moment.region_variance
+            looks[FILM_VARIABLE] = film_look(acquisition, moment.mean, variance, self.grid)
+        return {name: look for name, look in looks.items() if look is not None}
 
     def _doubted(self, look: Look, variable: str) -> Look:
         expected, variance = self.predicted(look, variable)

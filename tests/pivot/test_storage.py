@@ -22,12 +22,14 @@ from geoseg.pivot.storage import (
     STORE,
     CubePlan,
     PivotPlan,
+    UpdatePlan,
     build_pivot,
     common_grid,
     daily,
     open_store,
     read_acquisition,
     reflectance_scales,
+    update_pivot,
     write_cube,
     write_geotiff,
 )
@@ -390,6 +392,48 @@ def test_terrain_lies_beside_the_variables(year, scenes, tmp_path):
     assert found.elevation.dims == ("y", "x")
     assert np.allclose(found.elevation.values, heights[20:-20, 20:-20], atol=1e-3)
     assert float(found.slope.mean()) == pytest.approx(np.degrees(np.arctan(0.2)), abs=0.2)
+
+
+@pytest.fixture(scope="module")
+def later(year, tmp_path_factory):
+    """A scene after the last of the pivot, as it is read."""
+    folder = tmp_path_factory.mktemp("later")
+    one = next(a for a in year.acquisitions[36:] if a.sensor_id == "sentinel-2")
+    write_acquisition(folder, one)
+    found = tuple(entry.scene for entry in scan_items(folder, checksums=False).entries)
+    return read_acquisition(found[0], year.grid.pad(9, 9)), found
+
+
+def test_a_scene_that_comes_later_is_taken_in(built, later, tmp_path):
+    acquisition, new = later
+    plan = UpdatePlan(store=built.out / STORE, scenes=new, out=tmp_path)
+    assert update_pivot(plan).done == 4
+    assert update_pivot(plan).skipped == 4
+    old, updated = open_store(built.out / STORE), open_store(tmp_path / STORE)
+    assert len(updated.sources) == len(old.sources) + 1
+
+    whole = (slice(0, SIDE), slice(0, SIDE))
+    days = [acquisition.day - 20, acquisition.day, acquisition.day + 4]
+    stored = updated.posterior(whole).at(days)
+    solved = old.posterior(whole).updated(acquisition).at(days)
+    before = old.posterior(whole).at(days)
+    apart = ((stored.mean - solved.mean).abs() / solved.sd)[:, 0]
+    assert float(apart.max()) < 0.4
+    assert float(apart.mean()) < 0.03
+    moved = ((stored.mean - before.mean).abs() / solved.sd)[1:, 0]
+    assert float(moved.mean()) > 0.2
+    place = [one.id for one in updated.sources].index(acquisition.id)
+    assert float((stored.provenance[1, 0] == place).float().mean()) > 0.5
+
+
+def test_a_scene_that_the_pivot_rests_on_is_no_update(scenes, built, later, tmp_path):
+    plan = UpdatePlan(store=built.out / STORE, scenes=(*later[1], scenes[0]), out=tmp_path)
+    with pytest.raises(SceneError, match="is in the pivot already; leave it out"):
+        update_pivot(plan)
+    with pytest.raises(SceneError, match="needs a scene"):
+        update_pivot(UpdatePlan(store=built.out / STORE, scenes=(), out=tmp_path))
+    with pytest.raises(OutputError, match="give another --out"):
+        update_pivot(UpdatePlan(store=built.out / STORE, scenes=later[1], out=built.out))
 
 
 @pytest.mark.slow

@@ -36,11 +36,21 @@ if TYPE_CHECKING:
     from geoseg.scale import Summary
     from geoseg.scenes import Scene
 
-__all__ = ["STORE", "PivotPlan", "build_pivot", "measured_by"]
+__all__ = [
+    "PLAN",
+    "STORE",
+    "PivotPlan",
+    "acquisitions_on",
+    "build_pivot",
+    "files_of",
+    "is_laid_out",
+    "measured_by",
+    "one_thread",
+]
 
 STORE = "pivot.zarr"
 
-_PLAN = "plan.json"
+PLAN = "plan.json"
 _BLOCK = 256  # cells to a side
 _PIECE, _PIECES = 64, 3  # cells to a side, and pieces to a side, that what is usual is learned on
 
@@ -109,13 +119,13 @@ def build_pivot(
         with manifest.held():
             store = plan.out / STORE
             scales = reflectance_scales(scenes)
-            if not _is_laid_out(plan.out, facts):
+            if not is_laid_out(plan.out, facts):
                 say(f"Learning what is usual on the ground of {len(scenes)} scenes")
-                with _one_thread():
+                with one_thread():
                     usual = _learn(plan, scenes, scales)
-                forget_blocks(plan.out, plan.out / _PLAN)
+                forget_blocks(plan.out, plan.out / PLAN)
                 _lay_out(plan, scenes, usual)
-                write_json(plan.out / _PLAN, facts)
+                write_json(plan.out / PLAN, facts)
         units = [
             _unit(_job(plan, scenes, scales, store, rows, columns), facts)
             for rows, columns in blocks
@@ -153,14 +163,14 @@ def _facts(plan: PivotPlan, scenes: Sequence[Scene]) -> dict[str, Any]:
                 scene.sensor_id,
                 scene.start.isoformat(),
                 scene.end.isoformat(),
-                _files(scene),
+                files_of(scene),
             ]
             for scene in scenes
         ],
     }
 
 
-def _files(scene: Scene) -> list[list[Any]]:
+def files_of(scene: Scene) -> list[list[Any]]:
     """Files of a scene, with their sizes and times of change."""
     found = []
     for name, asset in scene.bands.items():
@@ -173,13 +183,13 @@ def _seen(path: Path) -> list[int] | None:
     return None if stat is None else [stat.st_size, stat.st_mtime_ns]
 
 
-def _is_laid_out(out: Path, facts: Mapping[str, Any]) -> bool:
+def is_laid_out(out: Path, facts: Mapping[str, Any]) -> bool:
     """Whether a store of these facts lies there.
 
     Raises:
         OutputError: one of others does.
     """
-    path = out / _PLAN
+    path = out / PLAN
     if not path.is_file() or not (out / STORE).is_dir():
         return False
     if json.loads(path.read_text(encoding="utf-8")) != facts:
@@ -194,7 +204,7 @@ def _learn(plan: PivotPlan, scenes: Sequence[Scene], scales: Mapping[str, float]
     pieces = []
     for part in _pieces(plan.grid):
         grid = plan.grid[part]
-        found = _acquisitions(scenes, scales, grid, plan.settings)
+        found = acquisitions_on(scenes, scales, grid, plan.settings)
         if found:
             pieces.append((found, grid))
     if not pieces:
@@ -257,8 +267,8 @@ def _solve_block(job: _Job) -> dict[str, Any]:
     rows, columns = slice(*job.rows), slice(*job.columns)
     store = open_store(job.store)
     grid = store.grid[rows, columns]
-    found = _acquisitions(job.scenes, job.scales, grid, job.settings)
-    with _one_thread():
+    found = acquisitions_on(job.scenes, job.scales, grid, job.settings)
+    with one_thread():
         posterior = build_posterior(found, grid, job.settings, store.usual)
     terrain = None if job.dem is None else open_terrain(job.dem, grid).read_on(grid)
     write_block(store, posterior, rows, columns, terrain)
@@ -271,7 +281,7 @@ def _solve_block(job: _Job) -> dict[str, Any]:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Matrices of a block are too small to be shared: threads would wait for each other."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -281,7 +291,7 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _acquisitions(
+def acquisitions_on(
     scenes: Sequence[Scene], scales: Mapping[str, float], grid: GeoBox, settings: PhysicalSettings
 ) -> list[Acquisition]:
     """Those that overlap a grid, with what they show of it and of its rim."""

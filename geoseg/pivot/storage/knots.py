@@ -73,6 +73,10 @@ class StoredPivot:
         root = _open(self.folder)
         return {name: root[name][part].values for name in TERRAIN_BANDS if name in root}
 
+    def knot_sources(self, variable: str) -> tuple[int, ...]:
+        """Acquisitions (K,) of the knots of a variable, by their place in `sources`."""
+        return tuple(int(k) for k in _open(self.folder, variable)["source"].values)
+
     def knot_times(self, variable: str) -> NDArray[np.datetime64]:
         """Times (K,) of the acquisitions that may measure a variable."""
         return np.asarray(_open(self.folder, variable)["time"].values)
