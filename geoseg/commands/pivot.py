@@ -99,6 +99,45 @@ def pivot_build(
     _require_whole(summary)
 
 
+@pivot_app.command("update")
+def pivot_update(
+    pivot: Folder,
+    scenes: Annotated[
+        Path, typer.Argument(help="A folder with STAC items (.json), or a catalogue (.parquet).")
+    ],
+    out: Annotated[Path, typer.Option(help="Gets the new pivot.zarr.")],
+    workers: Workers = 1,
+    json: Json = False,
+) -> None:
+    """Take further scenes into a pivot without building it anew; what was stopped is gone on with.
+
+    Climatology and spread stay as they are: build anew when a year has gone by.
+
+    Example: geoseg pivot update out/pivot out/new/scenes --out out/pivot-2
+    """
+    from geoseg.pivot.storage import STORE, UpdatePlan, update_pivot
+
+    store = _open(pivot)
+    found = _scenes(scenes)
+    plan = UpdatePlan(store=store.folder, scenes=found, out=out)
+    try:
+        with progress("Blocks") as advance:
+            summary = update_pivot(
+                plan, _engine(workers), lambda done, all_: advance(done, all_, "")
+            )
+    except KeyboardInterrupt:
+        raise _stopped() from None
+    note(f"The pivot lies in {out / STORE}")
+    figures = {
+        "pivot": str(out / STORE),
+        "scenes": len(found),
+        "blocks": summary.done + summary.skipped,
+        "blocks_now": summary.done,
+    }
+    show(Outcome(figures), as_json=json)
+    _require_whole(summary)
+
+
 @pivot_app.command("query")
 def pivot_query(
     pivot: Folder,

@@ -24,7 +24,7 @@ class Footprint:
 
     Raises:
         GridError: reference systems that differ or are not in metres, or rotated grids.
-        SensorError: pixels finer than half of the grid.
+        SensorError: pixels finer than three quarters of a cell.
     """
 
     def __init__(self, ground: GeoBox, pixels: GeoBox, mtf: float) -> None:

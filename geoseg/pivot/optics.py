@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["USUAL_MTF", "Axis", "gaussian_width", "realised_mtf", "sampling", "width_of_mtf"]
 
 USUAL_MTF = 0.25  # at Nyquist, where none is published
+_FINEST = 0.75  # of a cell: on a coarser grid no Gaussian has the transfer of the formula
 _REACH = 4.0  # standard deviations: at 2 a transfer of 0.1 becomes one of 0.12
 
 
@@ -51,14 +52,14 @@ def gaussian_width(pixel_m: float, mtf: float, step_m: float) -> float:
         step_m: of the grid that is looked at.
 
     Raises:
-        SensorError: a transfer that is none, or pixels finer than half of the grid.
+        SensorError: a transfer that is none, or pixels finer than three quarters of a cell.
     """
     if not 0 < mtf < 1:
         raise SensorError(f"A modulation transfer of {mtf} is none; give one between 0 and 1.")
-    if 2 * pixel_m < step_m:
+    if pixel_m < _FINEST * step_m:
         raise SensorError(
-            f"Pixels of {pixel_m:g} m are too fine for a pivot of {step_m:g} m; choose a finer "
-            "grid."
+            f"Pixels of {pixel_m:g} m are too fine for a pivot of {step_m:g} m; average them to "
+            "its cells, or choose a finer grid."
         )
     formula = width_of_mtf(pixel_m, mtf)
 

@@ -140,3 +140,20 @@ def test_scenes_that_are_none_are_refused(tmp_path):
     assert "holds no scene" in refusal("build", tmp_path, "--out", tmp_path / "out")
     assert "is not there" in refusal("build", tmp_path / "no", "--out", tmp_path / "out")
     assert "is no pivot" in refusal("query", tmp_path)
+
+
+def test_a_later_scene_updates_a_pivot_beside_it(pivot, tmp_path):
+    later = simulated_year(3, side=16).acquisitions[10]
+    write_acquisition(tmp_path / "later", later)
+
+    done = geoseg_here("pivot", "update", pivot, tmp_path / "later", "--out", tmp_path / "new")
+
+    assert done.returncode == 0, done.stderr
+    values = geoseg_here(
+        "pivot", "query", tmp_path / "new", "--dates", f"{later.time:%Y-%m-%d}", "--json"
+    )
+    told = json.loads(values.stdout)["values"]
+    assert later.id in {one["nearest"] for one in told}
+    again = refusal("update", tmp_path / "new", tmp_path / "later", "--out", tmp_path / "twice")
+    assert "is in the pivot already" in again
+    assert not (tmp_path / "twice" / "pivot.zarr").exists()

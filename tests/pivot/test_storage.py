@@ -172,6 +172,12 @@ def test_a_cube_is_what_the_pivot_says(built, tmp_path):
     assert cube.red.attrs["standard_name"] == "surface_bidirectional_reflectance"
     assert cube.red.attrs["units"] == "1"
     assert cube.red_sd.attrs["standard_name"].endswith("standard_error")
+    assert cube.red_source.dtype == np.int32
+    with rasterio.open(f'ZARR:"{tmp_path}/cube.zarr":/red') as raster:  # as QGIS does
+        assert raster.count == len(days)
+        assert raster.crs.to_epsg() == 32633
+        assert raster.transform == store.grid.affine
+        assert np.array_equal(raster.read(1), cube.red[0].values)
 
 
 def test_a_day_as_a_geotiff(built, tmp_path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Layout", "coordinates", "grid_of", "lay_out", "tiles_of", "times_of", "write_region"]
 
+_FORMAT: Final = 2  # of Zarr, which GDAL and so QGIS read too
+_TIME_ENCODING = {"units": "seconds since 1970-01-01", "calendar": "standard", "dtype": "int64"}
 SPATIAL_REF = "spatial_ref"  # the grid mapping of CF
 _EPOCH = np.datetime64("1970-01-01T00:00:00", "ns")
 _FIRST, _END = (
@@ -69,7 +71,7 @@ def lay_out(
     arrays: Mapping[str, Layout],
     attributes: Mapping[str, Any],
 ) -> None:
-    """Write coordinates and the outline of arrays that are filled with NaN, or 0, until written.
+    """Write coordinates and the outline of arrays, of which those of floats are NaN until written.
 
     What lies at the group is replaced.
 
@@ -80,8 +82,15 @@ def lay_out(
         shutil.rmtree(folder / group if group else folder, ignore_errors=True)
         empty = xr.Dataset(coords=dict(coords), attrs=dict(attributes))
         encoding = {"time": _TIME_ENCODING} if "time" in empty.coords else {}
-        empty.to_zarr(folder, group=group or None, mode="a", consolidated=False, encoding=encoding)
-        root = zarr.open_group(folder, path=group, mode="a")
+        empty.to_zarr(
+            folder,
+            group=group or None,
+            mode="a",
+            consolidated=False,
+            encoding=encoding,
+            zarr_format=_FORMAT,
+        )
+        root = zarr.open_group(folder, path=group, mode="a", zarr_format=_FORMAT)
         for name, layout in arrays.items():
             floats = layout.dtype.startswith("float")
             root.create_array(
@@ -89,17 +98,17 @@ def lay_out(
                 shape=tuple(empty.sizes[dim] for dim in layout.dims),
                 chunks=layout.chunks,
                 dtype=layout.dtype,
-                fill_value=np.nan if floats else 0,
-                dimension_names=layout.dims,
-                attributes={**layout.attributes, "grid_mapping": SPATIAL_REF},
+                fill_value=np.nan if floats else None,
+                attributes={
+                    **layout.attributes,
+                    "grid_mapping": SPATIAL_REF,
+                    "_ARRAY_DIMENSIONS": list(layout.dims),
+                },
             )
     except OSError as error:
         raise OutputError(
             f"{folder} could not be written: {why_not_written(error, folder.parent)}."
         ) from error
-
-
-_TIME_ENCODING = {"units": "seconds since 1970-01-01", "calendar": "standard", "dtype": "int64"}
 
 
 def write_region(

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Source", "StoredPivot", "create_store", "open_store", "terrain_layouts", "write_block"]
 
-_EDITION = 1
+_EDITION = 2
 _KNOTS = 16  # in a chunk
 _PARTS = ("detail", "region")
 _CHAIN = ("mean", "sd", "gain")  # to a thousandth each, which is far below any sd
@@ -321,7 +321,7 @@ def _write_usual(folder: Path, usual: Usual) -> None:
             "usual": (("feature",), climatology.usual),
         }
     )
-    classes.to_zarr(folder, group="climatology", mode="w", consolidated=False)
+    classes.to_zarr(folder, group="climatology", mode="w", consolidated=False, zarr_format=2)
     for name, spread in usual.spreads.items():
         curves = climatology.curves[name]
         xr.Dataset(
@@ -334,7 +334,7 @@ def _write_usual(folder: Path, usual: Usual) -> None:
                 "wander_sd": (("land_class",), spread.sd),
             },
             attrs={"wander_days": spread.days, "region_m": REGION_M},
-        ).to_zarr(folder, group=f"climatology/{name}", mode="w", consolidated=False)
+        ).to_zarr(folder, group=f"climatology/{name}", mode="w", consolidated=False, zarr_format=2)
 
 
 def _read_usual(folder: Path, about: Mapping[str, Any]) -> Usual:
