@@ -44,16 +44,15 @@ if TYPE_CHECKING:
     from geoseg.data.seasons import SimulatedYear
     from geoseg.pivot.acquisition import Acquisition, Reading
     from geoseg.pivot.looks import Look
-    from geoseg.pivot.posterior import Posterior
 
-__all__ = ["METHODS", "Told", "Trial", "learn", "trial"]
+__all__ = ["METHODS", "Told", "Trial", "film_correlation", "learn", "trial"]
 
 METHODS = ("physical", "learned", "both", "prior")
 OPTICAL = ("blue", "green", "red", "rededge", "nir", "swir1", "swir2")
 HIDDEN = 0.25  # of the dates of Sentinel-2
 NINETY = 1.645  # standard deviations
 FIRST_TO_LEARN, YEARS, SIDE = 1000, 8, 48
-PRIORS = 4  # years in which the prior is measured, for it takes a minute each
+PRIORS = 2  # years in which the prior is measured, for it takes a minute each
 
 
 class Told(NamedTuple):
@@ -105,7 +104,7 @@ def trial(seed: int, learned: Path, both: Path) -> Trial:
     year = simulated_year(seed)
     seen, hidden = split(year, seed)
     linear, stacked = (_rmse_of_baseline(year, seen, hidden, stack=s) for s in (False, True))
-    physical = build_posterior(seen, year.grid, PhysicalSettings(variables=(*OPTICAL, "visible")))
+    physical = build_posterior(seen, year.grid, PhysicalSettings(variables=OPTICAL))
     network = LearnedPivot.load(learned)
     tellers: dict[str, _Teller] = {
         "physical": physical,
@@ -120,7 +119,7 @@ def trial(seed: int, learned: Path, both: Path) -> Trial:
         linear=linear,
         stacked=stacked,
         told={name: _told(year, hidden, teller) for name, teller in tellers.items()},
-        film=_film_correlation(seed, physical),
+        film=film_correlation(seed, year),
     )
 
 
@@ -233,11 +232,14 @@ def _linear(
     return first * (1 - weight) + last * weight
 
 
-def _film_correlation(seed: int, posterior: Posterior) -> float:
+def film_correlation(seed: int, year: SimulatedYear) -> float:
     """Of the visible that the pivot expects, and a frame of film turned to reflectance, on 10 m.
 
-    The frame is no part of the pivot; its tone curve is fitted to what is expected.
+    The pivot is of all acquisitions of the year, and the frame is no part of it; its tone curve is
+    fitted to what is expected. The day of the frame is drawn.
     """
+    settings = PhysicalSettings(variables=("visible",))
+    posterior = build_posterior(year.acquisitions, year.grid, settings)
     day = float(np.random.default_rng([seed, 7]).integers(60, 330))
     frame = simulated_film(seed, day=day).acquisition
     moment = posterior.moment("visible", frame.day)
