@@ -17,6 +17,7 @@ from geoseg.grids import describe_grid, same_grid
 from geoseg.labels import IGNORE
 from geoseg.models import read_tensors, write_tensors
 from geoseg.pivot.storage.arrays import grid_of
+from geoseg.pivot.variables import load_variables
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -111,8 +112,10 @@ def ground_of_cube(cube: xr.Dataset, land_cover: NDArray[np.uint8], grid: GeoBox
     """
     names = tuple(
         str(name)
-        for name in cube.data_vars
-        if f"{name}_sd" in cube.data_vars and f"{name}_validity" in cube.data_vars
+        for name in load_variables()  # a store lists its arrays in any order
+        if name in cube.data_vars
+        and f"{name}_sd" in cube.data_vars
+        and f"{name}_validity" in cube.data_vars
     )
     if not names:
         raise SceneError(

@@ -62,6 +62,7 @@ def test_another_seed_gives_another_year(year):
     assert [one.id for one in other.acquisitions] != [one.id for one in year.acquisitions]
 
 
+@pytest.mark.slow
 def test_a_year_on_disk_holds_no_scene_of_the_year_before(tmp_path):
     write_year(tmp_path, seed=1, side=16)
     before = {path.stem for path in (tmp_path / "scenes").glob("*.json")}

@@ -19,6 +19,8 @@ from geoseg.pivot.learned.prior import smooth_about
 from geoseg.pivot.looks import looks_of
 from geoseg.pivot.physical import PhysicalSettings, build_posterior
 
+pytestmark = pytest.mark.slow  # what they share takes seconds to make
+
 HEIGHT, WIDTH = 10, 14  # not square: a swapped axis is seen
 GRID = GeoBox((HEIGHT, WIDTH), Affine(10, 0, 500_000, 0, -10, 7_200_000), "EPSG:32633")
 TINY = LearnedSettings(near=3, width=16, layers=1, hidings=1, steps=40)
@@ -257,7 +259,6 @@ def test_a_header_that_lacks_something_is_refused(pivot, tmp_path):
         LearnedPivot.load(path)
 
 
-@pytest.mark.slow
 def test_a_network_corrects_a_physical_posterior_and_does_without_one(pivot):
     how = PhysicalSettings(variables=("green",), classes=2, halo_m=0.0)
     acquisitions, ground = year(7, every=20)
@@ -280,7 +281,6 @@ def test_a_network_corrects_a_physical_posterior_and_does_without_one(pivot):
         hybrid.at(acquisitions, GRID[:, :12], [hidden.day], physical)
 
 
-@pytest.mark.slow
 def test_what_a_network_says_is_a_prior_that_measurements_move(pivot):
     acquisitions, ground = year(7, clouds=0.1)
     hidden = acquisitions[12]

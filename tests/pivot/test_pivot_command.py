@@ -14,6 +14,8 @@ from geoseg.pivot.optics import gaussian_width
 from geoseg.pivot.storage import read_acquisition
 from geoseg.scenes import scan_items
 
+pytestmark = pytest.mark.slow  # what they share takes seconds to make
+
 CELL = "500105,7199895"
 
 

@@ -35,6 +35,8 @@ from geoseg.pivot.storage import (
 )
 from geoseg.scenes import scan_items
 
+pytestmark = pytest.mark.slow  # what they share takes seconds to make
+
 SETTINGS = PhysicalSettings(variables=("red", "vh"), classes=2)
 SIDE = 24
 
@@ -115,7 +117,6 @@ def test_a_block_that_is_missing_is_made_again_and_no_other(built):
     assert (summary.done, summary.skipped) == (1, 3)
 
 
-@pytest.mark.slow
 def test_a_store_that_was_removed_is_made_again(built, tmp_path):
     out = tmp_path / "copy"
     shutil.copytree(built.out, out)
@@ -141,7 +142,6 @@ def test_another_pivot_is_not_built_over_one(built):
         build_pivot(other)
 
 
-@pytest.mark.slow
 def test_ground_that_nothing_shows_is_climatology(scenes, tmp_path, year):
     far = GeoBox((16, 48), year.grid.affine, year.grid.crs)
     far = GeoBox((16, 80), far.affine, far.crs)
@@ -154,7 +154,6 @@ def test_ground_that_nothing_shows_is_climatology(scenes, tmp_path, year):
     assert bool((found.sd > 0).all())
 
 
-@pytest.mark.slow
 def test_a_cube_is_what_the_pivot_says(built, tmp_path):
     store = open_store(built.out / STORE)
     days = daily(19400.5, 19405.5)
@@ -442,7 +441,6 @@ def test_a_scene_that_the_pivot_rests_on_is_no_update(scenes, built, later, tmp_
         update_pivot(UpdatePlan(store=built.out / STORE, scenes=later[1], out=built.out))
 
 
-@pytest.mark.slow
 def test_film_on_disk_joins_the_visible(year, scenes, tmp_path):
     frame = simulated_film(3, day=20, side=SIDE).acquisition
     write_acquisition(tmp_path / "film", frame)
