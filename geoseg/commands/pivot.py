@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from geoseg.commands.options import Json
-from geoseg.errors import ConfigError, SceneError
+from geoseg.errors import ConfigError
 from geoseg.terminal import Outcome, Table, note, progress, show
 
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
 
     from geoseg.pivot.storage import StoredPivot
-    from geoseg.scale import Engine, Summary
+    from geoseg.scale import Summary
     from geoseg.scenes import Scene
 
 __all__ = ["pivot_app"]
@@ -64,6 +64,7 @@ def pivot_build(
     """
     from geoseg.pivot.physical import PhysicalSettings
     from geoseg.pivot.storage import STORE, PivotPlan, build_pivot, common_grid, open_store
+    from geoseg.scale import Engine
 
     found = _scenes(scenes)
     grid = common_grid(found, gsd) if like is None else _grid_of(like)
@@ -72,7 +73,7 @@ def pivot_build(
     try:
         with progress("Blocks") as advance:
             summary = build_pivot(
-                plan, _engine(workers), lambda done, all_: advance(done, all_, ""), note
+                plan, Engine.of_workers(workers), lambda done, all_: advance(done, all_, ""), note
             )
     except KeyboardInterrupt:
         raise _stopped() from None
@@ -116,6 +117,7 @@ def pivot_update(
     Example: geoseg pivot update out/pivot out/new/scenes --out out/pivot-2
     """
     from geoseg.pivot.storage import STORE, UpdatePlan, update_pivot
+    from geoseg.scale import Engine
 
     store = _open(pivot)
     found = _scenes(scenes)
@@ -123,7 +125,7 @@ def pivot_update(
     try:
         with progress("Blocks") as advance:
             summary = update_pivot(
-                plan, _engine(workers), lambda done, all_: advance(done, all_, "")
+                plan, Engine.of_workers(workers), lambda done, all_: advance(done, all_, "")
             )
     except KeyboardInterrupt:
         raise _stopped() from None
@@ -157,6 +159,7 @@ def pivot_query(
     Example: geoseg pivot query out/pivot --dates 2023-07-14 --out out/july.tif
     """
     from geoseg.pivot.storage import CubePlan, write_cube, write_geotiff
+    from geoseg.scale import Engine
 
     store = _open(pivot)
     days = _days(store, dates, every)
@@ -180,7 +183,9 @@ def pivot_query(
     plan = CubePlan(store=store.folder, days=days, variables=names, out=out)
     try:
         with progress("Blocks") as advance:
-            summary = write_cube(plan, _engine(workers), lambda done, all_: advance(done, all_, ""))
+            summary = write_cube(
+                plan, Engine.of_workers(workers), lambda done, all_: advance(done, all_, "")
+            )
     except KeyboardInterrupt:
         raise _stopped() from None
     note(f"The cube lies in {out / 'cube.zarr'}")
@@ -211,8 +216,7 @@ def pivot_plot(
     store = _open(pivot)
     days = _days(store, dates, 1.0)
     part, (x, y) = _cell(store, at)
-    names = _names(variables) or store.variables
-    posterior = store.posterior(part, _held(store, names))
+    posterior = store.posterior(part, store.held(_names(variables)))
     title = f"Cell at {x:.0f}, {y:.0f} ({_described(store.grid)})"
     figure = curve_figure(posterior, store.sources, days, title)
     with writing(picture) as aside:
@@ -294,7 +298,7 @@ def _values(
     from geoseg.pivot.storage.arrays import times_of
 
     part, (x, y) = _cell(store, at)
-    estimate = store.posterior(part, _held(store, names or store.variables)).at(days)
+    estimate = store.posterior(part, store.held(names)).at(days)
     ids = [one.id for one in store.sources]
     found: list[dict[str, Any]] = []
     for d, time in enumerate(times_of(days).astype("datetime64[m]")):
@@ -349,15 +353,6 @@ def _names(text: str | None) -> tuple[str, ...]:
     return names
 
 
-def _held(store: StoredPivot, names: tuple[str, ...]) -> tuple[str, ...]:
-    for name in names:
-        if name not in store.variables:
-            raise SceneError(
-                f"The pivot does not hold {name!r}; it holds {', '.join(store.variables)}."
-            )
-    return names
-
-
 def _knots(store: StoredPivot, name: str) -> tuple[str, str, str]:
     days = store.knot_times(name)
     return str(len(days)), str(days[0])[:10], str(days[-1])[:10]
@@ -367,12 +362,6 @@ def _described(grid: GeoBox) -> str:
     from geoseg.grids import describe_grid
 
     return describe_grid(grid)
-
-
-def _engine(workers: int) -> Engine:
-    from geoseg.scale import Engine
-
-    return Engine() if workers == 1 else Engine(kind="processes", workers=workers)
 
 
 def _stopped() -> typer.Exit:

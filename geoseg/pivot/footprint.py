@@ -56,6 +56,10 @@ class Footprint:
         """Variance (h, w) of pixels whose cells are off by (H, W), each for itself."""
         return self._rows.to(variance) ** 2 @ variance @ (self._columns.to(variance) ** 2).T
 
+    def variance(self, detail: Tensor, region: Tensor) -> Tensor:
+        """Variance (h, w) of pixels, of detail and of what cells of a region share (H, W)."""
+        return self.spread(detail) + self.forward(region)
+
 
 def _axes(grid: GeoBox) -> tuple[Axis, Axis]:
     """Rows and columns of a grid."""

@@ -87,21 +87,22 @@ class Known:
             names: of all acquisitions.
             inner: rows and columns without the rim.
         """
-        places = {day: k for k, day in enumerate(chains[0].days)}
-        shown = torch.full((len(places), *chains[0].mean[0][inner].shape), torch.nan)
+        detail, region = chains
+        places = {day: k for k, day in enumerate(detail.days)}
+        shown = torch.full_like(detail.mean, torch.nan)
         sources = [0] * len(places)
         for look in looks:
-            cells = look.on_ground()[inner]
+            cells = look.on_ground()
             shown[places[look.day]][torch.isfinite(cells)] = cells[torch.isfinite(cells)]
             sources[places[look.day]] = names.index(look.acquisition)
-        detail, region = (chain.cropped(inner) for chain in chains)
-        return cls(
+        whole = cls(
             process=Process(detail=detail.wander, region=region.wander, region_m=REGION_M),
             detail=detail,
             region=region,
             shown=shown,
             sources=tuple(sources),
         )
+        return whole.cropped(inner)
 
     def cropped(self, part: tuple[slice, slice]) -> Known:
         """Of some rows and columns."""
@@ -178,8 +179,7 @@ class Posterior:
     def predicted(self, look: Look, variable: str) -> tuple[Tensor, Tensor]:
         """What a look would measure (h, w), and its variance without the noise of the sensor."""
         moment = self.moment(variable, look.day)
-        variance = look.footprint.spread(moment.detail_variance)
-        variance = variance + look.footprint.forward(moment.region_variance)
+        variance = look.footprint.variance(moment.detail_variance, moment.region_variance)
         return look.footprint.forward(moment.mean), variance
 
     def cropped(self, part: tuple[slice, slice]) -> Posterior:
@@ -204,27 +204,28 @@ class Posterior:
         """
         if acquisition.id in self.acquisitions:
             raise SceneError(f"Acquisition {acquisition.id!r} is in the pivot already.")
-        looks = self._looks(acquisition)
+        looks = self.looks(acquisition)
         if not looks:
             raise GridError(
                 f"Acquisition {acquisition.id!r} shows nothing of the pivot: all is cloud or lies "
                 "beside it."
             )
+        return self.with_looks(acquisition.id, looks)
+
+    def with_looks(self, acquisition: str, looks: Mapping[str, Look]) -> Posterior:
+        """With what one more acquisition says of variables, as of `looks`; see `updated`."""
         source = len(self.acquisitions)
         known = dict(self.known)
         for name, look in looks.items():
             known[name] = self._with(name, known[name], look, source)
-        return replace(self, acquisitions=(*self.acquisitions, acquisition.id), known=known)
+        return replace(self, acquisitions=(*self.acquisitions, acquisition), known=known)
 
-    def shows(self, acquisition: Acquisition) -> bool:
-        """Whether an acquisition says anything of this ground.
+    def looks(self, acquisition: Acquisition) -> dict[str, Look]:
+        """What an acquisition says of each variable of this ground; nothing of those not in it.
 
         Raises:
             GridError: reference systems that differ, or rotated grids.
         """
-        return bool(self._looks(acquisition))
-
-    def _looks(self, acquisition: Acquisition) -> dict[str, Look]:
         looks = {name: looks_of(acquisition, name, self.grid) for name in self.known}
         if acquisition.sensor.kind is SensorKind.FILM and FILM_VARIABLE in self.known:
             moment = self.moment(FILM_VARIABLE, acquisition.day)

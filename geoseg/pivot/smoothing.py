@@ -71,7 +71,7 @@ def held_out_score(
         valid = look.valid
         fine, coarse = detail.at(look.day), region.at(look.day)
         expected = look.footprint.forward(usual(look.day) + fine.mean + coarse.mean)
-        variance = look.footprint.spread(fine.variance) + look.footprint.forward(coarse.variance)
+        variance = look.footprint.variance(fine.variance, coarse.variance)
         variance = (variance + look.variance + look.shared_sd**2)[valid]
         squared = (look.measured - expected)[valid] ** 2 / variance
         scores.append(-0.5 * (variance.log() + squared.clamp(max=_FARTHEST)))

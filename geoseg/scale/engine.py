@@ -50,6 +50,15 @@ class Engine:
     address: str | None = None  # of a running Dask scheduler, such as tcp://10.0.0.1:8786
     slurm: Mapping[str, Any] | None = None  # queue, memory, walltime... of one worker's job
 
+    @classmethod
+    def of_workers(cls, workers: int) -> Engine:
+        """This process for one worker, processes of this machine for more.
+
+        Raises:
+            ConfigError: less than one.
+        """
+        return cls() if workers == 1 else cls(kind="processes", workers=workers)
+
     def __post_init__(self) -> None:
         if self.kind not in _KINDS:
             raise ConfigError(f"no engine {self.kind!r}. {nearest(self.kind, _KINDS)}")

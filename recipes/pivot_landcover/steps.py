@@ -162,7 +162,7 @@ def make_grounds(run: Run) -> int:
     write_json(run.out / RECIPE, run.recipe.model_dump(mode="json"))
     own = run.recipe.data == "cubes"
     units = _units_of_cubes(run) if own else _units_of_years(run)
-    engine = Engine() if run.workers == 1 else Engine(kind="processes", workers=run.workers)
+    engine = Engine.of_workers(run.workers)
     ended = 0
     with progress("Reading cubes" if own else "Making the pivot of simulated years") as advance:
 

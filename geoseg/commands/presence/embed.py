@@ -70,7 +70,7 @@ def embed(
         least_valid=min_valid,
         device=device,
     )
-    engine = Engine() if workers == 1 else Engine(kind="processes", workers=workers)
+    engine = Engine.of_workers(workers)
     try:
         with progress("Embedding") as advance:
             embedded = embed_scenes(

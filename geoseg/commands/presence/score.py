@@ -41,7 +41,7 @@ def score(
     from geoseg.scale import Engine
 
     job = ScoreJob(rows=rows, model=model, out=out, head=head, prevalence=prevalence)
-    engine = Engine() if workers == 1 else Engine(kind="processes", workers=workers)
+    engine = Engine.of_workers(workers)
     try:
         with progress("Scoring") as advance:
             scored = score_rows(

@@ -8,22 +8,18 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import numpy as np
-import rasterio
 
 from geoseg import __version__
+from geoseg.data.band_files import write_band
 from geoseg.data.seasons.ground import LAND_COVERS
 from geoseg.data.seasons.year import SENSOR_IDS, simulated_year
-from geoseg.files import write_text, writing
-from geoseg.grids import crs_of
+from geoseg.files import write_text
 from geoseg.scenes import Asset, Scene, write_scene
 from geoseg.sensors import SensorKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-    from numpy.typing import NDArray
-    from odc.geo.geobox import GeoBox
 
     from geoseg.pivot.acquisition import Acquisition
 
@@ -63,7 +59,7 @@ def write_year(
         write_acquisition(out / "scenes", one)
         on_scene(number, len(year.acquisitions))
     names = dict(enumerate(LAND_COVERS))
-    _write_band(out / "land_cover.tif", year.land_cover, year.grid, tags={"classes": str(names)})
+    write_band(out / "land_cover.tif", year.land_cover, year.grid, tags={"classes": str(names)})
     write_text(ready, json.dumps(facts) + "\n")
 
 
@@ -88,10 +84,10 @@ def write_acquisition(folder: Path, acquisition: Acquisition) -> None:
         for name, values in zip(reading.bands, reading.values.numpy(), strict=True):
             path = folder / acquisition.id / f"{name}.tif"
             if as_it_is:
-                _write_band(path, values, reading.pixels, void=float("nan"))
+                write_band(path, values, reading.pixels, void=float("nan"))
             else:
                 counts = np.where(np.isfinite(values), np.rint(values / _SCALE), _VOID)
-                _write_band(path, counts.astype(np.int16), reading.pixels, void=_VOID, scale=_SCALE)
+                write_band(path, counts.astype(np.int16), reading.pixels, void=_VOID, scale=_SCALE)
             assets[name] = Asset(path=path)
     scene = Scene(
         id=acquisition.id,
@@ -101,35 +97,3 @@ def write_acquisition(folder: Path, acquisition: Acquisition) -> None:
         bands=assets,
     )
     write_scene(scene, folder / f"{acquisition.id}.json")
-
-
-def _write_band(
-    path: Path,
-    values: NDArray[np.generic],
-    grid: GeoBox,
-    *,
-    void: float | None = None,
-    scale: float = 1.0,
-    tags: dict[str, str] | None = None,
-) -> None:
-    height, width = values.shape
-    with (
-        writing(path) as aside,
-        rasterio.open(
-            aside,
-            "w",
-            driver="GTiff",
-            height=height,
-            width=width,
-            count=1,
-            dtype=values.dtype,
-            crs=crs_of(grid).to_wkt(),
-            transform=grid.affine,
-            nodata=void,
-            compress="deflate",
-        ) as raster,
-    ):
-        if scale != 1:
-            raster.scales = (scale,)
-        raster.update_tags(**(tags or {}))
-        raster.write(values, 1)

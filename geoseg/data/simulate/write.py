@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 import geopandas as gpd
 import numpy as np
 import pyogrio
-import rasterio
 import shapely
+from affine import Affine
+from odc.geo.geobox import GeoBox
 from rasterio.features import shapes
 
 from geoseg import __version__
+from geoseg.data.band_files import write_band
 from geoseg.data.simulate.landscape import FINE_M, Landscape, make_landscape
 from geoseg.data.simulate.render import Sun, area_average, film, radar, reflectance
 from geoseg.data.simulate.surface import Surface, surface
@@ -192,28 +194,10 @@ def _write_band(
     *,
     scale: float = 1.0,
 ) -> None:
-    """One band as a tiled GeoTIFF; 0 is left for no data where it cannot be measured."""
-    height, width = values.shape
-    with (
-        writing(path) as aside,
-        rasterio.open(
-            aside,
-            "w",
-            driver="GTiff",
-            height=height,
-            width=width,
-            count=1,
-            dtype=values.dtype,
-            crs=crs_of(landscape.grid).to_wkt(),
-            transform=landscape.grid.affine * rasterio.Affine.scale(gsd_m / FINE_M),
-            nodata=0 if values.dtype.kind == "u" else None,
-            tiled=True,
-            compress="deflate",
-        ) as raster,
-    ):
-        if scale != 1:
-            raster.scales = (scale,)
-        raster.write(values, 1)
+    """One band of the landscape; 0 is left for no data where it cannot be measured."""
+    whole = landscape.grid
+    grid = GeoBox(values.shape, whole.affine * Affine.scale(gsd_m / FINE_M), whole.crs)
+    write_band(path, values, grid, void=0 if values.dtype.kind == "u" else None, scale=scale)
 
 
 def _write_outlines(path: Path, landscape: Landscape) -> None:

@@ -62,8 +62,7 @@ class PriorPosterior:
     def predicted(self, look: Look, variable: str) -> tuple[Tensor, Tensor]:
         """What a look would measure (h, w), and its variance without the noise of the sensor."""
         mean, detail, region = self._parts(variable, look.day)
-        variance = look.footprint.spread(detail) + look.footprint.forward(region)
-        return look.footprint.forward(mean), variance
+        return look.footprint.forward(mean), look.footprint.variance(detail, region)
 
     def _parts(self, variable: str, day: float) -> tuple[Tensor, Tensor, Tensor]:
         told, _ = self.learned.moment(variable, day)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from geoseg.pivot.learned.describe import figures_of
 from geoseg.pivot.learned.evidence import evidence_of
 from geoseg.pivot.learned.smooth import smooth
 from geoseg.pivot.looks import looks_by_variable
+from geoseg.pivot.rim import inside, padded
 from geoseg.pivot.variables import find_variable, load_variables
 
 if TYPE_CHECKING:
@@ -65,16 +65,15 @@ def stacks_of(ordered: Sequence[Acquisition], grid: GeoBox) -> dict[str, Stack]:
     """
     if not ordered:
         raise SceneError("The pivot needs an acquisition; give one or more.")
-    step = abs(grid.affine.a)
-    halo = math.ceil(_HALO_M / step)
-    found = looks_by_variable(ordered, tuple(load_variables()), grid.pad(halo, halo))
+    ground = padded(grid, _HALO_M)
+    found = looks_by_variable(ordered, tuple(load_variables()), ground)
     looks = {name: some for name, some in found.items() if some}
     if not looks:
         raise SceneError(
             "No acquisition shows anything of the pivot: all is cloud or lies beside it. Give "
             "other acquisitions or another grid."
         )
-    inner = (slice(halo, halo + int(grid.shape.y)), slice(halo, halo + int(grid.shape.x)))
+    inner = inside(ground, grid)
     evidence = {name: evidence_of(some).cropped(inner) for name, some in looks.items()}
     places = {one.id: k for k, one in enumerate(ordered)}
     sky = _sky(looks, evidence)

@@ -2,22 +2,74 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from geoseg.pivot.storage.arrays import tiles_of
+from geoseg.scale import Engine, Unit, run_units
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from geoseg.scale import Ended
+    from odc.geo.geobox import GeoBox
 
-__all__ = ["counting", "forget_blocks", "record_of"]
+    from geoseg.scale import Ended, Manifest, Summary
 
+__all__ = ["PLAN", "Block", "blocks_of", "forget_blocks", "plan_of", "run_blocks"]
+
+PLAN = "plan.json"  # beside a store: what it is made of
 _FOLDER = "blocks"
 
 
-def record_of(out: Path, rows: slice, columns: slice) -> Path:
-    """The file that says that a block is stored; its stem is the name of the block."""
-    return out / _FOLDER / f"r{rows.start:06d}_c{columns.start:06d}.json"
+class Block(NamedTuple):
+    """Cells that are stored together."""
+
+    rows: slice
+    columns: slice
+    record: Path  # the file that says that it is stored; its stem is the name of the block
+
+
+class _Job(Protocol):
+    @property
+    def block(self) -> Block: ...
+
+
+def blocks_of(out: Path, grid: GeoBox, side: int) -> list[Block]:
+    """All blocks of a grid, recorded in a folder."""
+    return [
+        Block(rows, columns, out / _FOLDER / f"r{rows.start:06d}_c{columns.start:06d}.json")
+        for rows, columns in tiles_of(grid, side)
+    ]
+
+
+def run_blocks(
+    work: Callable[[Any], Any],
+    jobs: Sequence[_Job],
+    inputs: str,
+    *,
+    manifest: Manifest,
+    engine: Engine | None,
+    on_block: Callable[[int, int], None],
+) -> Summary:
+    """Do the blocks that are missing; each writes its record when all of it is stored.
+
+    Args:
+        work: as of `run_units`.
+        jobs: its arguments.
+        inputs: what tells their input from another.
+        manifest: of the folder of the records.
+        engine: who does it; this process when None.
+        on_block: is told of how many of the blocks have ended.
+    """
+    ended = 0
+
+    def take(_: Ended) -> None:
+        nonlocal ended
+        ended += 1
+        on_block(ended, len(jobs))
+
+    units = [Unit(job.block.record.stem, job, job.block.record, inputs) for job in jobs]
+    return run_units(work, units, engine=engine or Engine(), manifest=manifest, on_done=take)
 
 
 def forget_blocks(out: Path, layout: Path) -> None:
@@ -34,13 +86,7 @@ def forget_blocks(out: Path, layout: Path) -> None:
         record.unlink()
 
 
-def counting(on_block: Callable[[int, int], None], blocks: int) -> Callable[[Ended], None]:
-    """What tells `on_block` how many of the blocks have ended."""
-    ended = 0
-
-    def take(_: Ended) -> None:
-        nonlocal ended
-        ended += 1
-        on_block(ended, blocks)
-
-    return take
+def plan_of(store: Path) -> str | None:
+    """What tells one pivot at a place from another; None where nothing does."""
+    plan = store.parent / PLAN
+    return plan.read_text(encoding="utf-8") if plan.is_file() else None

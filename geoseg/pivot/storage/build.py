@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from odc.geo.geobox import GeoBox
 
@@ -17,12 +16,12 @@ from geoseg.grids import crs_of
 from geoseg.pivot.film import FILM_VARIABLE
 from geoseg.pivot.looks import readout_of
 from geoseg.pivot.physical import PhysicalSettings, build_posterior, learn_usual
-from geoseg.pivot.storage.arrays import tiles_of
-from geoseg.pivot.storage.blocks import counting, forget_blocks, record_of
+from geoseg.pivot.rim import padded
+from geoseg.pivot.storage.blocks import PLAN, Block, blocks_of, forget_blocks, run_blocks
 from geoseg.pivot.storage.intake import moment_of, read_acquisition, reflectance_scales
 from geoseg.pivot.storage.knots import Source, create_store, open_store, write_block
 from geoseg.pivot.variables import load_variables
-from geoseg.scale import Engine, Manifest, Unit, inputs_hash, run_units
+from geoseg.scale import Manifest, inputs_hash
 from geoseg.scenes import band_names
 from geoseg.scenes.terrain import open_terrain
 from geoseg.sensors import SensorKind, find_sensor
@@ -33,11 +32,10 @@ if TYPE_CHECKING:
 
     from geoseg.pivot.acquisition import Acquisition
     from geoseg.pivot.physical import Usual
-    from geoseg.scale import Summary
+    from geoseg.scale import Engine, Summary
     from geoseg.scenes import Scene
 
 __all__ = [
-    "PLAN",
     "STORE",
     "PivotPlan",
     "acquisitions_on",
@@ -50,7 +48,6 @@ __all__ = [
 
 STORE = "pivot.zarr"
 
-PLAN = "plan.json"
 _BLOCK = 256  # cells to a side
 _PIECE, _PIECES = 64, 3  # cells to a side, and pieces to a side, that what is usual is learned on
 
@@ -82,9 +79,7 @@ class _Job:
     store: Path
     settings: PhysicalSettings
     dem: Path | None
-    rows: tuple[int, int]
-    columns: tuple[int, int]
-    record: Path
+    block: Block
 
 
 def build_pivot(
@@ -114,7 +109,6 @@ def build_pivot(
         open_terrain(plan.dem, plan.grid)
     scenes = tuple(sorted(plan.scenes, key=lambda one: (moment_of(one), one.id)))
     facts = _facts(plan, scenes)
-    blocks = list(tiles_of(plan.grid, plan.block))
     with Manifest(plan.out) as manifest:
         with manifest.held():
             store = plan.out / STORE
@@ -126,16 +120,24 @@ def build_pivot(
                 forget_blocks(plan.out, plan.out / PLAN)
                 _lay_out(plan, scenes, usual)
                 write_json(plan.out / PLAN, facts)
-        units = [
-            _unit(_job(plan, scenes, scales, store, rows, columns), facts)
-            for rows, columns in blocks
+        jobs = [
+            _Job(
+                scenes=scenes,
+                scales=scales,
+                store=store,
+                settings=plan.settings,
+                dem=plan.dem,
+                block=block,
+            )
+            for block in blocks_of(plan.out, plan.grid, plan.block)
         ]
-        return run_units(
+        return run_blocks(
             _solve_block,
-            units,
-            engine=engine or Engine(),
+            jobs,
+            inputs_hash(facts),
             manifest=manifest,
-            on_done=counting(on_block, len(blocks)),
+            engine=engine,
+            on_block=on_block,
         )
 
 
@@ -238,33 +240,9 @@ def _lay_out(plan: PivotPlan, scenes: Sequence[Scene], usual: Usual) -> None:
     create_store(plan.out / STORE, plan.grid, sources, usual, knots, plan.block, terrain=terrain)
 
 
-def _job(
-    plan: PivotPlan,
-    scenes: tuple[Scene, ...],
-    scales: Mapping[str, float],
-    store: Path,
-    rows: slice,
-    columns: slice,
-) -> _Job:
-    return _Job(
-        scenes=scenes,
-        scales=scales,
-        store=store,
-        settings=plan.settings,
-        dem=plan.dem,
-        rows=(rows.start, rows.stop),
-        columns=(columns.start, columns.stop),
-        record=record_of(plan.out, rows, columns),
-    )
-
-
-def _unit(job: _Job, facts: Mapping[str, Any]) -> Unit:
-    return Unit(job.record.stem, job, job.record, inputs_hash(facts))
-
-
 def _solve_block(job: _Job) -> dict[str, Any]:
     """Solve and store a block; its record is written when all of it is stored."""
-    rows, columns = slice(*job.rows), slice(*job.columns)
+    rows, columns, made = job.block
     store = open_store(job.store)
     grid = store.grid[rows, columns]
     found = acquisitions_on(job.scenes, job.scales, grid, job.settings)
@@ -276,7 +254,7 @@ def _solve_block(job: _Job) -> dict[str, Any]:
         name: float(one.shown.isfinite().float().mean()) for name, one in posterior.known.items()
     }
     record = {"acquisitions": len(found), "measured": measured}
-    write_json(job.record, record)
+    write_json(made, record)
     return record
 
 
@@ -295,8 +273,7 @@ def acquisitions_on(
     scenes: Sequence[Scene], scales: Mapping[str, float], grid: GeoBox, settings: PhysicalSettings
 ) -> list[Acquisition]:
     """Those that overlap a grid, with what they show of it and of its rim."""
-    rim = int(np.ceil(settings.halo_m / abs(grid.affine.a)))
-    area = grid.pad(rim, rim)
+    area = padded(grid, settings.halo_m)
     found = []
     for scene in scenes:
         seen = read_acquisition(scene, area, scales[scene.id])

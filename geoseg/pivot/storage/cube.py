@@ -10,7 +10,7 @@ import numpy as np
 import rasterio
 import xarray as xr
 
-from geoseg.errors import ConfigError, SceneError
+from geoseg.errors import ConfigError
 from geoseg.files import write_json, writing
 from geoseg.grids import crs_of
 from geoseg.pivot.storage.arrays import (
@@ -21,10 +21,10 @@ from geoseg.pivot.storage.arrays import (
     times_of,
     write_region,
 )
-from geoseg.pivot.storage.blocks import counting, forget_blocks, record_of
+from geoseg.pivot.storage.blocks import Block, blocks_of, forget_blocks, plan_of, run_blocks
 from geoseg.pivot.storage.knots import open_store, terrain_layouts
 from geoseg.pivot.variables import find_variable
-from geoseg.scale import Engine, Manifest, Unit, inputs_hash, run_units
+from geoseg.scale import Manifest, inputs_hash
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from geoseg.pivot.posterior import Estimate
     from geoseg.pivot.storage.knots import StoredPivot
-    from geoseg.scale import Summary
+    from geoseg.scale import Engine, Summary
 
 __all__ = ["CubePlan", "as_dataset", "daily", "write_cube", "write_geotiff"]
 
@@ -80,9 +80,7 @@ class _Job:
     cube: Path
     days: tuple[float, ...]  # all of them
     variables: tuple[str, ...]
-    rows: tuple[int, int]
-    columns: tuple[int, int]
-    record: Path
+    block: Block
 
 
 def require_increasing(days: Sequence[float]) -> None:
@@ -146,10 +144,9 @@ def write_cube(
         OutputError: no pivot lies there, or the folder cannot be written.
     """
     store = open_store(plan.store)
-    names = _variables(store, plan.variables)
+    names = store.held(plan.variables)
     cube = plan.out / "cube.zarr"
-    inputs = inputs_hash([str(plan.store.absolute()), _made(plan.store), plan.days, names])
-    blocks = list(tiles_of(store.grid, store.block))
+    inputs = inputs_hash([str(plan.store.absolute()), plan_of(plan.store), plan.days, names])
     with Manifest(plan.out) as manifest:
         with manifest.held():
             laid = plan.out / "cube.json"
@@ -157,25 +154,12 @@ def write_cube(
                 forget_blocks(plan.out, laid)
                 _lay_out(cube, store, plan.days, names)
                 write_json(laid, inputs)
-        units = []
-        for rows, columns in blocks:
-            record = record_of(plan.out, rows, columns)
-            job = _Job(
-                store=plan.store,
-                cube=cube,
-                days=plan.days,
-                variables=names,
-                rows=(rows.start, rows.stop),
-                columns=(columns.start, columns.stop),
-                record=record,
-            )
-            units.append(Unit(record.stem, job, record, inputs))
-        return run_units(
-            _evaluate_block,
-            units,
-            engine=engine or Engine(),
-            manifest=manifest,
-            on_done=counting(on_block, len(blocks)),
+        jobs = [
+            _Job(store=plan.store, cube=cube, days=plan.days, variables=names, block=block)
+            for block in blocks_of(plan.out, store.grid, store.block)
+        ]
+        return run_blocks(
+            _evaluate_block, jobs, inputs, manifest=manifest, engine=engine, on_block=on_block
         )
 
 
@@ -186,7 +170,7 @@ def write_geotiff(store: StoredPivot, day: float, variables: Sequence[str], path
         SceneError: a variable that the pivot does not hold.
         OutputError: the file cannot be written.
     """
-    names = _variables(store, variables)
+    names = store.held(variables)
     height, width = (int(n) for n in store.grid.shape)
     bands = [f"{name}{part}" for name in names for part in ("", "_sd", "_validity")]
     profile = {
@@ -216,7 +200,7 @@ def write_geotiff(store: StoredPivot, day: float, variables: Sequence[str], path
 
 
 def _evaluate_block(job: _Job) -> dict[str, Any]:
-    rows, columns = slice(*job.rows), slice(*job.columns)
+    rows, columns, made = job.block
     store = open_store(job.store)
     terrain = store.terrain((rows, columns))
     if terrain:
@@ -229,7 +213,7 @@ def _evaluate_block(job: _Job) -> dict[str, Any]:
             fields = _fields(posterior.at(job.days[days]))
             filled = {name: (("time", "y", "x"), values) for name, values in fields.items()}
             write_region(job.cube, "", filled, {"time": days, "y": rows, "x": columns})
-    write_json(job.record, {"days": len(job.days)})
+    write_json(made, {"days": len(job.days)})
     return {"days": len(job.days)}
 
 
@@ -280,25 +264,9 @@ def _attributes(name: str) -> dict[str, Any]:
     return found
 
 
-def _variables(store: StoredPivot, wanted: Sequence[str]) -> tuple[str, ...]:
-    for name in wanted:
-        find_variable(name)
-        if name not in store.variables:
-            raise SceneError(
-                f"The pivot does not hold {name!r}; it holds {', '.join(store.variables)}."
-            )
-    return tuple(wanted) or store.variables
-
-
 def _is_of(laid: Path, inputs: str) -> bool:
     """Whether the cube that is laid out is of these inputs."""
     return laid.is_file() and laid.read_text(encoding="utf-8").strip() == f'"{inputs}"'
-
-
-def _made(store: Path) -> Any:  # noqa: ANN401  any JSON value
-    """What tells one pivot at a place from another."""
-    plan = store.parent / "plan.json"
-    return plan.read_text(encoding="utf-8") if plan.is_file() else None
 
 
 def _written(day: float) -> str:

@@ -16,13 +16,14 @@ import odc.geo.xr  # noqa: F401  grids of datasets
 import torch
 import xarray as xr
 
-from geoseg.errors import OutputError
+from geoseg.errors import OutputError, SceneError
 from geoseg.pivot.chain import Chain
 from geoseg.pivot.climatology import Climatology, Curves
 from geoseg.pivot.physical import Usual
 from geoseg.pivot.posterior import Known, Posterior
 from geoseg.pivot.spread import Spread, process_of
 from geoseg.pivot.storage.arrays import Layout, coordinates, grid_of, lay_out, write_region
+from geoseg.pivot.variables import find_variable
 from geoseg.pivot.wander import REGION_M
 from geoseg.scenes import TERRAIN_BANDS
 
@@ -67,6 +68,21 @@ class StoredPivot:
     def variables(self) -> tuple[str, ...]:
         """Names, in their order."""
         return tuple(self.usual.spreads)
+
+    def held(self, wanted: Sequence[str]) -> tuple[str, ...]:
+        """Variables that are wanted; all when there is none.
+
+        Raises:
+            SensorError: no variable has that name.
+            SceneError: the pivot does not hold it.
+        """
+        for name in wanted:
+            find_variable(name)
+            if name not in self.variables:
+                raise SceneError(
+                    f"The pivot does not hold {name!r}; it holds {', '.join(self.variables)}."
+                )
+        return tuple(wanted) or self.variables
 
     def terrain(self, part: tuple[slice, slice]) -> dict[str, NDArray[np.float32]]:
         """Terrain (H, W) of rows and columns by name; none where the pivot was built without."""

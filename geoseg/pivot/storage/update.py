@@ -13,10 +13,15 @@ import numpy as np
 from geoseg.errors import OutputError, SceneError
 from geoseg.files import write_json
 from geoseg.pivot.physical import PhysicalSettings
-from geoseg.pivot.storage.arrays import tiles_of
-from geoseg.pivot.storage.blocks import counting, forget_blocks, record_of
-from geoseg.pivot.storage.build import (
+from geoseg.pivot.storage.blocks import (
     PLAN,
+    Block,
+    blocks_of,
+    forget_blocks,
+    plan_of,
+    run_blocks,
+)
+from geoseg.pivot.storage.build import (
     STORE,
     acquisitions_on,
     files_of,
@@ -26,7 +31,7 @@ from geoseg.pivot.storage.build import (
 )
 from geoseg.pivot.storage.intake import moment_of, reflectance_scales
 from geoseg.pivot.storage.knots import Source, create_store, open_store, write_block
-from geoseg.scale import Engine, Manifest, Unit, inputs_hash, run_units
+from geoseg.scale import Manifest, inputs_hash
 from geoseg.scenes import TERRAIN_BANDS
 
 if TYPE_CHECKING:
@@ -35,7 +40,7 @@ if TYPE_CHECKING:
 
     from geoseg.pivot.posterior import Posterior
     from geoseg.pivot.storage.knots import StoredPivot
-    from geoseg.scale import Summary
+    from geoseg.scale import Engine, Summary
     from geoseg.scenes import Scene
 
 __all__ = ["UpdatePlan", "update_pivot"]
@@ -58,9 +63,7 @@ class _Job:
     new: Path
     scenes: tuple[Scene, ...]
     scales: Mapping[str, float]
-    rows: tuple[int, int]
-    columns: tuple[int, int]
-    record: Path
+    block: Block
 
 
 def update_pivot(
@@ -86,10 +89,9 @@ def update_pivot(
     if (plan.out / STORE).resolve() == plan.store.resolve():
         raise OutputError(f"{plan.out} is the pivot that is to be updated; give another --out.")
     facts = {
-        "updated": [str(plan.store.resolve()), _plan_of(plan.store)],
+        "updated": [str(plan.store.resolve()), plan_of(plan.store)],
         "scenes": [[scene.id, files_of(scene)] for scene in scenes],
     }
-    blocks = tiles_of(old.grid, old.block)
     with Manifest(plan.out) as manifest:
         with manifest.held():
             scales = reflectance_scales(scenes)
@@ -97,24 +99,17 @@ def update_pivot(
                 forget_blocks(plan.out, plan.out / PLAN)
                 _lay_out(plan, old, scenes)
                 write_json(plan.out / PLAN, facts)
-        units = []
-        for rows, columns in blocks:
-            job = _Job(
-                old=plan.store,
-                new=plan.out / STORE,
-                scenes=scenes,
-                scales=scales,
-                rows=(rows.start, rows.stop),
-                columns=(columns.start, columns.stop),
-                record=record_of(plan.out, rows, columns),
-            )
-            units.append(Unit(job.record.stem, job, job.record, inputs_hash(facts)))
-        return run_units(
+        jobs = [
+            _Job(old=plan.store, new=plan.out / STORE, scenes=scenes, scales=scales, block=block)
+            for block in blocks_of(plan.out, old.grid, old.block)
+        ]
+        return run_blocks(
             _update_block,
-            units,
-            engine=engine or Engine(),
+            jobs,
+            inputs_hash(facts),
             manifest=manifest,
-            on_done=counting(on_block, len(blocks)),
+            engine=engine,
+            on_block=on_block,
         )
 
 
@@ -128,12 +123,6 @@ def _require_new(old: StoredPivot, scenes: tuple[Scene, ...]) -> None:
                 f"Scene {scene.id!r} is in the pivot already; leave it out of the update."
             )
         known.add(scene.id)
-
-
-def _plan_of(store: Path) -> str:
-    """What tells one pivot at a place from another."""
-    plan = store.parent / PLAN
-    return plan.read_text(encoding="utf-8") if plan.is_file() else ""
 
 
 def _lay_out(plan: UpdatePlan, old: StoredPivot, scenes: tuple[Scene, ...]) -> None:
@@ -151,19 +140,20 @@ def _lay_out(plan: UpdatePlan, old: StoredPivot, scenes: tuple[Scene, ...]) -> N
 
 
 def _update_block(job: _Job) -> dict[str, Any]:
-    rows, columns = slice(*job.rows), slice(*job.columns)
+    rows, columns, made = job.block
     old = open_store(job.old)
-    posterior, taken = _with_rim(old, job, rows, columns)
+    posterior, taken = _with_rim(old, job)
     layers = old.terrain((rows, columns))
     terrain = np.stack([layers[name] for name in TERRAIN_BANDS]) if layers else None
     write_block(open_store(job.new), posterior, rows, columns, terrain)
     record = {"acquisitions": taken}
-    write_json(job.record, record)
+    write_json(made, record)
     return record
 
 
-def _with_rim(old: StoredPivot, job: _Job, rows: slice, columns: slice) -> tuple[Posterior, int]:
+def _with_rim(old: StoredPivot, job: _Job) -> tuple[Posterior, int]:
     """A block after its update, for which pixels beyond it tell too, and how many scenes told."""
+    rows, columns, _ = job.block
     settings = PhysicalSettings()
     rim = int(np.ceil(settings.halo_m / abs(old.grid.affine.a)))
     wide = tuple(
@@ -175,8 +165,9 @@ def _with_rim(old: StoredPivot, job: _Job, rows: slice, columns: slice) -> tuple
     taken = 0
     with one_thread():
         for one in acquisitions_on(job.scenes, job.scales, grid, settings):
-            if posterior.shows(one):
-                posterior, taken = posterior.updated(one), taken + 1
+            looks = posterior.looks(one)
+            if looks:
+                posterior, taken = posterior.with_looks(one.id, looks), taken + 1
     inner = tuple(
         slice(part.start - around.start, part.stop - around.start)
         for part, around in zip((rows, columns), wide, strict=True)
