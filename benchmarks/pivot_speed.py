@@ -5,7 +5,7 @@
 60 acquisitions of a variable, about half of their pixels missing at random, are smoothed to mean
 and sd of 365 days with `fill_days`; 7 variables one after the other, each of its own values. The
 consumer takes every piece and drops it, as one that hands it to a file would: inputs (503 MB a
-variable at 1 Mpx) come out of main memory, outputs (3 GB) go to one buffer of 35 MB a thread that
+variable at 1 Mpx) come out of main memory, outputs (3 GB) go to one buffer of 3 MB a thread that
 is written again and again, so that no more than that is ever held.
 
 - time_vs_pixel_loop: that time over the time of a Python loop over pixels with filterpy: filter,
@@ -14,11 +14,8 @@ is written again and again, so that no more than that is ever held.
   once and of the outputs once, at the bandwidth of plain copies. The bandwidth is bytes read plus
   bytes written by `Tensor.copy_` between two buffers of 256 MB, eight times the cache, with as
   many threads. That is strict: outputs are mostly writes, and a write moves its line twice.
-- time_vs_streamed_copies: that time over the time of plain copies that do what the job does to
-  memory: each row of each input chunk into a small buffer, and a small buffer into each row of the
-  same reused output buffer.
 
-Job and floors take turns, three rounds; figures are medians of the ratios of a round, so that a
+Job and floor take turns, three rounds; figures are medians of the ratios of a round, so that a
 busy neighbour slows both. Times are of the wall.
 """
 
@@ -38,8 +35,7 @@ import numpy as np
 import torch
 from filterpy.kalman import KalmanFilter
 
-from geoseg.pivot.chain import CELLS
-from geoseg.pivot.temporal import fill_days
+from geoseg.pivot.daily import PIXELS, fill_days
 from geoseg.pivot.wander import Wander
 
 if TYPE_CHECKING:
@@ -98,23 +94,6 @@ def copy_bandwidth(threads: int) -> float:
     return 2 * source.nbytes / statistics.median(taken)
 
 
-def streamed_copies(series: Series, threads: int) -> float:
-    """Seconds of plain copies over the memory that the job moves."""
-    rows = [torch.zeros(2 * len(WANTED), CELLS).unbind() for _ in range(threads)]
-    chunks = list(zip(series.values.split(CELLS, 1), series.variances.split(CELLS, 1), strict=True))
-
-    def stream(thread: int) -> None:
-        small = torch.zeros(CELLS)
-        for pair in chunks[thread::threads]:
-            for chunk in pair:
-                for row in chunk.unbind():
-                    small[: len(row)].copy_(row)
-            for row in rows[thread]:
-                row.copy_(small)
-
-    return _in_threads(threads, stream)
-
-
 def pixel_loop(series: Series) -> float:
     """Seconds for all pixels with filterpy, from those of the first few."""
     pixels = min(LOOP_PIXELS, series.values.shape[1])
@@ -131,21 +110,19 @@ def measure(pixels: int, variables: int, threads: int) -> dict[str, float]:
     """All figures, with as many threads."""
     torch.set_num_threads(threads)
     loop_s = pixel_loop(make_series(pixels, 0)) * variables
-    fill(make_series(CELLS, 0))
-    jobs, floors, streams = ([0.0] * ROUNDS for _ in range(3))
+    fill(make_series(2 * PIXELS, 0))  # compiles
+    jobs, floors = [0.0] * ROUNDS, [0.0] * ROUNDS
     for variable in range(variables):
         series = make_series(pixels, variable)
         moved = series.values.nbytes + series.variances.nbytes + 8 * len(WANTED) * pixels
         for k in range(ROUNDS):
             floors[k] += moved / copy_bandwidth(threads)
             jobs[k] += seconds(lambda series=series: fill(series))
-            streams[k] += streamed_copies(series, threads)
     return {
         "job_s": round(statistics.median(jobs), 2),
         "pixel_loop_s": round(loop_s, 1),
         "time_vs_pixel_loop": round(statistics.median(jobs) / loop_s, 6),
         "time_vs_floor": round(_median_ratio(jobs, floors), 2),
-        "time_vs_streamed_copies": round(_median_ratio(jobs, streams), 2),
         "copy_gb_per_s": round(variables * moved / statistics.median(floors) / 1e9, 1),
         "peak_resident_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
         "input_mb": round(2 * series.values.nbytes / 1e6, 1),

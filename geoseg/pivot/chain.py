@@ -10,27 +10,21 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
-from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from geoseg.errors import SceneError
 from geoseg.pivot.assimilate import Belief
 from geoseg.pivot.wander import Wander
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from torch import Tensor
 
-__all__ = ["CELLS", "Chain", "kept_and_fresh"]
+__all__ = ["Chain", "bridge", "kept_and_fresh"]
 
-# Taken at once: a day of them and what it is made of fit into 1 MB of cache. No power of two, for
-# rows that far apart would share lines of the cache.
-CELLS = 12_000
 _NEGLIGIBLE = 1e-5  # of a gain, at which a change is not carried on
 
 
@@ -80,50 +74,6 @@ class Chain:
         if after == len(self.days) or self.days[after - 1] == day:
             return self._from(after - 1, day)
         return self._between(after - 1, day)[0]
-
-    def on(self, days: Sequence[float], out: Belief | None = None) -> Belief:
-        """On many days (D,) at once, (D, H, W); the same as `at`, and faster for most days.
-
-        Args:
-            days: each as late as the one before or later.
-            out: contiguous (D, H, W), where to put it; none: new memory.
-
-        Raises:
-            SceneError: the days are not in order.
-        """
-        shape = (len(days), *self.mean.shape[1:])
-        out = out or Belief(self.mean.new_empty(shape), self.mean.new_empty(shape))
-        for _ in self.stretches(days, out):
-            pass
-        return out
-
-    def stretches(self, days: Sequence[float], out: Belief) -> Iterator[Belief]:
-        """As `on`, giving each part of `out` (days, cells) as it is written and still in cache."""
-        days = tuple(days)
-        for earlier, later in pairwise(days):
-            if later < earlier:
-                raise SceneError(f"Day {later:g} comes after day {earlier:g}; give days in order.")
-        plan = _plan(self.wander.days, self.days, days, self.mean.dtype)
-        sd = self.wander.sd.flatten()
-        sizes = [len(one.of_mean) for one in plan]
-        means, variances = (one.view(len(days), len(sd)) for one in out)
-        for first in range(0, len(sd), CELLS):
-            part = slice(first, first + CELLS)
-            # A single knot is its own next.
-            mean, variance, gain = (
-                one.flatten(1)[:, part].expand(max(len(self.days), 2), -1)
-                for one in (self.mean, self.variance, self.gain)
-            )
-            prior = sd[part] ** 2
-            ties = (gain[:-1] * variance[1:]).unbind()
-            pairs = tuple(pairwise(variance.unbind()))
-            terms = prior.new_empty(4, len(prior))
-            places = means[:, part].split(sizes), variances[:, part].split(sizes)
-            for one, of_mean, of_variance in zip(plan, *places, strict=True):
-                torch.mm(one.of_mean, mean[one.pair : one.pair + 2], out=of_mean)
-                torch.stack((prior, *pairs[one.pair], ties[one.pair]), out=terms)
-                torch.mm(one.of_variance, terms, out=of_variance)
-                yield Belief(of_mean, of_variance)
 
     def with_knot(self, day: float) -> tuple[Chain, int]:
         """The same chain with a knot on a day, and the place of it."""
@@ -195,7 +145,7 @@ class Chain:
 
     def _between(self, knot: int, day: float) -> tuple[Belief, Tensor, Tensor]:
         """Between a knot and the next; with how a day follows each of the two."""
-        left, right, fresh = _bridge(
+        left, right, fresh = bridge(
             self.wander.days, day - self.days[knot], self.days[knot + 1] - day
         )
         own = fresh * self.wander.sd**2
@@ -228,46 +178,12 @@ def _put(knots: Tensor, place: int, cells: Tensor) -> Tensor:
     return torch.cat([knots[:place], cells[None], knots[place:]])
 
 
-class _Stretch(NamedTuple):
-    """Days between two knots, or beyond the first or the last, as sums over a pair of knots."""
-
-    pair: int
-    of_mean: Tensor  # (days, 2)
-    of_variance: Tensor  # (days, 4)
-
-
-@lru_cache(maxsize=8)  # pieces of ground are asked for the same days
-def _plan(
-    scale: float, knots: tuple[float, ...], days: tuple[float, ...], dtype: torch.dtype
-) -> tuple[_Stretch, ...]:
-    """Stretches of days, in their order."""
-    places = np.searchsorted(knots, days, side="right")
-    stretches = []
-    for place in np.unique(places).tolist():
-        bridges = []
-        for day in np.array(days)[places == place].tolist():
-            since = day - knots[place - 1] if place > 0 else math.inf
-            until = knots[place] - day if place < len(knots) else math.inf
-            before, after, own = _bridge(scale, since, until)
-            # Beyond the last knot that one is the later of its pair, before the first the earlier.
-            beyond = place in (0, len(knots))
-            bridges.append((after, before, own) if beyond else (before, after, own))
-        stretches.append(
-            _Stretch(
-                min(max(place - 1, 0), max(len(knots) - 2, 0)),
-                torch.tensor([(a, b) for a, b, _ in bridges], dtype=dtype),
-                torch.tensor([(own, a**2, b**2, 2 * a * b) for a, b, own in bridges], dtype=dtype),
-            )
-        )
-    return tuple(stretches)
-
-
 def kept_and_fresh(scale: float, days: float) -> tuple[float, float]:
     """Share of where the wander was that is left after some days, and of variance that is new."""
     return math.exp(-days / scale), -math.expm1(-2 * days / scale)
 
 
-def _bridge(scale: float, since: float, until: float) -> tuple[float, float, float]:
+def bridge(scale: float, since: float, until: float) -> tuple[float, float, float]:
     """How a day follows the knots before and after, and the share of variance of its own."""
     before, new_before = kept_and_fresh(scale, since)
     after, new_after = kept_and_fresh(scale, until)

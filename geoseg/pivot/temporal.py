@@ -6,34 +6,22 @@ pixels at once; a chain smooths it and answers for any day.
 
 from __future__ import annotations
 
-import math
-from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import torch
 
 from geoseg.errors import SceneError
 from geoseg.pivot.assimilate import Belief
-from geoseg.pivot.chain import CELLS, Chain, kept_and_fresh
+from geoseg.pivot.chain import Chain, kept_and_fresh
 from geoseg.pivot.wander import Wander
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from concurrent.futures import Future
+    from collections.abc import Sequence
 
     from torch import Tensor
 
-__all__ = ["Filled", "fill_days", "smooth"]
-
-
-class Filled(NamedTuple):
-    """Some pixels on all days that were asked for."""
-
-    pixels: slice
-    mean: Tensor  # (D, n), in the unit of the variable
-    sd: Tensor  # (D, n)
+__all__ = ["errorless", "require_series", "smooth"]
 
 
 def smooth(days: Sequence[float], values: Tensor, variances: Tensor, wander: Wander) -> Chain:
@@ -48,70 +36,8 @@ def smooth(days: Sequence[float], values: Tensor, variances: Tensor, wander: Wan
     Raises:
         SceneError: days out of order or twice, shapes that differ, or a variance of 0 or less.
     """
-    _require_series(days, values, variances, wander)
+    require_series(days, values, variances, wander)
     return Chain.tied(wander, days, _filtered(days, values, variances, wander))
-
-
-def fill_days(
-    days: Sequence[float],
-    values: Tensor,
-    variances: Tensor,
-    wander: Wander,
-    wanted: Sequence[float],
-) -> Iterator[Filled]:
-    """Mean and sd on many days, some thousand pixels at a time, for a writer of files.
-
-    Pieces come in the order of the pixels. Memory does not grow with them: a piece lies in a buffer
-    that is written again after the next one has been asked for. As many threads as torch has.
-
-    Args:
-        days: (T,), as in `smooth`.
-        values: (T, N).
-        variances: (T, N).
-        wander: of the pixels (N,).
-        wanted: days (D,) in order.
-
-    Raises:
-        SceneError: as in `smooth`, or the wanted days are not in order.
-    """
-    _require_series(days, values, variances, wander)
-    return _pieces(days, values, variances, wander, wanted)
-
-
-def _pieces(
-    days: Sequence[float],
-    values: Tensor,
-    variances: Tensor,
-    wander: Wander,
-    wanted: Sequence[float],
-) -> Iterator[Filled]:
-    pixels, threads = values.shape[1], torch.get_num_threads()
-    buffers = values.new_empty(threads, 2 * len(wanted) * min(CELLS, pixels))
-
-    def filled(part: slice, buffer: Tensor) -> Filled:
-        own = Wander(sd=wander.sd[part], days=wander.days)
-        chain = Chain.tied(own, days, _filtered(days, values[:, part], variances[:, part], own))
-        shape = 2, len(wanted), len(own.sd)
-        out = Belief(*buffer[: math.prod(shape)].view(shape).unbind())
-        for piece in chain.stretches(wanted, out):
-            piece.variance.sqrt_()
-        return Filled(part, *out)
-
-    # One thread of torch in each of ours: its own would wait for each other after every sum of
-    # some thousand pixels.
-    pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
-    running: deque[Future[Filled]] = deque()
-    try:
-        for k, first in enumerate(range(0, pixels, CELLS)):
-            if k >= threads:
-                yield running.popleft().result()
-            part = slice(first, min(first + CELLS, pixels))
-            running.append(pool.submit(filled, part, buffers[k % threads]))
-        while running:
-            yield running.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(threads)  # a part of it is shared by all threads
 
 
 def _filtered(days: Sequence[float], values: Tensor, variances: Tensor, wander: Wander) -> Belief:
@@ -144,16 +70,26 @@ def _precision(values: Tensor, variances: Tensor) -> Tensor:
     if precision.numel():
         least, most = precision.aminmax()
         if least < 0 or torch.isinf(most):
-            raise SceneError(
-                "A measurement has a variance of 0 or less; give one above 0, or infinity where "
-                "nothing was measured."
-            )
+            raise errorless()
     return precision
 
 
-def _require_series(
+def errorless() -> SceneError:
+    """That a measurement has no error."""
+    return SceneError(
+        "A measurement has a variance of 0 or less; give one above 0, or infinity where nothing "
+        "was measured."
+    )
+
+
+def require_series(
     days: Sequence[float], values: Tensor, variances: Tensor, wander: Wander
 ) -> None:
+    """Refuse what is no series of pixels, as `smooth` says.
+
+    Raises:
+        SceneError: days out of order or twice, or shapes that differ.
+    """
     if not len(days):
         raise SceneError("A series of no day has nothing to smooth; give one day or more.")
     for earlier, later in pairwise(days):
