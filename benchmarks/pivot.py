@@ -12,9 +12,9 @@
 - athabasca_ratio, togo_ratio: RMSE on real acquisitions over that of a usual baseline
   (pivot_real.py).
 - film_correlation: of the broadband visible and a degraded film image on cells of 10 m.
-- time_vs_pixel_loop, time_vs_floor, time_vs_streamed_copies: a Mpixel, 60 acquisitions and 7
-  variables smoothed to 365 days, beside a loop over pixels, and beside the time that moving the
-  bytes takes by two measures (pivot_speed.py); taken while nothing else runs.
+- time_vs_pixel_loop, time_vs_floor: a Mpixel, 60 acquisitions and 7 variables smoothed to 365 days,
+  beside a loop over pixels, and beside the time that moving the bytes takes (pivot_speed.py); taken
+  while nothing else runs.
 """
 
 from __future__ import annotations
