@@ -18,7 +18,7 @@ test: check
 	$(TESTS) --cov --cov-report=term
 
 test-fast: $(VENV)/.installed-dev
-	$(TESTS) -m "not slow and not qgis and not gpu"
+	$(TESTS) -m "not slow and not qgis and not gpu and not browser"
 
 check: lint types layers
 
