@@ -4,109 +4,50 @@ from __future__ import annotations
 
 import json
 import re
-import sqlite3
 import uuid
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from geoseg.errors import ConfigError, DataError, OutputError, nearest
-from geoseg.files import why_not_written, writing
+from geoseg.active.database import Database, create_database
+from geoseg.active.record import (
+    UNKNOWN,
+    Answer,
+    Drawn,
+    Outline,
+    Proposed,
+    Round,
+    Said,
+    Via,
+    polygon_of,
+)
+from geoseg.errors import ConfigError, DataError, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    import sqlite3
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 __all__ = [
     "UNKNOWN",
     "Answer",
     "Drawn",
+    "Outline",
     "Project",
     "Proposed",
     "Round",
+    "Said",
+    "Via",
     "create_project",
     "holds_project",
     "open_project",
+    "require_classes",
 ]
-
-UNKNOWN = "unknown"  # what a person says who has looked and cannot tell
-Via = Literal["page", "qgis", "table", "simulated"]
 
 _FILE = "project.sqlite"
 _FORMAT = "1"
-_WAIT_S = 30.0
+_LONGEST = 100  # characters of the name of a person
 _CLASS = re.compile("[a-z][a-z0-9_]{0,62}")
-_TABLES = """
-CREATE TABLE about (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE round (
-    number INTEGER PRIMARY KEY, made TEXT NOT NULL, strategy TEXT NOT NULL,
-    settings TEXT NOT NULL,       -- JSON: what it was proposed with
-    model TEXT NOT NULL,          -- SHA-256 of the heads that proposed, or ''
-    metrics TEXT NOT NULL         -- JSON: of the heads that were trained on its answers, or {}
-);
-CREATE TABLE proposed (
-    round INTEGER NOT NULL REFERENCES round (number), rank INTEGER NOT NULL, item TEXT NOT NULL,
-    why TEXT NOT NULL, inclusion REAL NOT NULL CHECK (inclusion > 0 AND inclusion <= 1),
-    probability REAL,             -- that the heads gave it, hidden from who answers
-    PRIMARY KEY (round, item)
-) WITHOUT ROWID;
-CREATE INDEX proposed_item ON proposed (item);
-CREATE TABLE answer (
-    number INTEGER PRIMARY KEY AUTOINCREMENT, item TEXT NOT NULL, annotator TEXT NOT NULL,
-    said TEXT NOT NULL, time TEXT NOT NULL, via TEXT NOT NULL, undone INTEGER NOT NULL DEFAULT 0
-);
-CREATE INDEX answer_item ON answer (item, annotator);
-CREATE TABLE outline (
-    number INTEGER PRIMARY KEY AUTOINCREMENT, item TEXT NOT NULL, annotator TEXT NOT NULL,
-    class TEXT NOT NULL, geometry TEXT NOT NULL,  -- GeoJSON
-    image INTEGER NOT NULL,       -- number of the image that it was drawn on
-    time TEXT NOT NULL, undone INTEGER NOT NULL DEFAULT 0
-);
-CREATE TABLE gold (item TEXT PRIMARY KEY, said TEXT NOT NULL) WITHOUT ROWID;
-"""
-
-
-class Proposed(NamedTuple):
-    """An item that somebody is asked to look at."""
-
-    round: int
-    rank: int  # from 1, in the order to look at
-    item: str
-    why: str  # what it was chosen for: audit, likely, doubtful, representative...
-    inclusion: float  # chance to be proposed, by design; 1 where it was chosen and not drawn
-    probability: float | None  # that the heads gave it, hidden until it is answered
-
-
-class Drawn(NamedTuple):
-    """An item of a proposal that is to be recorded."""
-
-    item: str
-    why: str
-    inclusion: float
-    probability: float | None = None
-
-
-class Answer(NamedTuple):
-    """What somebody said of an item."""
-
-    number: int  # rises with time
-    item: str
-    annotator: str
-    said: str  # a class of the project, or UNKNOWN
-    time: str  # ISO 8601, UTC
-    via: str
-
-
-class Round(NamedTuple):
-    """A proposal, and what was learned after it."""
-
-    number: int  # from 1
-    made: str  # ISO 8601, UTC
-    strategy: str
-    settings: Mapping[str, Any]
-    model: str
-    metrics: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -115,19 +56,23 @@ class Project:
 
     Answers are appended and never changed: one that is undone is marked so. The last word of a
     person on an item is what counts of him. Each method is one transaction that is on disk when it
-    returns, so that several processes may work on one project.
+    returns, so that several threads and processes may work on one project.
     """
 
     folder: Path
     key: str  # of the project, in every file that leaves it
     classes: tuple[str, ...]  # two: absent, present; or more
     pool: str  # digest of the pool that it is about
-    _database: sqlite3.Connection
+    _database: Database
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file."""
         self._database.close()
 
     def record_round(
@@ -138,8 +83,17 @@ class Project:
         settings: Mapping[str, Any],
         model: str = "",
     ) -> int:
-        """Record a proposal, in the order to look at; its number."""
-        with self._writing() as database:
+        """Record a proposal, in the order to look at; its number.
+
+        Raises:
+            ConfigError: an item comes twice, or has no chance to be drawn.
+        """
+        items = {one.item for one in drawn}
+        if len(items) < len(drawn) or not all(0 < one.inclusion <= 1 for one in drawn):
+            raise ConfigError(
+                "A round proposes each item once, with an inclusion above 0 and at most 1."
+            )
+        with self._database.writing() as database:
             (last,) = database.execute("SELECT coalesce(max(number), 0) FROM round").fetchone()
             row = (last + 1, _now(), strategy, json.dumps(dict(settings)), model, "{}")
             database.execute("INSERT INTO round VALUES (?, ?, ?, ?, ?, ?)", row)
@@ -153,11 +107,16 @@ class Project:
         return int(last) + 1
 
     def record_metrics(self, number: int, metrics: Mapping[str, Any]) -> None:
-        """Record what heads are worth that were trained on the answers of a round and before."""
-        with self._writing() as database:
-            database.execute(
-                "UPDATE round SET metrics = ? WHERE number = ?", (json.dumps(dict(metrics)), number)
-            )
+        """Record what heads are worth that were trained on the answers of a round and before.
+
+        Raises:
+            ConfigError: no such round.
+        """
+        row = (json.dumps(dict(metrics)), number)
+        with self._database.writing() as database:
+            done = database.execute("UPDATE round SET metrics = ? WHERE number = ?", row)
+            if not done.rowcount:
+                raise ConfigError(f"There is no round {number}; propose first.")
 
     def record(self, item: str, annotator: str, said: str, *, via: Via) -> int:
         """Record an answer; its number.
@@ -167,50 +126,98 @@ class Project:
         """
         return self.record_all([(item, annotator, said)], via=via)[0]
 
-    def record_all(self, answers: Sequence[tuple[str, str, str]], *, via: Via) -> list[int]:
-        """Record (item, annotator, said) of many, all or none; their numbers."""
-        for _, annotator, said in answers:
-            self.require_class(said)
-            if not annotator.strip():
-                raise ConfigError("An answer has no annotator; say who gave it.")
-        now = _now()
-        with self._writing() as database:
-            return [
-                int(
-                    database.execute(
-                        "INSERT INTO answer (item, annotator, said, time, via) "
-                        "VALUES (?, ?, ?, ?, ?)",
-                        (*one, now, via),
-                    ).lastrowid
-                    or 0
-                )
-                for one in answers
-            ]
+    def record_all(self, answers: Sequence[Said | tuple[str, str, str]], *, via: Via) -> list[int]:
+        """Record what was said of many, all or none; their numbers.
+
+        Raises:
+            ConfigError: no class of the project, or no name of a person.
+        """
+        taken = [self._checked(Said(*one)) for one in answers]
+        with self._database.writing() as database:
+            return [_insert_answer(database, one, via) for one in taken]
+
+    def record_new(self, answers: Sequence[Said], *, via: Via) -> int:
+        """Record what a person has not yet said in this way, all or none; how many that is.
+
+        So a file that is taken in again changes nothing, whatever the person said elsewhere since,
+        and whether or not it was undone.
+
+        Raises:
+            ConfigError: no class of the project, or no name of a person.
+        """
+        taken = [self._checked(one) for one in answers]
+        count = 0
+        with self._database.writing() as database:
+            for one in taken:
+                before = database.execute(
+                    "SELECT said, note FROM answer WHERE item = ? AND annotator = ? AND via = ? "
+                    "ORDER BY number DESC LIMIT 1",
+                    (one.item, one.annotator, via),
+                ).fetchone()
+                if before != (one.said, one.note):
+                    _insert_answer(database, one, via)
+                    count += 1
+        return count
 
     def undo(self, annotator: str) -> str | None:
         """Take back the last answer of a person; its item, or None where there is none."""
-        with self._writing() as database:
-            row = database.execute(
-                "SELECT number, item FROM answer WHERE annotator = ? AND undone = 0 "
-                "ORDER BY number DESC LIMIT 1",
-                (annotator,),
-            ).fetchone()
-            if row is None:
-                return None
-            database.execute("UPDATE answer SET undone = 1 WHERE number = ?", row[:1])
-        return str(row[1])
+        return self._undo("answer", annotator)
 
     def answers(self) -> list[Answer]:
         """The last word of each person on each item, by number."""
-        rows = self._database.execute(
-            "SELECT max(number), item, annotator, said, time, via FROM answer WHERE undone = 0 "
-            "GROUP BY item, annotator ORDER BY 1"
+        rows = self._database.read(
+            "SELECT max(number), item, annotator, said, time, via, note FROM answer "
+            "WHERE undone = 0 GROUP BY item, annotator ORDER BY 1"
         )
         return [Answer(*row) for row in rows]
 
+    def record_outline(
+        self, item: str, annotator: str, class_: str, geometry: Mapping[str, Any], image: int
+    ) -> int:
+        """Record an outline; its number. A person may draw several on an image.
+
+        Args:
+            item: its id.
+            annotator: who drew it.
+            class_: of the project; nobody outlines what he cannot tell.
+            geometry: GeoJSON Polygon or MultiPolygon in pixels of the image, from the outer corner
+                of its first pixel, x right and y down.
+            image: number of the image of the item, from 0.
+
+        Raises:
+            ConfigError: no class of the project, no name of a person, no number of an image.
+            LabelError: no polygon, or one that has no area or crosses itself.
+        """
+        one = self._checked(Said(item, annotator, class_))
+        if class_ == UNKNOWN:
+            raise ConfigError(f"An outline is of a class, not of {UNKNOWN!r}; name the class.")
+        if image < 0:
+            raise ConfigError(f"There is no image {image}; they are counted from 0.")
+        row = (item, one.annotator, class_, json.dumps(polygon_of(geometry)), image, _now())
+        with self._database.writing() as database:
+            made = database.execute(
+                "INSERT INTO outline (item, annotator, class, geometry, image, time) "
+                "VALUES (?, ?, ?, ?, ?, ?)",
+                row,
+            )
+        return int(made.lastrowid or 0)
+
+    def undo_outline(self, annotator: str) -> str | None:
+        """Take back the last outline of a person; its item, or None where there is none."""
+        return self._undo("outline", annotator)
+
+    def outlines(self, item: str) -> list[Outline]:
+        """The outlines of an item that stand, by number."""
+        rows = self._database.read(
+            "SELECT number, item, annotator, class, geometry, image, time FROM outline "
+            "WHERE item = ? AND undone = 0 ORDER BY number",
+            (item,),
+        )
+        return [Outline(*row)._replace(geometry=json.loads(row[4])) for row in rows]
+
     def proposed(self, number: int | None = None) -> list[Proposed]:
         """Items of a round by rank, or of all rounds."""
-        rows = self._database.execute(
+        rows = self._database.read(
             "SELECT round, rank, item, why, inclusion, probability FROM proposed "
             "WHERE ?1 IS NULL OR round = ?1 ORDER BY round, rank",
             (number,),
@@ -219,17 +226,17 @@ class Project:
 
     def waiting(self, annotator: str) -> list[Proposed]:
         """What a person has not answered yet, the oldest round first; an item once."""
-        rows = self._database.execute(
+        rows = self._database.read(
             "SELECT min(round), rank, item, why, inclusion, probability FROM proposed AS p "
             "WHERE NOT EXISTS (SELECT 1 FROM answer AS a WHERE a.item = p.item "
             "AND a.annotator = ? AND a.undone = 0) GROUP BY item ORDER BY 1, 2",
-            (annotator,),
+            (annotator.strip(),),
         )
         return [Proposed(*row) for row in rows]
 
     def rounds(self) -> list[Round]:
         """All, in order."""
-        rows = self._database.execute(
+        rows = self._database.read(
             "SELECT number, made, strategy, settings, model, metrics FROM round ORDER BY number"
         )
         return [
@@ -245,12 +252,14 @@ class Project:
         """
         for said in truth.values():
             self.require_class(said)
-        with self._writing() as database:
+            if said == UNKNOWN:
+                raise ConfigError(f"What is known for sure is not {UNKNOWN!r}; leave it out.")
+        with self._database.writing() as database:
             database.executemany("INSERT OR REPLACE INTO gold VALUES (?, ?)", truth.items())
 
     def gold(self) -> dict[str, str]:
         """Class by item."""
-        return dict(self._database.execute("SELECT item, said FROM gold ORDER BY item"))
+        return dict(self._database.read("SELECT item, said FROM gold ORDER BY item"))
 
     def require_class(self, said: str) -> None:
         """Refuse what is neither a class of the project nor UNKNOWN.
@@ -262,20 +271,30 @@ class Project:
         if said not in known:
             raise ConfigError(f"The project has no class {said!r}. {nearest(said, known)}")
 
-    @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        try:
-            # At once, so that what was read before a write is still true.
-            self._database.execute("BEGIN IMMEDIATE")
-            yield self._database
-            self._database.execute("COMMIT")
-        except BaseException as error:
-            if self._database.in_transaction:
-                self._database.execute("ROLLBACK")
-            if isinstance(error, sqlite3.Error):
-                reason = why_not_written(error, self.folder)
-                raise OutputError(f"{self.folder / _FILE} cannot be written: {reason}.") from error
-            raise
+    def _checked(self, one: Said) -> Said:
+        """What can be recorded, the name of the person without blanks around it."""
+        self.require_class(one.said)
+        annotator = one.annotator.strip()
+        if not annotator:
+            raise ConfigError("An answer has no annotator; say who gave it.")
+        if not annotator.isprintable() or len(annotator) > _LONGEST:
+            raise ConfigError(
+                f"{annotator[:_LONGEST]!r} is no name of a person; take up to {_LONGEST} "
+                "characters that can be printed."
+            )
+        return one._replace(annotator=annotator)
+
+    def _undo(self, table: str, annotator: str) -> str | None:
+        with self._database.writing() as database:
+            row = database.execute(
+                f"SELECT number, item FROM {table} WHERE annotator = ? AND undone = 0 "
+                "ORDER BY number DESC LIMIT 1",
+                (annotator.strip(),),
+            ).fetchone()
+            if row is None:
+                return None
+            database.execute(f"UPDATE {table} SET undone = 1 WHERE number = ?", row[:1])
+        return str(row[1])
 
 
 def holds_project(folder: Path) -> bool:
@@ -297,7 +316,7 @@ def create_project(folder: Path, *, classes: Sequence[str], pool: str) -> Projec
     """
     if holds_project(folder):
         raise ConfigError(f"{folder} holds a project already; give another folder.")
-    _require_classes(classes)
+    require_classes(classes)
     about = {
         "format": _FORMAT,
         "key": uuid.uuid4().hex,
@@ -305,14 +324,7 @@ def create_project(folder: Path, *, classes: Sequence[str], pool: str) -> Projec
         "pool": pool,
         "made": _now(),
     }
-    with writing(folder / _FILE) as aside:
-        database = sqlite3.connect(aside, isolation_level=None)
-        database.execute("BEGIN")
-        for statement in _TABLES.split(";"):
-            database.execute(statement)
-        database.executemany("INSERT INTO about VALUES (?, ?)", about.items())
-        database.execute("COMMIT")
-        database.close()
+    create_database(folder / _FILE, about)
     return open_project(folder)
 
 
@@ -325,11 +337,9 @@ def open_project(folder: Path) -> Project:
     path = folder / _FILE
     if not holds_project(folder):
         raise DataError(f"{folder} holds no project; make one with `geoseg active init`.")
-    # One connection may be handed from thread to thread, as servers do; sqlite takes turns.
-    database = sqlite3.connect(path, timeout=_WAIT_S, isolation_level=None, check_same_thread=False)
+    database = Database(path)
+    about = database.about
     try:
-        database.execute("PRAGMA synchronous = FULL")
-        about = dict(database.execute("SELECT key, value FROM about"))
         if about["format"] != _FORMAT:
             raise DataError(f"{path} was written by another version of geoseg; use that one.")
         return Project(
@@ -339,12 +349,20 @@ def open_project(folder: Path) -> Project:
             pool=about["pool"],
             _database=database,
         )
-    except (sqlite3.Error, KeyError, ValueError) as error:
+    except DataError:
+        database.close()
+        raise
+    except (KeyError, ValueError, TypeError) as error:
         database.close()
         raise DataError(f"{path} is damaged ({error}); restore it from a copy.") from error
 
 
-def _require_classes(classes: Sequence[str]) -> None:
+def require_classes(classes: Sequence[str]) -> None:
+    """Refuse names that cannot be those of the classes of a project.
+
+    Raises:
+        ConfigError: fewer than two, one twice, or one that is no plain word.
+    """
     if len(classes) < 2 or len(set(classes)) < len(classes):
         raise ConfigError(
             f"The classes are {', '.join(classes) or 'none'}; name two or more, each once, as "
@@ -356,6 +374,14 @@ def _require_classes(classes: Sequence[str]) -> None:
                 f"{name!r} is no name of a class; take small letters, digits and _, and not "
                 f"{UNKNOWN!r}, which is always there."
             )
+
+
+def _insert_answer(database: sqlite3.Connection, one: Said, via: Via) -> int:
+    made = database.execute(
+        "INSERT INTO answer (item, annotator, said, time, via, note) VALUES (?, ?, ?, ?, ?, ?)",
+        (one.item, one.annotator, one.said, _now(), via, one.note),
+    )
+    return int(made.lastrowid or 0)
 
 
 def _now() -> str:
