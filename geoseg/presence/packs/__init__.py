@@ -6,6 +6,7 @@ from geoseg.presence.packs.build import (
     make_pack,
     write_problems,
 )
+from geoseg.presence.packs.find import PlaceFinder, Spot, find_places
 from geoseg.presence.packs.folder import Described, list_chips, list_shards
 from geoseg.presence.packs.given import Given
 from geoseg.presence.packs.kind import ImageKind
@@ -26,13 +27,16 @@ __all__ = [
     "Known",
     "Pack",
     "Packed",
+    "PlaceFinder",
     "Point",
     "Points",
     "Problem",
     "Shard",
     "Shards",
+    "Spot",
     "StoredImage",
     "StoredPlace",
+    "find_places",
     "list_chips",
     "list_shards",
     "make_pack",

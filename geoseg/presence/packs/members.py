@@ -24,9 +24,10 @@ class Member(NamedTuple):
     name: str
     size: int  # bytes
     content: bytes | None  # None where it is too large, or no file
+    at: int  # byte of the tar file where its header begins
 
 
-def read_members(path: Path, most_bytes: int) -> Iterator[Member]:
+def read_members(path: Path, most_bytes: int, start: int = 0) -> Iterator[Member]:
     """The files of a tar file in its order; folders are passed over.
 
     The headers of plain files are read here, in a tenth of the time of the standard library; from
@@ -35,12 +36,14 @@ def read_members(path: Path, most_bytes: int) -> Iterator[Member]:
     Args:
         path: the tar file.
         most_bytes: content of more is not read.
+        start: byte where the header of a member begins, to go on from.
 
     Raises:
         tarfile.TarError: it is cut short or damaged.
         OSError: it cannot be read.
     """
     with path.open("rb", buffering=_READ_AT_ONCE) as file:
+        file.seek(start)
         while True:
             at = file.tell()
             header = file.read(_BLOCK)
@@ -50,9 +53,9 @@ def read_members(path: Path, most_bytes: int) -> Iterator[Member]:
             if plain is None:
                 break
             name, size = plain
-            yield Member(name, size, _content(file, size, most_bytes))
+            yield Member(name, size, _content(file, size, most_bytes), at)
         file.seek(at)
-        yield from _by_library(file, most_bytes)
+        yield from _by_library(file, most_bytes, at)
 
 
 def _plain(header: bytes) -> tuple[str, int] | None:
@@ -90,7 +93,7 @@ def _content(file: BinaryIO, size: int, most_bytes: int) -> bytes | None:
     return content
 
 
-def _by_library(file: BinaryIO, most_bytes: int) -> Iterator[Member]:
+def _by_library(file: BinaryIO, most_bytes: int, start: int) -> Iterator[Member]:
     with tarfile.open(fileobj=file, mode="r|", bufsize=_READ_AT_ONCE) as tar:
         for info in tar:
             tar.members = []  # type: ignore[attr-defined]  # which otherwise grows with the file
@@ -101,4 +104,4 @@ def _by_library(file: BinaryIO, most_bytes: int) -> Iterator[Member]:
             if info.isfile() and info.size <= most_bytes:
                 opened = tar.extractfile(info)
                 content = None if opened is None else opened.read()
-            yield Member(info.name, info.size, content)
+            yield Member(info.name, info.size, content, start + info.offset)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import tarfile
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -13,8 +14,8 @@ from geoseg.errors import DataError, SceneError
 from geoseg.presence.packs.pack import Pack, Problem, Shard, is_utf8, require_whole
 from geoseg.presence.packs.pixels import Palette
 from geoseg.presence.packs.stored import StoredPlace, decode_place
-from geoseg.presence.packs.tables import read_table
-from geoseg.presence.packs.tars import read_tar
+from geoseg.presence.packs.tables import places_of_table, read_table
+from geoseg.presence.packs.tars import places_of_tar, read_tar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from geoseg.chips import Place
     from geoseg.presence.packs.pack import Foreign
 
-__all__ = ["SHARD_SUFFIXES", "read_shard", "read_stored"]
+__all__ = ["SHARD_SUFFIXES", "places_of_shard", "read_shard", "read_stored"]
 
 SHARD_SUFFIXES = (".tar", ".parquet")
 
@@ -54,20 +55,40 @@ def read_shard(shard: Shard, pack: Pack) -> Iterator[Place | Problem]:
             yield Problem(stored.id, str(error))
 
 
-def read_stored(path: Path, foreign: Foreign | None) -> Iterator[StoredPlace | Problem]:
+def read_stored(
+    path: Path, foreign: Foreign | None, start: int = 0
+) -> Iterator[StoredPlace | Problem]:
     """The places of a shard as they are stored.
 
     Args:
         path: a tar in the layout of WebDataset, or Parquet.
         foreign: for what shards of somebody else do not say.
+        start: where a place begins, as `places_of_shard` says, to go on from.
 
     Raises:
         DataError: it cannot be read to its end.
     """
-    try:
-        found = read_table(path) if path.suffix == ".parquet" else read_tar(path, foreign)
+    with _to_its_end(path):
+        tabular = path.suffix == ".parquet"
+        found = read_table(path, start) if tabular else read_tar(path, foreign, start)
         for place in found:
             yield _legible(_labelled(place, foreign))
+
+
+def places_of_shard(path: Path) -> Iterator[tuple[str, int]]:
+    """Ids of the places of a shard in its order, each with where it begins.
+
+    Raises:
+        DataError: it cannot be read to its end.
+    """
+    with _to_its_end(path):
+        yield from places_of_table(path) if path.suffix == ".parquet" else places_of_tar(path)
+
+
+@contextmanager
+def _to_its_end(path: Path) -> Iterator[None]:
+    try:
+        yield
     except (tarfile.TarError, pa.ArrowException, OSError, SceneError, EOFError) as error:
         raise DataError(
             f"{path} cannot be read to its end ({error}); it is cut short or damaged: bring it "

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["TableWriter", "read_table"]
+__all__ = ["TableWriter", "places_of_table", "read_table"]
 
 _ROWS = 256  # of a group: what is read at once
 _SCHEMA = pa.schema(
@@ -73,21 +73,42 @@ class TableWriter:
             self._rows = []
 
 
-def read_table(path: Path) -> Iterator[StoredPlace | Problem]:
+def read_table(path: Path, start: int = 0) -> Iterator[StoredPlace | Problem]:
     """Places of a Parquet file in its order, one group of rows in memory at a time.
+
+    Args:
+        path: the Parquet file.
+        start: row where a place begins (`places_of_table`), to go on from.
 
     Raises:
         SceneError: columns are missing.
         pyarrow.ArrowException: it is cut short or damaged.
         OSError: it cannot be read.
     """
-    for key, rows in groupby(_rows(path), key=lambda row: row["id"]):
+    for key, rows in groupby(_rows(path, start), key=lambda row: row["id"]):
         try:
             yield _place(key, list(rows))
         except (SceneError, LabelError) as error:
             yield Problem(str(key), str(error))
         except _BROKEN as error:
             yield Problem(str(key), f"its rows are no place ({type(error).__name__}: {error}).")
+
+
+def places_of_table(path: Path) -> Iterator[tuple[str, int]]:
+    """Ids of the places of a Parquet file in its order, each with the row where it begins.
+
+    Raises:
+        SceneError: it has no ids.
+        pyarrow.ArrowException: it is cut short or damaged.
+        OSError: it cannot be read.
+    """
+    with pq.ParquetFile(path) as table:
+        _require_columns(table)
+        ids = table.read(columns=["id"])["id"].to_pylist()
+    at = 0
+    for key, rows in groupby(ids):
+        yield str(key), at
+        at += sum(1 for _ in rows)
 
 
 def _row(place: StoredPlace, image: StoredImage) -> dict[str, Any]:
@@ -115,12 +136,25 @@ def _row(place: StoredPlace, image: StoredImage) -> dict[str, Any]:
     }
 
 
-def _rows(path: Path) -> Iterator[dict[str, Any]]:
+def _rows(path: Path, start: int) -> Iterator[dict[str, Any]]:
     with pq.ParquetFile(path) as table:
         _require_columns(table)
         wanted = [name for name in table.schema_arrow.names if name in _SCHEMA.names]
-        for batch in table.iter_batches(_ROWS, columns=wanted):
-            yield from batch.to_pylist()
+        groups, before = _groups_from(table, start)
+        for batch in table.iter_batches(_ROWS, row_groups=groups, columns=wanted):
+            yield from batch.slice(before).to_pylist()
+            before = max(before - len(batch), 0)
+
+
+def _groups_from(table: pq.ParquetFile, start: int) -> tuple[list[int], int]:
+    """The groups of rows from that on which holds a row, and how many rows of it come before."""
+    count = table.metadata.num_row_groups
+    for group in range(count):
+        rows = table.metadata.row_group(group).num_rows
+        if start < rows:
+            return list(range(group, count)), start
+        start -= rows
+    return [], 0
 
 
 def _require_columns(table: pq.ParquetFile) -> None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from geoseg.presence.packs.members import Member
     from geoseg.presence.packs.pack import Foreign
 
-__all__ = ["TarWriter", "read_tar"]
+__all__ = ["TarWriter", "places_of_tar", "read_tar"]
 
 _PLAIN = re.compile(r"[A-Za-z0-9_-]{1,80}")  # a key that is the same in every tool
 _IMAGES = ("png", "npy")
@@ -75,7 +75,9 @@ class TarWriter:
         self._tar.addfile(member, io.BytesIO(content))
 
 
-def read_tar(path: Path, foreign: Foreign | None) -> Iterator[StoredPlace | Problem]:
+def read_tar(
+    path: Path, foreign: Foreign | None, start: int = 0
+) -> Iterator[StoredPlace | Problem]:
     """Places of a tar file in its order, one in memory at a time.
 
     A sample of somebody else is an image KEY.png or KEY.npy, or several, KEY.NAME.png; a KEY.json
@@ -86,12 +88,13 @@ def read_tar(path: Path, foreign: Foreign | None) -> Iterator[StoredPlace | Prob
     Args:
         path: the tar file.
         foreign: for what is not said of an image; None where all is said.
+        start: byte where a place begins (`places_of_tar`), to go on from.
 
     Raises:
         tarfile.TarError: it is cut short or damaged.
         OSError: it cannot be read.
     """
-    for key, members in _samples(path):
+    for key, members in _samples(path, start):
         if isinstance(members, Problem):
             yield members
             continue
@@ -102,6 +105,23 @@ def read_tar(path: Path, foreign: Foreign | None) -> Iterator[StoredPlace | Prob
         except _BROKEN as error:
             reason = f"its .json says what is no place ({type(error).__name__}: {error})."
             yield Problem(key, reason)
+
+
+def places_of_tar(path: Path) -> Iterator[tuple[str, int]]:
+    """Ids of the places of a tar file in its order, each with the byte where it begins.
+
+    Raises:
+        tarfile.TarError: it is cut short or damaged.
+        OSError: it cannot be read.
+    """
+    for key, group in groupby(read_members(path, MOST_BYTES), key=lambda member: _split(member)[0]):
+        first = next(group)
+        said = {_split(member)[1]: member.content for member in (first, *group)}.get("json")
+        try:
+            about = json.loads(said or b"{}")
+            yield str(about.get("id") or key), first.at
+        except _BROKEN:
+            yield key, first.at
 
 
 def _entry(number: int, image: StoredImage) -> dict[str, Any]:
@@ -115,9 +135,10 @@ def _entry(number: int, image: StoredImage) -> dict[str, Any]:
     return {"member": f"{number}.{image.suffix}", **said, "time": time}
 
 
-def _samples(path: Path) -> Iterator[tuple[str, dict[str, bytes] | Problem]]:
+def _samples(path: Path, start: int) -> Iterator[tuple[str, dict[str, bytes] | Problem]]:
     """Keys and their members by suffix; a problem where one is too large or no file."""
-    for key, group in groupby(read_members(path, MOST_BYTES), key=lambda member: _split(member)[0]):
+    found = read_members(path, MOST_BYTES, start)
+    for key, group in groupby(found, key=lambda member: _split(member)[0]):
         members: dict[str, bytes] = {}
         spoilt = None
         for member in group:
