@@ -45,6 +45,9 @@ CREATE TABLE outline (
     time TEXT NOT NULL, undone INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX outline_item ON outline (item);
+CREATE TABLE sent (               -- by a page that may send it again: the row that it became
+    key TEXT PRIMARY KEY, number INTEGER NOT NULL
+) WITHOUT ROWID;
 CREATE TABLE gold (item TEXT PRIMARY KEY, said TEXT NOT NULL) WITHOUT ROWID;
 """
 

@@ -25,7 +25,7 @@ from geoseg.errors import ConfigError, DataError, nearest
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
 __all__ = [
@@ -118,13 +118,22 @@ class Project:
             if not done.rowcount:
                 raise ConfigError(f"There is no round {number}; propose first.")
 
-    def record(self, item: str, annotator: str, said: str, *, via: Via) -> int:
+    def record(self, item: str, annotator: str, said: str, *, via: Via, sent: str = "") -> int:
         """Record an answer; its number.
+
+        Args:
+            item: its id.
+            annotator: who answers.
+            said: a class of the project, or UNKNOWN.
+            via: the way it came.
+            sent: a key of its own; the same once more changes nothing, and gives the same number.
 
         Raises:
             ConfigError: no class of the project, or no name of a person.
         """
-        return self.record_all([(item, annotator, said)], via=via)[0]
+        one = self._checked(Said(item, annotator, said))
+        with self._database.writing() as database:
+            return _once(database, sent, lambda: _insert_answer(database, one, via))
 
     def record_all(self, answers: Sequence[Said | tuple[str, str, str]], *, via: Via) -> list[int]:
         """Record what was said of many, all or none; their numbers.
@@ -159,9 +168,9 @@ class Project:
                     count += 1
         return count
 
-    def undo(self, annotator: str) -> str | None:
-        """Take back the last answer of a person; its item, or None where there is none."""
-        return self._undo("answer", annotator)
+    def undo(self, annotator: str, number: int | None = None) -> str | None:
+        """Take back an answer of a person, or the last; its item, or None where there is none."""
+        return self._undo("answer", annotator, number)
 
     def answers(self) -> list[Answer]:
         """The last word of each person on each item, by number."""
@@ -172,7 +181,15 @@ class Project:
         return [Answer(*row) for row in rows]
 
     def record_outline(
-        self, item: str, annotator: str, class_: str, geometry: Mapping[str, Any], image: int
+        self,
+        item: str,
+        annotator: str,
+        class_: str,
+        geometry: Mapping[str, Any],
+        image: int,
+        *,
+        sent: str = "",
+        instead: int | None = None,
     ) -> int:
         """Record an outline; its number. A person may draw several on an image.
 
@@ -183,6 +200,8 @@ class Project:
             geometry: GeoJSON Polygon or MultiPolygon in pixels of the image, from the outer corner
                 of its first pixel, x right and y down.
             image: number of the image of the item, from 0.
+            sent: a key of its own; the same once more changes nothing, and gives the same number.
+            instead: number of an outline that the same person drew, and now mends.
 
         Raises:
             ConfigError: no class of the project, no name of a person, no number of an image.
@@ -195,16 +214,15 @@ class Project:
             raise ConfigError(f"There is no image {image}; they are counted from 0.")
         row = (item, one.annotator, class_, json.dumps(polygon_of(geometry)), image, _now())
         with self._database.writing() as database:
-            made = database.execute(
-                "INSERT INTO outline (item, annotator, class, geometry, image, time) "
-                "VALUES (?, ?, ?, ?, ?, ?)",
-                row,
+            database.execute(
+                "UPDATE outline SET undone = 1 WHERE number = ? AND item = ? AND annotator = ?",
+                (instead, item, one.annotator),
             )
-        return int(made.lastrowid or 0)
+            return _once(database, sent, lambda: _insert_outline(database, row))
 
-    def undo_outline(self, annotator: str) -> str | None:
-        """Take back the last outline of a person; its item, or None where there is none."""
-        return self._undo("outline", annotator)
+    def undo_outline(self, annotator: str, number: int | None = None) -> str | None:
+        """Take back an outline of a person, or the last; its item, or None where there is none."""
+        return self._undo("outline", annotator, number)
 
     def outlines(self, item: str) -> list[Outline]:
         """The outlines of an item that stand, by number."""
@@ -284,12 +302,12 @@ class Project:
             )
         return one._replace(annotator=annotator)
 
-    def _undo(self, table: str, annotator: str) -> str | None:
+    def _undo(self, table: str, annotator: str, number: int | None) -> str | None:
         with self._database.writing() as database:
             row = database.execute(
-                f"SELECT number, item FROM {table} WHERE annotator = ? AND undone = 0 "
-                "ORDER BY number DESC LIMIT 1",
-                (annotator.strip(),),
+                f"SELECT number, item FROM {table} WHERE annotator = ?1 "
+                "AND (number = ?2 OR ?2 IS NULL AND undone = 0) ORDER BY number DESC LIMIT 1",
+                (annotator.strip(), number),
             ).fetchone()
             if row is None:
                 return None
@@ -376,10 +394,30 @@ def require_classes(classes: Sequence[str]) -> None:
             )
 
 
+def _once(database: sqlite3.Connection, sent: str, insert: Callable[[], int]) -> int:
+    """The number of a row, which is not inserted again when the same was sent before."""
+    before = database.execute("SELECT number FROM sent WHERE key = ?", (sent,)).fetchone()
+    if before is not None:
+        return int(before[0])
+    number = insert()
+    if sent:
+        database.execute("INSERT INTO sent VALUES (?, ?)", (sent, number))
+    return number
+
+
 def _insert_answer(database: sqlite3.Connection, one: Said, via: Via) -> int:
     made = database.execute(
         "INSERT INTO answer (item, annotator, said, time, via, note) VALUES (?, ?, ?, ?, ?, ?)",
         (one.item, one.annotator, one.said, _now(), via, one.note),
+    )
+    return int(made.lastrowid or 0)
+
+
+def _insert_outline(database: sqlite3.Connection, row: tuple[Any, ...]) -> int:
+    made = database.execute(
+        "INSERT INTO outline (item, annotator, class, geometry, image, time) "
+        "VALUES (?, ?, ?, ?, ?, ?)",
+        row,
     )
     return int(made.lastrowid or 0)
 

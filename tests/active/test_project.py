@@ -388,3 +388,36 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(OutputError, match="cannot be"):
         create_project(tmp_path / "p", classes=CLASSES, pool="")
+
+
+def test_what_a_page_sends_again_counts_once_also_when_it_was_undone(project):
+    first = project.record("a", "Ada", "present", via="page", sent="k1")
+    project.undo("Ada", first)
+
+    again = project.record("a", "Ada", "present", via="page", sent="k1")
+
+    assert again == first
+    assert project.answers() == []
+
+
+def test_an_answer_is_taken_back_by_its_number_as_often_as_it_is_said_and_no_other_one(project):
+    older = project.record("a", "Ada", "absent", via="page")
+    newer = project.record("b", "Ada", "present", via="page")
+
+    items = [project.undo("Ada", newer), project.undo("Ada", newer), project.undo("Bo", older)]
+
+    assert items == ["b", "b", None]
+    assert [answer.number for answer in project.answers()] == [older]
+
+
+def test_a_mended_outline_stands_in_place_of_the_one_before_it(project):
+    first = project.record_outline("a", "Ada", "present", SQUARE, 0, sent="k1")
+
+    for _ in range(2):
+        mended = project.record_outline("a", "Ada", "present", SQUARE, 0, sent="k2", instead=first)
+    project.record_outline("a", "Bo", "present", SQUARE, 0, instead=mended)
+
+    assert [(one.number, one.annotator) for one in project.outlines("a")] == [
+        (mended, "Ada"),
+        (mended + 1, "Bo"),
+    ]
