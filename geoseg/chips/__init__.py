@@ -11,7 +11,7 @@ from geoseg.chips.sampling import (
     MixedChips,
     RandomChips,
     band_statistics,
-    class_shares,
+    class_pixels,
     part_to_learn,
 )
 from geoseg.chips.source import LEARN, UNLEARNED, UNSEEN, ChipSource, Ground
@@ -39,7 +39,7 @@ __all__ = [
     "RandomFilm",
     "Split",
     "band_statistics",
-    "class_shares",
+    "class_pixels",
     "drop_bands",
     "drop_images",
     "film_some",

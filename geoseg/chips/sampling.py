@@ -31,7 +31,7 @@ __all__ = [
     "MixedChips",
     "RandomChips",
     "band_statistics",
-    "class_shares",
+    "class_pixels",
     "part_to_learn",
 ]
 
@@ -207,13 +207,13 @@ def band_statistics(chips: MixedChips) -> BandStatistics:
     return BandStatistics(tuple(map(float, mean)), tuple(map(float, std)))
 
 
-def class_shares(chips: MixedChips, classes: int) -> tuple[float, ...]:
-    """Share of each class id among the labelled pixels of the first chips."""
+def class_pixels(chips: MixedChips, classes: int) -> tuple[int, ...]:
+    """Pixels of each class id among the labelled ones of the first chips."""
     counts = np.zeros(classes, dtype=np.int64)
     for index in range(_STATISTICS_CHIPS):
         label = chips[index].label.numpy()
         counts += np.bincount(label[label != IGNORE], minlength=classes)
-    return tuple(map(float, counts / counts.sum()))
+    return tuple(map(int, counts))
 
 
 def _class_places(source: ChipSource, region: Window) -> dict[int, NDArray[np.int64]]:

@@ -169,6 +169,20 @@ class ModelSettings(Section):
 class TrainingSettings(Section):
     """The loop."""
 
+    loss: Literal[
+        "dice_cross_entropy",
+        "focal_tversky",
+        "cross_entropy",
+        "class_balanced",
+        "focal",
+        "class_balanced_focal",
+        "asymmetric",
+        "balanced_softmax",
+        "logit_adjusted",
+        "ldam_drw",
+    ] = "dice_cross_entropy"
+    """What the network learns to make small; which of them suits classes that are rare, `geoseg
+    compare --losses` tells."""
     steps: int = Field(default=400, ge=1)
     batch: int = Field(default=8, ge=2, le=4096)
     learning_rate: float = Field(default=1e-3, gt=0, lt=1)

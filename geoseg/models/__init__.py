@@ -17,6 +17,15 @@ from geoseg.models.classifier import (
     save_classifier,
 )
 from geoseg.models.device import choose_device
+from geoseg.models.imbalance import (
+    CLASSIFICATION_LOSSES,
+    MULTILABEL_LOSSES,
+    adjust_logits,
+    adjust_multilabel_logits,
+    classification_loss,
+    multilabel_loss,
+)
+from geoseg.models.imbalance_maps import SEGMENTATION_LOSSES, assumed_shares, segmentation_loss
 from geoseg.models.losses import dice_cross_entropy
 from geoseg.models.network import (
     AnyInput,
@@ -31,6 +40,9 @@ from geoseg.models.torchvision import TorchPair, inspect_pair
 from geoseg.models.tuning import Tuning, tune, warning_of
 
 __all__ = [
+    "CLASSIFICATION_LOSSES",
+    "MULTILABEL_LOSSES",
+    "SEGMENTATION_LOSSES",
     "AnyInput",
     "Checkpoint",
     "Classifier",
@@ -42,20 +54,26 @@ __all__ = [
     "Segmenter",
     "TorchPair",
     "Tuning",
+    "adjust_logits",
+    "adjust_multilabel_logits",
+    "assumed_shares",
     "build_classifier",
     "build_segmenter",
     "choose_device",
+    "classification_loss",
     "dice_cross_entropy",
     "evidence_loss",
     "extrapolation",
     "inspect_pair",
     "load_checkpoint",
     "load_classifier",
+    "multilabel_loss",
     "non_negative_pu_loss",
     "presence_loss",
     "read_tensors",
     "save_checkpoint",
     "save_classifier",
+    "segmentation_loss",
     "tune",
     "warning_of",
     "write_tensors",

@@ -13,14 +13,22 @@ from geoseg.chips import (
     MixedChips,
     RandomChips,
     band_statistics,
-    class_shares,
+    class_pixels,
     in_view,
     part_to_learn,
 )
 from geoseg.errors import ConfigError
 from geoseg.grids import gsd_m
 from geoseg.labels import IGNORE
-from geoseg.models import AnyInput, FixedInput, ModelSpec, Segmenter, build_segmenter, tune
+from geoseg.models import (
+    AnyInput,
+    FixedInput,
+    ModelSpec,
+    Segmenter,
+    assumed_shares,
+    build_segmenter,
+    tune,
+)
 from geoseg.scenes import band_names, bands_of, describe_units, open_scene
 from geoseg.sensors import find_sensor
 from geoseg.training.loop import TrainingChips
@@ -31,7 +39,6 @@ if TYPE_CHECKING:
     from geoseg.chips import Ground, HeldOut
     from geoseg.config import Recipe
     from geoseg.data import LabelledScene
-    from geoseg.labels import ClassScheme
     from geoseg.scenes import Scene
     from geoseg.sensors import Band
 
@@ -79,13 +86,21 @@ def gather(
     mixed = MixedChips(parts, seed=recipe.seed)
     others = [_random(_unlabelled(scene, ground), recipe) for scene in unlabelled]
     scheme = sources[0].scheme
+    pixels = class_pixels(mixed, len(scheme.classes))
     return Material(
         chips=TrainingChips(
             mixed,
             () if validation is None else _validation(mixed, validation, recipe),
             MixedChips(others, seed=recipe.seed + 1) if others else None,
+            pixels,
         ),
-        spec=_spec(mixed, others, scheme, recipe),
+        spec=ModelSpec(
+            architecture=recipe.model.architecture,
+            encoder=recipe.model.encoder,
+            input=_any(mixed, others, recipe) if recipe.model.stem == "any" else _fixed(mixed),
+            scheme=scheme,
+            prior=assumed_shares(recipe.training.loss, pixels),
+        ),
         remark=describe_units({p.source.scene.id: p.source.palette for p in (*parts, *others)}),
     )
 
@@ -127,18 +142,6 @@ def _validation(mixed: MixedChips, held: HeldOut, recipe: Recipe) -> list[GridCh
             coarser = max(1, round(finest_m / gsd_m(source.grid)))
             chips.append(GridChips(shown, window, recipe.chips, coarser=coarser))
     return chips
-
-
-def _spec(
-    mixed: MixedChips, others: Sequence[RandomChips], scheme: ClassScheme, recipe: Recipe
-) -> ModelSpec:
-    return ModelSpec(
-        architecture=recipe.model.architecture,
-        encoder=recipe.model.encoder,
-        input=_any(mixed, others, recipe) if recipe.model.stem == "any" else _fixed(mixed),
-        scheme=scheme,
-        prior=class_shares(mixed, len(scheme.classes)),
-    )
 
 
 def _fixed(mixed: MixedChips) -> FixedInput:

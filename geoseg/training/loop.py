@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 from geoseg.chips import Batch, MixedChips, film_some, stack
 from geoseg.errors import ModelError
 from geoseg.metrics import confusion_matrix, score_classes
-from geoseg.models import Segmenter, dice_cross_entropy, save_checkpoint
+from geoseg.models import Segmenter, save_checkpoint, segmentation_loss
 from geoseg.training.adapt import Teacher, style_of
 from geoseg.training.averaging import precision_of, running_mean
 from geoseg.training.resume import TrainingState, restore_state, save_state
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from geoseg.chips import Chip, GridChips
     from geoseg.config import Recipe
+    from geoseg.models.imbalance_maps import SegmentationLoss
 
 __all__ = ["StepReport", "TrainingChips", "TrainingResult", "train"]
 
@@ -63,6 +64,7 @@ class TrainingChips(NamedTuple):
     labelled: MixedChips
     validation: Sequence[GridChips] = ()
     unlabelled: MixedChips | None = None  # of the scenes to adapt to
+    pixels: tuple[int, ...] = ()  # of each class among the labelled, for losses that ask for it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,9 +103,11 @@ def train(
         on_step: is told of every step.
 
     Raises:
+        ConfigError: the loss asks how common classes are, and the chips do not tell.
         ModelError: the loss is no longer a finite number.
     """
     settings = recipe.training
+    loss_of = segmentation_loss(settings.loss, chips.pixels)
     log = TensorBoardLogger(folder, name="log", version="")
     fabric = Fabric(
         accelerator=device.type, devices=1, precision=precision_of(device), loggers=[log]
@@ -121,7 +125,9 @@ def train(
     state = TrainingState(fingerprint=f"{record['training_hash']} {record['data_hash']}")
     if model.exists():
         state = restore_state(resume, state, kept, optimizer)
-    learner = _Learner(fabric, network, optimizer, Teacher(_averaged(average), recipe.adaptation))
+    learner = _Learner(
+        fabric, network, optimizer, Teacher(_averaged(average), recipe.adaptation), loss_of
+    )
     score = None
 
     for step, batches, targets in _batches(chips, recipe, first=state.step, device=device):
@@ -160,6 +166,7 @@ class _Learner(NamedTuple):
     network: Any  # a Segmenter inside Fabric's wrapper, which has no such type
     optimizer: Any  # likewise
     teacher: Teacher
+    loss_of: SegmentationLoss
 
     def learn(self, batches: list[Batch], targets: list[Batch], recipe: Recipe, step: int) -> float:
         """One step; the loss before it."""
@@ -170,11 +177,12 @@ class _Learner(NamedTuple):
         label = torch.cat([batch.label for batch in batches])
         unlabelled = self.teacher.lessons(targets)
         logits = self.network(*(batch.view() for batch in (*batches, *unlabelled)))
-        loss = dice_cross_entropy(logits[: len(label)], label)
+        progress = step / recipe.training.steps
+        loss = self.loss_of(logits[: len(label)], label, progress)
         if unlabelled:
             taught = torch.cat([batch.label for batch in unlabelled])
             weight = self.teacher.weight(step)
-            loss = loss + weight * dice_cross_entropy(logits[len(label) :], taught)
+            loss = loss + weight * self.loss_of(logits[len(label) :], taught, progress)
         self.optimizer.zero_grad()
         self.fabric.backward(loss)
         self.optimizer.step()

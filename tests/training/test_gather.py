@@ -51,6 +51,17 @@ def test_a_fixed_stem_takes_one_set_of_bands(sources):
         gather(sources, (), recipe())
 
 
+def test_how_common_classes_are_is_told_to_the_loss_and_to_the_map(sources):
+    usual = gather(sources[:1], (), recipe())
+    adjusted = gather(sources[:1], (), recipe(training={"loss": "logit_adjusted"}))
+
+    ground, ice = usual.chips.pixels
+    assert adjusted.chips.pixels == (ground, ice)
+    assert ground > ice > 0
+    assert usual.spec.prior == pytest.approx((ground / (ground + ice), ice / (ground + ice)))
+    assert adjusted.spec.prior == (0.5, 0.5)
+
+
 def test_a_network_for_any_bands_knows_what_it_was_shown(sources):
     film = {"share": 0.5, "cameras": ["corona-kh4b"]}
     chips = {"size_px": 32, "gsd_m": [20, 60]}

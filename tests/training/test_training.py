@@ -8,10 +8,10 @@ from conftest import HEIGHT, WIDTH, scene_of, write_raster
 from rasterio.windows import Window
 from safetensors.torch import load_file
 
-from geoseg.chips import ChipSource, GridChips, MixedChips, RandomChips, band_statistics
-from geoseg.config import ChipSettings, Recipe, TrainingSettings
+from geoseg.chips import ChipSource, GridChips, MixedChips, RandomChips, band_statistics, stack
+from geoseg.config import ChipSettings, Recipe, TrainingSettings, training_hash
 from geoseg.data import LabelledScene
-from geoseg.errors import ModelError
+from geoseg.errors import ConfigError, ModelError
 from geoseg.labels import GLACIER, place_labels, read_outlines
 from geoseg.models import FixedInput, ModelSpec, build_segmenter, load_checkpoint
 from geoseg.scenes import open_scene
@@ -97,6 +97,22 @@ def test_a_training_that_was_killed_ends_in_the_same_weights(chips, tmp_path):
 
 
 @pytest.mark.slow
+def test_so_does_one_whose_loss_changes_on_the_way(chips, tmp_path):
+    def stop_at_nine(report):
+        if report.step == 9:
+            raise StoppedError
+
+    told = chips._replace(pixels=(900, 100))
+    run(told, tmp_path / "whole", loss="ldam_drw")
+    with pytest.raises(StoppedError):
+        run(told, tmp_path / "killed", stop_at_nine, loss="ldam_drw")
+    run(told, tmp_path / "killed", loss="ldam_drw")
+
+    one, two = (load_file(tmp_path / name / "state.safetensors") for name in ("whole", "killed"))
+    assert all(torch.equal(one[key], two[key]) for key in one)
+
+
+@pytest.mark.slow
 def test_so_does_one_on_several_sensors_with_film_and_adaptation(example, tmp_path):
     rng = np.random.default_rng(1)
     colours = rng.integers(1, 255, (2, HEIGHT, WIDTH)).astype(np.uint8)
@@ -162,6 +178,37 @@ def test_a_finished_training_is_not_done_again_but_another_recipe_is(chips, tmp_
     monkeypatch.setitem(RECORD, "training_hash", "another")
     run(chips, tmp_path, seen.append, steps=2, validate_every=2)
     assert len(seen) == 2
+
+
+@pytest.mark.slow
+def test_a_loss_for_rare_classes_finds_more_of_them(chips, tmp_path):
+    settings = {"steps": 40, "validate_every": 40, "averaging": 0.8}
+    shares = []
+    for loss in ("cross_entropy", "logit_adjusted"):
+        # Ice is said to be rarer than it is, so that the loss has to make up for it.
+        told = TrainingChips(chips.labelled, pixels=(9_900, 100))
+        found = run(told, tmp_path / loss, loss=loss, **settings)
+        network = load_checkpoint(found.model).segmenter
+        batch = stack([chips.validation[0][n] for n in range(len(chips.validation[0]))])
+        with torch.inference_mode():
+            shares.append(
+                float((network(*(one.view() for one in batch)).argmax(1) == 1).float().mean())
+            )
+
+    assert shares[1] > shares[0]
+
+
+def test_a_training_hash_changes_with_the_loss():
+    usual = Recipe(data="simulated-scene")
+    named = Recipe(data="simulated-scene", training={"loss": "dice_cross_entropy"})
+    other = Recipe(data="simulated-scene", training={"loss": "focal_tversky"})
+
+    assert training_hash(named) == training_hash(usual) != training_hash(other)
+
+
+def test_a_loss_that_asks_how_common_classes_are_is_told_or_refused(chips, tmp_path):
+    with pytest.raises(ConfigError, match="give samples of each class"):
+        run(chips, tmp_path, loss="logit_adjusted")
 
 
 @pytest.mark.slow
