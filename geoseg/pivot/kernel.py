@@ -55,14 +55,15 @@ def filter_forward(
         for n in range(len(prior)):
             ahead = before_variance[n] + fresh * (prior[n] - before_variance[n])
             expected = kept * before_mean[n]
-            # No `and`, for a branch would take one pixel at a time.
-            seen = (value[n] - value[n] == _ZERO) & (error[n] == error[n])
-            wrong |= seen & (error[n] <= _ZERO)
-            precision = _ONE / error[n] if seen else _ZERO
-            measured = value[n] if seen else _ZERO
-            after = ahead / (_ONE + ahead * precision)
-            own_variance[n] = after
-            own_mean[n] = expected + after * precision * (measured - expected)
+            measured, noise = value[n], error[n]
+            # No `and`, and no sum in an `if`: branches would take one pixel at a time.
+            seen = (measured - measured == _ZERO) & (noise - noise == _ZERO)
+            wrong |= seen & (noise <= _ZERO)
+            weight = ahead / (ahead + noise) if seen else _ZERO
+            measured = measured if seen else _ZERO
+            noise = noise if seen else _ZERO
+            own_mean[n] = expected + weight * (measured - expected)
+            own_variance[n] = weight * noise + (_ZERO if seen else ahead)
         before_mean, before_variance = own_mean, own_variance
     return wrong
 
