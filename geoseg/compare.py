@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from geoseg.data import find_sources
-from geoseg.evaluation import compare_units, find_candidates, make_plan, run_unit
+from geoseg.evaluation import compare_units, make_plan, run_unit
 from geoseg.files import write_json
 from geoseg.models import choose_device, warning_of
 from geoseg.report import write_comparison
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from geoseg.config import Recipe
-    from geoseg.evaluation import Comparison
+    from geoseg.evaluation import Candidate, Comparison
     from geoseg.metrics.resampling import Interval
 
 __all__ = ["as_outcome", "compare_models"]
@@ -25,7 +25,7 @@ __all__ = ["as_outcome", "compare_models"]
 
 def compare_models(
     recipe: Recipe,
-    models: Sequence[str],
+    candidates: Sequence[Candidate],
     *,
     base: Path,
     folds: tuple[int, float | None, float | None],
@@ -37,7 +37,7 @@ def compare_models(
 
     Args:
         recipe: the scenes and the training.
-        models: names of `find_candidates`.
+        candidates: the models, each with its loss.
         base: folder that relative paths of the recipe start from.
         folds: how many, width of a block and of its buffer in metres, None for the usual.
         seeds: trainings of each model on each fold.
@@ -45,7 +45,6 @@ def compare_models(
         device: auto, cpu or cuda.
     """
     sources = find_sources(recipe, base=base, work=out, on_step=note)
-    candidates = find_candidates(models, recipe.model)
     for candidate in candidates:
         if (warning := warning_of(candidate.model)) is not None:
             note(f"{candidate.name}: {warning}")

@@ -75,6 +75,30 @@ def test_another_pixel_of_the_maps_is_another_unit(example, tmp_path):
 
 
 @pytest.mark.slow
+def test_losses_are_compared_and_one_that_was_compared_alone_is_not_learned_again(
+    example, tmp_path
+):
+    out = tmp_path / "out"
+    options = [
+        *("--recipe", recipe_of(example, tmp_path), "--folds", "2", "--out", out),
+        *("--models", "unet", "--block-m", "600", "--json"),
+    ]
+
+    alone = geoseg("compare", *options)
+    done = {path: path.stat().st_mtime_ns for path in out.glob("units/*/unit.json")}
+    several = geoseg("compare", *options, "--losses", "dice_cross_entropy,logit_adjusted")
+
+    assert (alone.returncode, several.returncode) == (0, 0), several.stderr
+    assert [m["model"] for m in json.loads(alone.stdout)["models"]] == ["unet"]
+    assert {m["model"] for m in json.loads(several.stdout)["models"]} == {
+        "unet+dice_cross_entropy",
+        "unet+logit_adjusted",
+    }
+    assert len(list(out.glob("units/*/unit.json"))) == 4
+    assert all(path.stat().st_mtime_ns == when for path, when in done.items())
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -82,6 +106,8 @@ def test_another_pixel_of_the_maps_is_another_unit(example, tmp_path):
         (("--models", "unet,unet"), "name each once"),
         (("--models", ","), "name each once"),
         (("--models", "unet:frosen"), "has the tuning 'frosen'. Did you mean 'frozen'?"),
+        (("--models", "unet", "--losses", "tversky"), "Did you mean 'focal_tversky'?"),
+        (("--models", "unet", "--losses", "focal,focal"), "focal, focal; name each once"),
         (("--models", "unet", "--block-m", "1e9"), "need one each; make block_m smaller"),
     ],
 )
@@ -118,3 +144,29 @@ def test_models_are_named_shortly():
     assert own.model.encoder == "resnet50"
     with pytest.raises(ConfigError, match="name each once"):
         find_candidates([], usual)
+
+
+def test_each_model_is_compared_with_each_loss_and_named_by_it_where_there_are_several():
+    usual = ModelSettings()
+
+    (alone,) = find_candidates(["unet"], usual)
+    (one,) = find_candidates(["unet"], usual, ["focal"])
+    four = find_candidates(["unet", "unet:frozen"], usual, ["focal", "ldam_drw"])
+
+    assert (alone.name, alone.loss) == ("unet", None)
+    assert (one.name, one.loss) == ("unet", "focal")
+    assert [(c.name, c.model.tuning, c.loss) for c in four] == [
+        ("unet+focal", "full", "focal"),
+        ("unet+ldam_drw", "full", "ldam_drw"),
+        ("unet:frozen+focal", "frozen", "focal"),
+        ("unet:frozen+ldam_drw", "frozen", "ldam_drw"),
+    ]
+
+
+def test_the_help_of_compare_names_the_losses_and_how_models_are_written():
+    done = geoseg_here("compare", "--help")
+
+    assert done.returncode == 0, done.stderr
+    told = " ".join(done.stdout.replace("│", " ").split())
+    assert "--losses dice_cross_entropy,focal_tversky,logit_adjusted" in told
+    assert "each with /encoder, :frozen or :last_blocks" in told

@@ -18,8 +18,15 @@ def compare(
         Path, typer.Option(help="YAML with the scenes, their labels and the training.")
     ],
     models: Annotated[
-        str, typer.Option(help="architecture[/encoder][:frozen|:last_blocks], with commas between.")
+        str,
+        typer.Option(
+            help="Architectures, each with /encoder, :frozen or :last_blocks after it where "
+            "wanted, with commas between."
+        ),
     ] = "unet,deeplabv3plus,dinov3",
+    losses: Annotated[
+        str, typer.Option(help="Losses of each, with commas between; that of the recipe if none.")
+    ] = "",
     folds: Annotated[int, typer.Option(min=2, help="Parts of the ground, each held out once.")] = 3,
     seeds: Annotated[int, typer.Option(min=1, help="Trainings of each model on each fold.")] = 1,
     block_m: Annotated[
@@ -33,17 +40,22 @@ def compare(
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Compare networks over the same spatial folds, or go on with a comparison that was stopped.
+    """Compare networks, or losses, over the same spatial folds, or go on where it was stopped.
 
     Example: geoseg compare --recipe examples/compare.yaml --models unet,deeplabv3plus --folds 3
+
+    Example: geoseg compare --recipe examples/compare.yaml --models unet
+    --losses dice_cross_entropy,focal_tversky,logit_adjusted
     """
     from geoseg.compare import as_outcome, compare_models
     from geoseg.config import load_recipe
+    from geoseg.evaluation import find_candidates
 
+    loaded = load_recipe(recipe, changes=changes or [])
     try:
         comparison = compare_models(
-            load_recipe(recipe, changes=changes or []),
-            [name.strip() for name in models.split(",") if name.strip()],
+            loaded,
+            find_candidates(_names(models), loaded.model, _names(losses)),
             base=recipe.parent,
             folds=(folds, block_m, buffer_m),
             seeds=seeds,
@@ -55,3 +67,7 @@ def compare(
         raise typer.Exit(130) from None
     note(f"The report lies in {out / 'comparison.html'}")
     show(as_outcome(comparison), as_json=json)
+
+
+def _names(listed: str) -> list[str]:
+    return [name.strip() for name in listed.split(",") if name.strip()]

@@ -1,13 +1,13 @@
-"""The models of a comparison, by short names."""
+"""The models of a comparison, by short names, each with a loss."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, get_args
 
 from geoseg.config import ModelSettings
 from geoseg.errors import ConfigError, nearest
-from geoseg.models import Tuning
+from geoseg.models import SEGMENTATION_LOSSES, Tuning
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,25 +24,46 @@ class Candidate:
 
     name: str  # as it was asked for
     model: ModelSettings
+    loss: str | None = None  # that of the recipe when None
 
 
-def find_candidates(names: Sequence[str], usual: ModelSettings) -> tuple[Candidate, ...]:
-    """Models by name: `architecture[/encoder][:tuning]`.
+def find_candidates(
+    names: Sequence[str], usual: ModelSettings, losses: Sequence[str] = ()
+) -> tuple[Candidate, ...]:
+    """Models by name: `architecture[/encoder][:tuning]`; each with each of the losses.
+
+    Of several losses a candidate is named like `unet+focal_tversky`.
 
     Args:
         names: of segmentation_models_pytorch, as `unet`, `deeplabv3plus/resnet34`, or `dinov3`,
             each with `:frozen` or `:last_blocks` where the encoder is not to be trained as a whole.
         usual: gives the encoder where a name has none, and all else.
+        losses: of SEGMENTATION_LOSSES; that of the recipe when there are none.
 
     Raises:
-        ConfigError: fewer than one name, one that occurs twice, or an unknown tuning.
+        ConfigError: fewer than one name, one that occurs twice, or an unknown tuning or loss.
     """
     if not names or len(set(names)) < len(names):
         raise ConfigError(
             f"The models to compare are {', '.join(names) or 'none'}; name each once, as "
             "unet,deeplabv3plus,dinov3."
         )
-    return tuple(_candidate(name, usual) for name in names)
+    _require_losses(losses)
+    models = tuple(_candidate(name, usual) for name in names)
+    if not losses:
+        return models
+    both = [(model, loss) for model in models for loss in losses]
+    if len(losses) == 1:
+        return tuple(replace(model, loss=loss) for model, loss in both)
+    return tuple(replace(model, name=f"{model.name}+{loss}", loss=loss) for model, loss in both)
+
+
+def _require_losses(losses: Sequence[str]) -> None:
+    if len(set(losses)) < len(losses):
+        raise ConfigError(f"The losses to compare are {', '.join(losses)}; name each once.")
+    for loss in losses:
+        if loss not in SEGMENTATION_LOSSES:
+            raise ConfigError(f"no loss named {loss!r}. {nearest(loss, SEGMENTATION_LOSSES)}")
 
 
 def _candidate(name: str, usual: ModelSettings) -> Candidate:

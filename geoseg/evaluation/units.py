@@ -10,7 +10,7 @@ import hashlib
 import json
 import time
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -107,17 +107,23 @@ class Plan:
         """The folder of a unit: another one for each recipe, fold, or change of the data."""
         key = recipe_hash(self.recipe_of(unit))
         digest = hashlib.sha256(f"{self.fingerprint} {key}".encode()).hexdigest()[:8]
-        short = unit.candidate.name.replace("/", "-").replace(":", "-")
+        # A loss is in the recipe, and may have been compared with others before, or with none.
+        short = unit.candidate.name.partition("+")[0].replace("/", "-").replace(":", "-")
         return self.folder / "units" / f"{short}_fold{unit.fold}_seed{unit.seed}_{digest}"
 
     def recipe_of(self, unit: Unit) -> Recipe:
-        """The recipe with the network and the seed of a unit."""
-        return self.recipe.model_copy(update={"model": unit.candidate.model, "seed": unit.seed})
+        """The recipe with the network, the loss and the seed of a unit."""
+        model, loss = unit.candidate.model, unit.candidate.loss
+        training = self.recipe.training.model_copy(update={"loss": loss} if loss else {})
+        changed = {"model": model, "training": training, "seed": unit.seed}
+        return self.recipe.model_copy(update=changed)
 
     def result(self, unit: Unit) -> UnitResult | None:
         """What a unit found; None while it is not done."""
         path = self.place(unit) / "unit.json"
-        return read_unit(path) if path.is_file() else None
+        if not path.is_file():
+            return None
+        return replace(read_unit(path), model=unit.candidate.name)
 
 
 def make_plan(
