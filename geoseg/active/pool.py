@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -87,7 +87,12 @@ def holds_pool(folder: Path) -> bool:
 
 
 def write_pool(
-    folder: Path, batches: Iterable[PoolBatch], *, count: int, width: int, source: str
+    folder: Path,
+    batches: Iterable[PoolBatch],
+    *,
+    width: int,
+    source: str,
+    count: int | None = None,
 ) -> Pool:
     """Write a pool, whole or not at all; memory does not grow with it.
 
@@ -95,10 +100,10 @@ def write_pool(
 
     Args:
         folder: gets pool.json, items.parquet and embeddings.npy.
-        batches: `count` items in all.
-        count: how many there are.
+        batches: of items.
         width: numbers of an embedding.
         source: what it is made of, as `geoseg active status` tells.
+        count: how many items there are, where it is known beforehand.
 
     Raises:
         DataError: an id is empty or occurs twice, another number of items or of their numbers, or
@@ -107,18 +112,19 @@ def write_pool(
     """
     (folder / _POOL).unlink(missing_ok=True)
     with writing(folder / _EMBEDDINGS) as embeddings, writing(folder / _ITEMS) as items:
-        stored = np.lib.format.open_memmap(
-            embeddings, mode="w+", dtype=np.float16, shape=(count, width)
-        )
-        with pq.ParquetWriter(items, _SCHEMA, compression="zstd") as table:
-            done, digest = _fill(stored, table, batches, source)
-        if done != count or not digest:
+        with (
+            embeddings.open("wb") as numbers,
+            pq.ParquetWriter(items, _SCHEMA, compression="zstd") as table,
+        ):
+            begin = _write_head(numbers, (0, width))
+            done, digest = _fill(numbers, table, batches, width, source)
+            numbers.seek(0)
+            if _write_head(numbers, (done, width)) != begin:
+                raise DataError(f"A pool of {done} items is too large for one file; split it.")
+        if done != (done if count is None else count):
             raise DataError(
-                f"The {source} gives {done} whole items of {width} numbers, and {count} were "
-                "announced; make it again."
+                f"The {source} gives {done} items, and {count} were announced; make it again."
             )
-        stored.flush()
-        del stored
         _require_unique(items)
     facts = {"format": _FORMAT, "digest": digest, "source": source}
     write_json(folder / _POOL, facts)
@@ -161,46 +167,57 @@ def _is_id(name: str) -> bool:
         return False
 
 
-def _fill(
-    stored: NDArray[np.float16],
-    table: pq.ParquetWriter,
-    batches: Iterable[PoolBatch],
-    source: str,
-) -> tuple[int, str]:
-    """Write batches as far as they fit; how many items they are, and their digest.
+def _write_head(file: BinaryIO, shape: tuple[int, int]) -> int:
+    """Write the head of a .npy file, which has room for longer numbers; where it ends."""
+    head = {"descr": "<f2", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, head)
+    return file.tell()
 
-    The same items have the same digest, whatever batches they come in; without one not all fit.
+
+def _fill(
+    file: BinaryIO, table: pq.ParquetWriter, batches: Iterable[PoolBatch], width: int, source: str
+) -> tuple[int, str]:
+    """Write batches; how many items they are, and their digest.
+
+    The same items have the same digest, whatever batches they come in.
     """
     ids, places, numbers = hashlib.sha256(), hashlib.sha256(), hashlib.sha256()
     done = 0
     for batch in batches:
-        end = done + len(batch.items)
-        shapes = {batch.lon.shape, batch.lat.shape, (len(batch.items),)}
-        fits = batch.embeddings.shape == (len(batch.items), stored.shape[1])
-        if end > len(stored) or not fits or len(shapes) > 1:
-            return done, ""
+        _require_fit(batch, width, source)
         with np.errstate(over="ignore"):
-            stored[done:end] = batch.embeddings
-        if not np.isfinite(stored[done:end]).all():
+            stored = np.ascontiguousarray(batch.embeddings, dtype="<f2")
+        if not np.isfinite(stored).all():
             raise DataError(
                 f"An embedding of the {source} is not finite, or beyond half precision (65504); "
                 "leave it out or scale them all."
             )
-        if wrong := [name for name in batch.items if not _is_id(name)]:
-            raise DataError(
-                f"{wrong[0]!r} is no id of an item in the {source}; give each item one that is "
-                "text."
-            )
+        file.write(stored.data)
         at = np.stack([batch.lon, batch.lat], axis=1).astype(np.float64)
         table.write_table(
             pa.table([pa.array(batch.items, pa.string()), at[:, 0], at[:, 1]], schema=_SCHEMA)
         )
         ids.update(b"".join(b"%d:%b" % (len(n := name.encode()), n) for name in batch.items))
         places.update(at.tobytes())
-        numbers.update(stored[done:end].tobytes())
-        done = end
+        numbers.update(stored.data)
+        done += len(batch.items)
     parts = [ids, places, numbers]
     return done, hashlib.sha256(b"".join(part.digest() for part in parts)).hexdigest()
+
+
+def _require_fit(batch: PoolBatch, width: int, source: str) -> None:
+    """Refuse a batch whose parts do not belong together, or whose ids are none."""
+    count = len(batch.items)
+    shapes = (batch.lon.shape, batch.lat.shape, batch.embeddings.shape)
+    if shapes != ((count,), (count,), (count, width)):
+        raise DataError(
+            f"{count} items of the {source} come with longitudes, latitudes and embeddings of "
+            f"shapes {shapes[0]}, {shapes[1]}, {shapes[2]}; give each item one, of {width} numbers."
+        )
+    if wrong := [name for name in batch.items if not _is_id(name)]:
+        raise DataError(
+            f"{wrong[0]!r} is no id of an item in the {source}; give each item one that is text."
+        )
 
 
 def _require_unique(items: Path) -> None:
