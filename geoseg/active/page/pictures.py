@@ -1,0 +1,242 @@
+"""What a person is shown of a place: its images as pictures, each in all ways its bands allow."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import rasterio.features
+import shapely
+from PIL import Image
+
+from geoseg.labels import IGNORE
+from geoseg.sensors import SensorKind, find_sensor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from geoseg.chips import Chip, Place
+
+__all__ = ["COMPOSITIONS", "ShownImage", "picture", "png_bytes", "shown_images", "shown_masks"]
+
+COMPOSITIONS = {  # by name, as they are called on the page, in the order of its rows
+    "rgb": "true colour",
+    "nir": "NIR, red, green",
+    "pan": "panchromatic",
+    "sar": "VV, VH, ratio",
+    "elevation": "elevation",
+    "change": "elevation change",
+    "grey": "grey",
+}
+
+_PERCENT = (2, 98)
+_CONTRAST = 0.05  # least span of a stretch, as a share of the values: flat ground stays flat
+_LEAST_DB, _LEAST_M = 3.0, 5.0  # the same of backscatter and of elevation
+_LEAST_CHANGE_M = 2.0
+_MOST_PX = 2048  # to a side of a picture
+_NIR = ("nir", "nir08")
+_LOSS, _NONE, _GAIN = (178, 24, 43), (247, 247, 247), (33, 102, 172)  # of surface: red is lower
+_SMOOTH_PX = 0.7  # of a mask whose border is drawn: about a pixel's diagonal, no more
+
+
+class ShownImage(NamedTuple):
+    """One image, as a caption tells of it."""
+
+    sensor: str  # as it is called
+    kind: str  # of the sensor: multispectral, film, sar ...
+    date: str  # 2019-07-12
+    gsd_m: float
+    height: int
+    width: int
+    compositions: tuple[str, ...]  # of COMPOSITIONS
+
+
+def shown_images(place: Place) -> list[ShownImage]:
+    """What there is to show of each image of a place, in their order."""
+    return [
+        ShownImage(
+            sensor=_called(chip.sensor_id),
+            kind=find_sensor(chip.sensor_id).kind.value,
+            date=f"{chip.time:%Y-%m-%d}",
+            gsd_m=chip.gsd_m,
+            height=chip.valid.shape[0],
+            width=chip.valid.shape[1],
+            compositions=tuple(_compositions(place, number)),
+        )
+        for number, chip in enumerate(place.images)
+    ]
+
+
+def picture(place: Place, image: int, composition: str) -> NDArray[np.uint8]:
+    """One image of a place (H, W, 4): red, green, blue and alpha, which is 0 where not valid.
+
+    All images of one sensor are stretched alike, from the 2nd to the 98th percentile of the valid
+    pixels of all its dates, so that what looks different between dates is. Backscatter is shown
+    in decibels. Elevation change is since the first image of elevation; red is lower, blue higher,
+    and white is none.
+
+    Args:
+        place: with its images.
+        image: number of one.
+        composition: one that `shown_images` names for it.
+    """
+    chip = place.images[image]
+    valid = chip.valid.numpy()
+    if composition == "change":
+        colours, valid = _change(place, chip)
+    else:
+        colours = _stretched(place, chip, composition)
+    alpha = np.where(valid, 255, 0)
+    shown = np.dstack([np.where(valid, colour, 0) for colour in colours] + [alpha])
+    return np.asarray(np.rint(shown), dtype=np.uint8)
+
+
+def png_bytes(shown: NDArray[np.uint8]) -> bytes:
+    """A picture (H, W, 4) as PNG, made smaller where it is longer than 2048 px."""
+    drawn = Image.fromarray(shown)
+    step = -(-max(drawn.size) // _MOST_PX)
+    file = io.BytesIO()
+    (drawn.reduce(step) if step > 1 else drawn).save(file, format="PNG")
+    return file.getvalue()
+
+
+def shown_masks(chip: Chip) -> list[tuple[int, dict[str, object]]]:
+    """Class ids above 0 of the mask of an image and where they are, as GeoJSON polygons in pixels.
+
+    x goes right and y down from the outer corner of the first pixel. Steps of a pixel are
+    smoothed, so that there are few corners to mend.
+    """
+    label = chip.label.numpy()
+    marked = (label > 0) & (label != IGNORE)
+    found = rasterio.features.shapes(label, mask=marked) if marked.any() else ()
+    masks = []
+    for geometry, value in found:
+        outline = shapely.simplify(shapely.geometry.shape(geometry), _SMOOTH_PX)
+        masks.append((int(value), shapely.geometry.mapping(outline)))
+    return masks
+
+
+def _called(sensor_id: str) -> str:
+    """By what flies it; no platform of elevation is known."""
+    sensor = find_sensor(sensor_id)
+    if sensor.kind is SensorKind.TERRAIN:
+        return sensor.instrument
+    return sensor.platform
+
+
+def _compositions(place: Place, image: int) -> Iterator[str]:
+    named = list(_by_bands(place, place.images[image]))
+    yield from named or ["grey"]
+
+
+def _by_bands(place: Place, chip: Chip) -> Iterator[str]:
+    names = _names(chip)
+    if {"red", "green", "blue"} <= set(names):
+        yield "rgb"
+    if {"red", "green"} <= set(names) and set(_NIR) & set(names):
+        yield "nir"
+    if "pan" in names:
+        yield "pan"
+    if _radar(chip):
+        yield "sar"
+    if "elevation" in names:
+        first = next(one for one in place.images if "elevation" in _names(one))
+        yield "elevation"
+        if first is not chip and _one_grid(first, chip):
+            yield "change"
+
+
+def _names(chip: Chip) -> list[str]:
+    return [band.common_name for band in chip.bands]
+
+
+def _radar(chip: Chip) -> list[int]:
+    """Channels of backscatter, the co-polarised first, at most two."""
+    found = [n for n, band in enumerate(chip.bands) if band.frequency_ghz is not None]
+    return sorted(found, key=lambda n: len(set(chip.bands[n].polarisation or "")))[:2]
+
+
+def _one_grid(first: Chip, other: Chip) -> bool:
+    return first.valid.shape == other.valid.shape and first.gsd_m == other.gsd_m
+
+
+def _layers(chip: Chip, composition: str) -> list[NDArray[np.float32]]:
+    """The values (H, W) behind red, green and blue, or behind grey."""
+    image, names = chip.image.numpy(), _names(chip)
+    if composition == "sar":
+        shown = [image[n] for n in _radar(chip)]
+        return [*shown, shown[0] - shown[1]] if len(shown) == 2 else shown
+    nir = next((name for name in _NIR if name in names), "")
+    wanted = {
+        "rgb": ("red", "green", "blue"),
+        "nir": (nir, "red", "green"),
+        "pan": ("pan",),
+        "elevation": ("elevation",),
+        "grey": (names[0],),
+    }[composition]
+    return [image[names.index(name)] for name in wanted]
+
+
+def _stretched(place: Place, chip: Chip, composition: str) -> list[NDArray[np.float64]]:
+    """Red, green and blue (H, W), 0 to 255."""
+    alike = [
+        one
+        for one in place.images
+        if one.sensor_id == chip.sensor_id and set(_names(chip)) <= set(_names(one))
+    ]
+    if composition == "sar":
+        alike, chip = _in_decibels(alike, chip)
+    usual = [_layers(one, composition) for one in alike]
+    shown = []
+    for number, layer in enumerate(_layers(chip, composition)):
+        pixels = [
+            layers[number][one.valid.numpy()] for layers, one in zip(usual, alike, strict=True)
+        ]
+        low, span = _range(np.concatenate(pixels), composition)
+        shown.append(255 * np.clip((layer.astype(np.float64) - low) / span, 0, 1))
+    return shown if len(shown) == 3 else shown[:1] * 3
+
+
+def _range(pixels: NDArray[np.float32], composition: str) -> tuple[float, float]:
+    """Where black is, and how far white is from there."""
+    if not len(pixels):
+        return 0.0, 1.0
+    low, high = (float(value) for value in np.percentile(pixels, _PERCENT))
+    given = {"sar": _LEAST_DB, "elevation": _LEAST_M}.get(composition)
+    span = max(high - low, given or _CONTRAST * abs(high), 1e-9)
+    return (low + high - span) / 2, span
+
+
+def _in_decibels(alike: Sequence[Chip], chip: Chip) -> tuple[list[Chip], Chip]:
+    """Images of backscatter in decibels; power is never negative, decibels nearly always are."""
+    if any(bool((one.image[:, one.valid] < 0).any()) for one in alike):
+        return list(alike), chip
+    turned = [replace(one, image=10 * one.image.clamp(min=1e-6).log10()) for one in (*alike, chip)]
+    return turned[:-1], turned[-1]
+
+
+def _change(place: Place, chip: Chip) -> tuple[list[NDArray[np.float64]], NDArray[np.bool_]]:
+    """Colours of how the surface moved since the first image of elevation, and where it is known.
+
+    One scale for all dates.
+    """
+    surfaces = [one for one in place.images if "elevation" in _names(one)]
+    first = surfaces[0]
+    moved = {
+        id(one): (_layers(one, "elevation")[0] - _layers(first, "elevation")[0]).astype(np.float64)
+        for one in surfaces
+        if _one_grid(first, one)
+    }
+    both = {id(one): (one.valid & first.valid).numpy() for one in surfaces if id(one) in moved}
+    known = np.concatenate([np.abs(moved[key][both[key]]) for key in moved])
+    most = max(float(np.percentile(known, _PERCENT[1])) if len(known) else 0.0, _LEAST_CHANGE_M)
+    share = np.clip(moved[id(chip)] / most, -1, 1)
+    colours = [
+        np.where(share < 0, none + (loss - none) * -share, none + (gain - none) * share)
+        for loss, none, gain in zip(_LOSS, _NONE, _GAIN, strict=True)
+    ]
+    return colours, both[id(chip)]

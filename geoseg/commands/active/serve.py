@@ -1,0 +1,61 @@
+"""`geoseg active serve`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from geoseg.errors import ConfigError
+from geoseg.terminal import note, progress
+
+__all__ = ["serve"]
+
+
+def serve(
+    folder: Annotated[Path, typer.Argument(help="The project, of `geoseg active init`.")],
+    pack: Annotated[Path, typer.Option(help="The pack that its pool was made of, with images.")],
+    port: Annotated[
+        int, typer.Option(help="Of the page; 0: any that is free.", min=0, max=65535)
+    ] = 8765,
+    host: Annotated[
+        str, typer.Option(help="Other than 127.0.0.1: others reach it, by a secret address.")
+    ] = "127.0.0.1",
+    annotator: Annotated[
+        str, typer.Option(help="Who answers; the page asks if it is not given.")
+    ] = "",
+    round_: Annotated[
+        int | None, typer.Option("--round", help="Only what this round proposed; all if not given.")
+    ] = None,
+) -> None:
+    """Serve a page to label what was proposed on, until Ctrl-C. Each click is on disk at once.
+
+    Example: geoseg active serve out/labelling --pack out/pack
+    """
+    try:
+        from geoseg.active.page.server import serve as serve_page
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"The page needs {error.name}; run pip install 'geoseg[label]'."
+        ) from error
+    from geoseg.active.page.desk import Desk
+    from geoseg.active.project import open_project
+    from geoseg.presence.packs import find_places, read_pack
+
+    with open_project(folder) as project:
+        try:
+            with progress("Listing places") as advance:
+                finder = find_places(
+                    read_pack(pack),
+                    folder / "page",
+                    lambda done, total: advance(done, total, "shards"),
+                )
+            desk = Desk(project, finder, number=round_, annotator=annotator.strip())
+            serve_page(desk, host=host, port=port, on_ready=_tell)
+        except KeyboardInterrupt:
+            note("Stopped. Every answer is in the project.")
+
+
+def _tell(address: str) -> None:
+    note(f"Open {address} to label, Ctrl-C to stop")
