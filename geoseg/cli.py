@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from geoseg import __version__
+from geoseg.commands.active import active_app
 from geoseg.commands.catalog import catalog_app
 from geoseg.commands.compare import compare
 from geoseg.commands.data import data_app
@@ -36,6 +37,7 @@ app.add_typer(data_app, name="data")
 app.add_typer(catalog_app, name="catalog")
 app.add_typer(presence_app, name="presence")
 app.add_typer(pivot_app, name="pivot")
+app.add_typer(active_app, name="active")
 for verb in (predict, mosaic, vectorize, track, report, export, compare):
     app.command()(verb)
 
