@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import shapely
 
-from geoseg.active.page.agreement import agreement_with_others
+from geoseg.active.answers import agreements
 from geoseg.active.page.pictures import (
     COMPOSITIONS,
     picture,
@@ -122,7 +122,7 @@ class Desk:
                 "by_anyone": len({one.item for one in answers}),
                 "annotators": len({one.annotator for one in answers}),
             },
-            "agreement": agreement_with_others(answers, annotator),
+            "agreement": self._agreement(answers, annotator),
         }
 
     def place(self, number: int, annotator: str) -> dict[str, Any]:
@@ -291,6 +291,21 @@ class Desk:
             for id_, geometry in shown_masks(chip)
             if id_ < len(classes)
         ]
+
+    def _agreement(self, answers: list[Answer], annotator: str) -> list[dict[str, Any]]:
+        """How far a person says what each other one says, most places in common first."""
+        pairs = [one for one in agreements(answers, self.project.classes) if one.items]
+        found = [
+            {
+                "with": one.second if one.first == annotator else one.first,
+                "places": one.items,
+                "share": one.share.value,
+                "kappa": one.kappa.value,
+            }
+            for one in pairs
+            if annotator in {one.first, one.second}
+        ]
+        return sorted(found, key=lambda one: -one["places"])
 
     def _told(self, own: Answer, answers: list[Answer]) -> dict[str, Any]:
         """What is told of a place when it was answered."""

@@ -359,11 +359,12 @@ function showProgress() {
   const people = progress.annotators;
   const all = people > 1 ? `, ${progress.by_anyone} by ${people} people` : "";
   one("progress").textContent = `${progress.answered} of ${progress.places}${all}`;
-  const percent = Math.round(100 * agreement.equal);
-  const kappa = agreement.kappa === null ? "" : `, kappa ${agreement.kappa.toFixed(2)}`;
-  one("agreement").textContent = agreement.pairs
-    ? `agrees in ${percent} % of ${agreement.pairs}${kappa}`
-    : "no place in common with others";
+  const lines = agreement.map(({ share, places, kappa, with: other }) => {
+    const beyond = kappa === null ? "" : `, kappa ${kappa.toFixed(2)}`;
+    return `${Math.round(100 * share)} % of ${places} as ${other}${beyond}`;
+  });
+  one("agreement").textContent = lines[0] ?? "";
+  one("agreement").title = lines.join("\n");
 }
 
 function tell(state, text) {
