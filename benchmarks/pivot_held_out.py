@@ -26,12 +26,12 @@ from scipy.ndimage import map_coordinates
 
 from geoseg.data.seasons import simulated_year
 from geoseg.data.seasons.film import simulated_film
-from geoseg.pivot.film import film_look
 from geoseg.pivot.learned import Episode, LearnedPivot, LearnedSettings, train_learned
 from geoseg.pivot.learned.prior import smooth_about
-from geoseg.pivot.looks import looks_of, readout_of
+from geoseg.pivot.measurement.looks import looks_of, readout_of
+from geoseg.pivot.measurement.variables import find_variable
 from geoseg.pivot.physical import PhysicalSettings, build_posterior
-from geoseg.pivot.variables import find_variable
+from geoseg.pivot.physical.film import film_look
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from geoseg.data.seasons import SimulatedYear
-    from geoseg.pivot.acquisition import Acquisition, Reading
-    from geoseg.pivot.looks import Look
+    from geoseg.pivot.measurement.acquisition import Acquisition, Reading
+    from geoseg.pivot.measurement.looks import Look
 
 __all__ = ["METHODS", "Told", "Trial", "film_correlation", "learn", "trial"]
 

@@ -19,8 +19,8 @@ from odc.geo.geobox import GeoBox
 
 from geoseg.data import fetch
 from geoseg.grids import raster_grid
-from geoseg.pivot.acquisition import Acquisition, Reading
-from geoseg.pivot.looks import looks_of
+from geoseg.pivot.measurement.acquisition import Acquisition, Reading
+from geoseg.pivot.measurement.looks import looks_of
 from geoseg.pivot.physical import PhysicalSettings, build_posterior
 from geoseg.pivot.storage import read_acquisition
 from geoseg.scenes import Asset, Scene
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from geoseg.pivot.looks import Look
-    from geoseg.pivot.posterior import Posterior
+    from geoseg.pivot.measurement.looks import Look
+    from geoseg.pivot.physical.posterior import Posterior
 
 __all__ = ["Compared", "athabasca", "togo"]
 

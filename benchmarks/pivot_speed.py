@@ -35,8 +35,8 @@ import numpy as np
 import torch
 from filterpy.kalman import KalmanFilter
 
-from geoseg.pivot.daily import PIXELS, fill_days
-from geoseg.pivot.wander import Wander
+from geoseg.pivot.physical.daily import PIXELS, fill_days
+from geoseg.pivot.physical.wander import Wander
 
 if TYPE_CHECKING:
     from collections.abc import Callable

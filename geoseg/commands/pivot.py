@@ -260,7 +260,7 @@ def _open(folder: Path) -> StoredPivot:
 def _days(store: StoredPivot, dates: str | None, every: float) -> tuple[float, ...]:
     """Noon of each day, UTC."""
     from geoseg.dates import parse_interval
-    from geoseg.pivot.acquisition import days_of
+    from geoseg.pivot.measurement.acquisition import days_of
     from geoseg.pivot.storage import daily
 
     if dates is None:
@@ -334,7 +334,7 @@ def _values(
 
 
 def _names(text: str | None) -> tuple[str, ...]:
-    from geoseg.pivot.variables import find_variable
+    from geoseg.pivot.measurement.variables import find_variable
     from geoseg.views import TERRAIN
 
     if text is None:

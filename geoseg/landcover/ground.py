@@ -16,8 +16,8 @@ from geoseg.errors import GridError, LabelError, SceneError
 from geoseg.grids import describe_grid, same_grid
 from geoseg.labels import IGNORE
 from geoseg.models import read_tensors, write_tensors
+from geoseg.pivot.measurement.variables import load_variables
 from geoseg.pivot.storage.arrays import grid_of
-from geoseg.pivot.variables import load_variables
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from geoseg.pivot.posterior import Estimate
+    from geoseg.pivot.physical.posterior import Estimate
 
 __all__ = [
     "LabelledGround",

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
+from geoseg.pivot.measurement.variables import find_variable
 from geoseg.pivot.storage.arrays import times_of
-from geoseg.pivot.variables import find_variable
 from geoseg.report.drawing import empty_figure, literal, model_styles
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from geoseg.pivot.posterior import Estimate, Posterior
+    from geoseg.pivot.physical.posterior import Estimate, Posterior
     from geoseg.pivot.storage import Source
 
 __all__ = ["curve_figure"]

@@ -55,7 +55,7 @@ from geoseg.landcover.scores import confusions_by_parcel, score_cover, share_err
 from geoseg.landcover.shares import Shares, aggregate
 from geoseg.landcover.teach import attention_shares, teach_attention
 from geoseg.models import choose_device
-from geoseg.pivot.acquisition import days_of
+from geoseg.pivot.measurement.acquisition import days_of
 from geoseg.pivot.physical import build_posterior
 from geoseg.scale import Engine, Manifest, Unit, inputs_hash, run_units
 from geoseg.terminal import progress

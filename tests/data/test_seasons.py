@@ -9,8 +9,8 @@ import torch
 from geoseg.data.seasons import LAND_COVERS, make_ground, simulated_year, write_year
 from geoseg.data.seasons.spectra import COVERS, measured_by
 from geoseg.errors import SensorError
-from geoseg.pivot.looks import looks_of
-from geoseg.pivot.speckle import bias_db, sd_db
+from geoseg.pivot.measurement.looks import looks_of
+from geoseg.pivot.measurement.speckle import bias_db, sd_db
 from geoseg.sensors import find_sensor
 
 SIDE = 24

@@ -9,7 +9,7 @@ from geoseg.errors import GridError, LabelError, ModelError, SceneError
 from geoseg.labels import IGNORE
 from geoseg.landcover.cells import cell_years, draw_samples, split_by_parcel
 from geoseg.landcover.ground import ground_of_cube, open_cube, parcels_of, read_ground, write_ground
-from geoseg.pivot.posterior import Estimate
+from geoseg.pivot.physical.posterior import Estimate
 from geoseg.pivot.storage import as_dataset
 
 

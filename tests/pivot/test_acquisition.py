@@ -9,7 +9,7 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 
 from geoseg.errors import SceneError
-from geoseg.pivot.acquisition import Acquisition, Reading, days_of, in_order
+from geoseg.pivot.measurement.acquisition import Acquisition, Reading, days_of, in_order
 
 PIXELS = GeoBox((6, 9), Affine(10, 0, 500_000, 0, -10, 7_000_000), "EPSG:32633")
 NOON = datetime(1970, 1, 11, 12, tzinfo=UTC)

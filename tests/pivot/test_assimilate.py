@@ -6,9 +6,9 @@ import torch
 from affine import Affine
 from odc.geo.geobox import GeoBox
 
-from geoseg.pivot.assimilate import Belief, Correlation, State, assimilate
-from geoseg.pivot.footprint import Footprint
-from geoseg.pivot.looks import Look
+from geoseg.pivot.measurement.footprint import Footprint
+from geoseg.pivot.measurement.looks import Look
+from geoseg.pivot.physical.assimilate import Belief, Correlation, State, assimilate
 
 SHAPE = (24, 27)
 REGION_M = 20.0

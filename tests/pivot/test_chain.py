@@ -8,10 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from geoseg.pivot.assimilate import Belief
-from geoseg.pivot.chain import Chain
-from geoseg.pivot.temporal import smooth
-from geoseg.pivot.wander import Wander
+from geoseg.pivot.physical.assimilate import Belief
+from geoseg.pivot.physical.chain import Chain
+from geoseg.pivot.physical.temporal import smooth_series
+from geoseg.pivot.physical.wander import Wander
 
 CELLS = (2, 3)
 
@@ -82,7 +82,7 @@ def test_any_day_is_answered_exactly(days, wanted, seed):
     wanted = sorted([*wanted, days[0], days[-1]])  # knots are days too
     mean, covariance = exact(*series, wanted)
 
-    chain = smooth(*series)
+    chain = smooth_series(*series)
 
     assert_is(on(chain, wanted), mean, diagonal(covariance), rtol=1e-8)
 
@@ -93,7 +93,7 @@ def test_neighbours_are_tied_as_they_are_exactly(days, seed):
     series = series_of(days, seed=seed)
     _, covariance = exact(*series, days)
 
-    chain = smooth(*series)
+    chain = smooth_series(*series)
 
     for k, (_, after) in enumerate(pairwise(range(len(days)))):
         tied = chain.gain[k] * chain.variance[after]
@@ -104,7 +104,7 @@ def test_neighbours_are_tied_as_they_are_exactly(days, seed):
 @few
 @given(days=days_of_series, day=asked_days, wanted=asked_days, seed=seeds)
 def test_a_new_knot_changes_no_answer(days, day, wanted, seed):
-    chain = smooth(*series_of(days, seed=seed))
+    chain = smooth_series(*series_of(days, seed=seed))
 
     longer, knot = chain.with_knot(day[0])
 
@@ -118,7 +118,7 @@ def test_a_new_knot_changes_no_answer(days, day, wanted, seed):
 @given(days=days_of_series, new=asked_days, wanted=asked_days, seed=seeds)
 def test_measurements_taken_in_later_are_as_if_known_from_the_start(days, new, wanted, seed):
     days, values, variances, wander = series_of(days, seed=seed)
-    chain = smooth(days, values, variances, wander)
+    chain = smooth_series(days, values, variances, wander)
     rng = np.random.default_rng(seed)
 
     # Latest first, so that each lies before a knot that was corrected already.
@@ -138,7 +138,7 @@ def test_measurements_taken_in_later_are_as_if_known_from_the_start(days, new, w
 
 
 def test_a_correction_leaves_the_chain_it_came_from():
-    chain = smooth(*series_of([0.0, 10.0, 30.0]))
+    chain = smooth_series(*series_of([0.0, 10.0, 30.0]))
     before = [one.clone() for one in (chain.mean, chain.variance, chain.gain)]
 
     chain.corrected(1, measured(chain.at(10.0), 0.2, 1e-6))
@@ -167,7 +167,7 @@ def test_single_precision_is_enough_beside_a_precise_measurement():
     variances[0] = torch.inf
     _, covariance = exact(days, values, variances, wander, days)
 
-    found = smooth(
+    found = smooth_series(
         days, values.float(), variances.float(), Wander(sd=wander.sd.float(), days=wander.days)
     )
 
@@ -175,7 +175,7 @@ def test_single_precision_is_enough_beside_a_precise_measurement():
 
 
 def test_a_part_of_the_cells_answers_as_they_do_in_the_whole():
-    chain = smooth(*series_of([0.0, 4.0, 30.0]))
+    chain = smooth_series(*series_of([0.0, 4.0, 30.0]))
     part = (slice(1, 2), slice(0, 2))
 
     found = on(chain.cropped(part), [1.0, 50.0])

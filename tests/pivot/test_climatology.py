@@ -9,15 +9,15 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 
 from geoseg.errors import SceneError
-from geoseg.pivot.acquisition import Acquisition, Reading
-from geoseg.pivot.climatology import (
+from geoseg.pivot.measurement.acquisition import Acquisition, Reading
+from geoseg.pivot.measurement.looks import looks_of
+from geoseg.pivot.physical.climatology import (
     YEAR_DAYS,
     Climatology,
     Series,
     series_of,
     side_by_side,
 )
-from geoseg.pivot.looks import looks_of
 
 SHAPE = (10, 14)
 START = 19358.0  # 1 January 2023

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geoseg.errors import ConfigError, SceneError
-from geoseg.pivot import daily
-from geoseg.pivot.daily import fill_days
-from geoseg.pivot.temporal import smooth
-from geoseg.pivot.wander import Wander
+from geoseg.pivot.physical import daily
+from geoseg.pivot.physical.daily import fill_days
+from geoseg.pivot.physical.temporal import smooth_series
+from geoseg.pivot.physical.wander import Wander
 
 SD, SCALE_DAYS = 0.06, 45.0
 
@@ -33,7 +33,7 @@ def series_of(days, pixels=11, *, seed=0, missing=0.5):
 
 def by_chain(series, wanted):
     """Mean and sd (D, N)."""
-    chain = smooth(*series)
+    chain = smooth_series(*series)
     mean, variance = (torch.stack(one) for one in zip(*map(chain.at, wanted), strict=True))
     return mean, variance.sqrt()
 

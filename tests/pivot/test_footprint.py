@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 
 from geoseg.errors import GridError
-from geoseg.pivot.footprint import Footprint
+from geoseg.pivot.measurement.footprint import Footprint
 
 UTM = "EPSG:32643"
 WEST, NORTH = 500_000.0, 4_000_000.0

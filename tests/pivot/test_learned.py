@@ -12,11 +12,11 @@ from odc.geo.geobox import GeoBox
 from safetensors.torch import save_file
 
 from geoseg.errors import ModelError, SceneError
-from geoseg.pivot.acquisition import Acquisition, Reading
 from geoseg.pivot.learned import Episode, LearnedPivot, LearnedSettings, train_learned
 from geoseg.pivot.learned import posterior as posterior_module
 from geoseg.pivot.learned.prior import smooth_about
-from geoseg.pivot.looks import looks_of
+from geoseg.pivot.measurement.acquisition import Acquisition, Reading
+from geoseg.pivot.measurement.looks import looks_of
 from geoseg.pivot.physical import PhysicalSettings, build_posterior
 
 pytestmark = pytest.mark.slow  # what they share takes seconds to make

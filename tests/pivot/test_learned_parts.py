@@ -11,8 +11,6 @@ from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 
 from geoseg.errors import SceneError
-from geoseg.pivot.acquisition import Acquisition, Reading
-from geoseg.pivot.footprint import Footprint
 from geoseg.pivot.learned.describe import FIGURES, figures_of
 from geoseg.pivot.learned.evidence import evidence_of
 from geoseg.pivot.learned.hiding import hide
@@ -20,7 +18,9 @@ from geoseg.pivot.learned.network import PivotNetwork, Question
 from geoseg.pivot.learned.question import asked
 from geoseg.pivot.learned.regression import regression
 from geoseg.pivot.learned.stack import Stack, stacks_of
-from geoseg.pivot.looks import Look, looks_of
+from geoseg.pivot.measurement.acquisition import Acquisition, Reading
+from geoseg.pivot.measurement.footprint import Footprint
+from geoseg.pivot.measurement.looks import Look, looks_of
 
 HEIGHT, WIDTH = 30, 36
 GROUND = GeoBox((HEIGHT, WIDTH), Affine(10, 0, 500_000, 0, -10, 7_200_000), "EPSG:32633")

@@ -10,11 +10,11 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 
 from geoseg.errors import GridError
-from geoseg.pivot.acquisition import Acquisition, Reading
-from geoseg.pivot.looks import looks_by_variable, looks_of, readout_of
-from geoseg.pivot.speckle import bias_db, sd_db
-from geoseg.pivot.spectral import prediction_of
-from geoseg.pivot.variables import find_variable, load_variables
+from geoseg.pivot.measurement.acquisition import Acquisition, Reading
+from geoseg.pivot.measurement.looks import looks_by_variable, looks_of, readout_of
+from geoseg.pivot.measurement.speckle import bias_db, sd_db
+from geoseg.pivot.measurement.spectral import prediction_of
+from geoseg.pivot.measurement.variables import find_variable, load_variables
 
 UTM = "EPSG:32633"
 LIGHT = [name for name, one in load_variables().items() if one.kind == "reflectance"]

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from geoseg.errors import SensorError
-from geoseg.pivot.noise import Noise, measurement_variance
+from geoseg.pivot.measurement.noise import Noise, measurement_variance
 
 
 def ramp(slope_per_m, pixel_m=30.0, size=20):

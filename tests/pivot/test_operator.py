@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 
 from geoseg.errors import GridError, SensorError
-from geoseg.pivot.operator import Channel, MeasurementOperator
-from geoseg.pivot.spectral import Mixture
+from geoseg.pivot.measurement.operator import Channel, MeasurementOperator
+from geoseg.pivot.measurement.spectral import Mixture
 
 UTM = "EPSG:32643"
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geoseg.errors import SensorError
-from geoseg.pivot.optics import Axis, gaussian_width, realised_mtf, sampling
+from geoseg.pivot.measurement.optics import Axis, gaussian_width, realised_mtf, sampling
 
 
 @pytest.mark.parametrize("pixel_m", [10, 15, 20, 30, 60, 79])

@@ -10,7 +10,7 @@ from odc.geo.geobox import GeoBox
 
 from geoseg.data.seasons import simulated_year
 from geoseg.data.seasons.write import write_acquisition
-from geoseg.pivot.optics import gaussian_width
+from geoseg.pivot.measurement.optics import gaussian_width
 from geoseg.pivot.storage import read_acquisition
 from geoseg.scenes import scan_items
 

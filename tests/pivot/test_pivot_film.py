@@ -14,10 +14,10 @@ from scipy.special import expit
 from geoseg.data.seasons import simulated_year
 from geoseg.data.seasons.film import Emulsion, simulated_film
 from geoseg.errors import SceneError
-from geoseg.pivot.acquisition import Acquisition, Reading
-from geoseg.pivot.film import ToneCurve, film_look, tone_of
-from geoseg.pivot.footprint import Footprint
+from geoseg.pivot.measurement.acquisition import Acquisition, Reading
+from geoseg.pivot.measurement.footprint import Footprint
 from geoseg.pivot.physical import PhysicalSettings, build_posterior, learn_usual
+from geoseg.pivot.physical.film import ToneCurve, film_look, tone_of
 
 VISIBLE = PhysicalSettings(variables=("visible",), classes=4)
 SHAPE = (30, 34)

@@ -11,11 +11,11 @@ from odc.geo.geobox import GeoBox
 
 from geoseg.data.seasons import simulated_year
 from geoseg.errors import GridError, SceneError, SensorError
-from geoseg.pivot.acquisition import Acquisition, Reading
-from geoseg.pivot.footprint import Footprint
-from geoseg.pivot.looks import looks_of
+from geoseg.pivot.measurement.acquisition import Acquisition, Reading
+from geoseg.pivot.measurement.footprint import Footprint
+from geoseg.pivot.measurement.looks import looks_of
 from geoseg.pivot.physical import PhysicalSettings, Usual, build_posterior, learn_usual
-from geoseg.pivot.spread import Spread
+from geoseg.pivot.physical.spread import Spread
 
 SHAPE = (24, 30)
 SETTINGS = PhysicalSettings(variables=("nir",), classes=2)

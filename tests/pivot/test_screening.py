@@ -8,10 +8,10 @@ import torch
 from affine import Affine
 from odc.geo.geobox import GeoBox
 
-from geoseg.pivot.acquisition import Acquisition, Reading
-from geoseg.pivot.climatology import Series, series_of
-from geoseg.pivot.looks import looks_by_variable
-from geoseg.pivot.screening import screened, strange_cells
+from geoseg.pivot.measurement.acquisition import Acquisition, Reading
+from geoseg.pivot.measurement.looks import looks_by_variable
+from geoseg.pivot.physical.climatology import Series, series_of
+from geoseg.pivot.physical.screening import screened, strange_cells
 
 SHAPE = (16, 20)
 GROUND = GeoBox(SHAPE, Affine(10, 0, 5e5, 0, -10, 7e6), "EPSG:32633")

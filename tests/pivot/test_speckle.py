@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from geoseg.errors import SensorError
-from geoseg.pivot.speckle import bias_db, sd_db
+from geoseg.pivot.measurement.speckle import bias_db, sd_db
 
 
 def test_figures_of_4_4_looks_are_the_exact_ones():

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from geoseg.errors import SensorError
-from geoseg.pivot.spectral import covariance_of_bands, find_adjustment, mixture_of
-from geoseg.pivot.variables import find_variable, load_variables
+from geoseg.pivot.measurement.spectral import covariance_of_bands, find_adjustment, mixture_of
+from geoseg.pivot.measurement.variables import find_variable, load_variables
 from geoseg.sensors import find_sensor
 
 OPTICAL = [v for v in load_variables().values() if v.kind == "reflectance"]

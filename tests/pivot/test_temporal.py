@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geoseg.errors import SceneError
-from geoseg.pivot.temporal import smooth
-from geoseg.pivot.wander import Wander
+from geoseg.pivot.physical.temporal import smooth_series
+from geoseg.pivot.physical.wander import Wander
 
 SD, SCALE_DAYS = 0.06, 45.0
 
@@ -59,7 +59,7 @@ def test_each_pixel_is_as_filterpy_smooths_it(quarters, seed):
     series = series_of(days, pixels=3, seed=seed)
     _, values, variances, wander = series
 
-    chain = smooth(*series)
+    chain = smooth_series(*series)
 
     for n in range(3):
         own = (one[:, n].double().numpy() for one in (values, variances))
@@ -70,9 +70,9 @@ def test_each_pixel_is_as_filterpy_smooths_it(quarters, seed):
 
 def test_pixels_of_an_image_keep_their_places():
     days, values, variances, wander = series_of([0.0, 3.0, 8.0], pixels=6)
-    flat = smooth(days, values, variances, wander).at(2.0)
+    flat = smooth_series(days, values, variances, wander).at(2.0)
 
-    image = smooth(
+    image = smooth_series(
         days,
         values.view(3, 2, 3),
         variances.view(3, 2, 3),
@@ -87,7 +87,7 @@ def test_pixels_of_an_image_keep_their_places():
 def test_far_from_any_measurement_there_is_the_stationary_process(day):
     *series, wander = series_of([0.0, 5.0, 20.0], missing=0.0)
 
-    mean, variance = smooth(*series, wander).at(day)
+    mean, variance = smooth_series(*series, wander).at(day)
 
     np.testing.assert_allclose(mean, 0.0, atol=1e-12)
     np.testing.assert_allclose(variance, wander.sd**2, rtol=1e-6)
@@ -96,7 +96,7 @@ def test_far_from_any_measurement_there_is_the_stationary_process(day):
 def test_in_a_gap_of_months_the_sd_grows_to_nearly_stationary():
     *series, wander = series_of([0.0, 300.0], missing=0.0)
 
-    _, variance = on(smooth(*series, wander), [0.0, 30.0, 150.0, 270.0, 300.0])
+    _, variance = on(smooth_series(*series, wander), [0.0, 30.0, 150.0, 270.0, 300.0])
     sd = variance.sqrt() / wander.sd
 
     assert (sd[0] < sd[1]).all()
@@ -112,7 +112,9 @@ def test_where_nothing_was_measured_there_is_the_prior(value, error):
     values.fill_(value)
     variances.fill_(error)
 
-    mean, variance = on(smooth(days, values, variances, wander), [-1.0, 0.0, 3.0, 20.0, 21.0])
+    mean, variance = on(
+        smooth_series(days, values, variances, wander), [-1.0, 0.0, 3.0, 20.0, 21.0]
+    )
 
     assert (mean == 0).all()
     np.testing.assert_allclose(variance, (wander.sd**2).expand(5, -1), rtol=1e-6)
@@ -122,7 +124,7 @@ def test_what_is_given_stays_as_it_is():
     days, values, variances, wander = series_of([0.0, 5.0, 20.0])
     before = values.clone(), variances.clone()
 
-    smooth(days, values, variances, wander)
+    smooth_series(days, values, variances, wander)
 
     np.testing.assert_array_equal(values, before[0])
     np.testing.assert_array_equal(variances, before[1])
@@ -138,14 +140,14 @@ def test_what_is_given_stays_as_it_is():
 )
 def test_days_that_are_no_series_are_refused(days, message):
     with pytest.raises(SceneError, match=f"^{message}"):
-        smooth(*series_of(days))
+        smooth_series(*series_of(days))
 
 
 def test_shapes_that_differ_are_shown():
     days, values, variances, wander = series_of([0.0, 5.0], pixels=4)
 
     with pytest.raises(SceneError, match=r"of \(2, 4\), and they are \(2, 4\) and \(2, 3\); bring"):
-        smooth(days, values, variances[:, :3], wander)
+        smooth_series(days, values, variances[:, :3], wander)
 
 
 @pytest.mark.parametrize("variance", [0.0, -1e-4])
@@ -154,4 +156,4 @@ def test_a_measurement_without_error_is_refused(variance):
     variances[1, 3] = variance
 
     with pytest.raises(SceneError, match="variance of 0 or less; give one above 0, or infinity"):
-        smooth(days, values, variances, wander)
+        smooth_series(days, values, variances, wander)

@@ -13,7 +13,7 @@ from geoseg.landcover.agreement import aggregate_labels
 from geoseg.landcover.files import read_classes, read_shares, write_classes
 from geoseg.landcover.legends import UNRESOLVED, find_legend, translate
 from geoseg.landcover.shares import aggregate
-from geoseg.pivot.posterior import Estimate
+from geoseg.pivot.physical.posterior import Estimate
 from geoseg.pivot.storage import as_dataset
 
 QUICK = [

@@ -8,7 +8,7 @@ import torch
 from affine import Affine
 from odc.geo.geobox import GeoBox
 
-from geoseg.pivot.acquisition import Acquisition, Reading
+from geoseg.pivot.measurement.acquisition import Acquisition, Reading
 from geoseg.pivot.physical import PhysicalSettings, build_posterior
 from geoseg.pivot.storage import Source
 from geoseg.report.drawing import png_of

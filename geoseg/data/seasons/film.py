@@ -13,7 +13,7 @@ from scipy.special import expit
 from geoseg.data.seasons.ground import FINE_M
 from geoseg.data.seasons.spectra import measured_by
 from geoseg.data.seasons.year import YEAR, ground_of_year, pixels_beyond, read_pixels
-from geoseg.pivot.acquisition import Acquisition, Reading
+from geoseg.pivot.measurement.acquisition import Acquisition, Reading
 from geoseg.sensors import find_sensor
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from geoseg.pivot.acquisition import Acquisition
+    from geoseg.pivot.measurement.acquisition import Acquisition
 
 __all__ = ["write_acquisition", "write_year"]
 

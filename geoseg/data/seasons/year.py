@@ -15,8 +15,8 @@ from scipy.ndimage import gaussian_filter
 from geoseg.data.seasons.ground import FINE_M, make_ground
 from geoseg.data.seasons.sky import CLOUD_REFLECTANCE, make_sky
 from geoseg.data.seasons.spectra import measured_by
-from geoseg.pivot.acquisition import Acquisition, Reading
-from geoseg.pivot.optics import USUAL_MTF, Axis, gaussian_width, sampling
+from geoseg.pivot.measurement.acquisition import Acquisition, Reading
+from geoseg.pivot.measurement.optics import USUAL_MTF, Axis, gaussian_width, sampling
 from geoseg.sensors import find_sensor
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from geoseg.data.simulate.landscape import FINE_M
 from geoseg.data.simulate.noise import rising
 from geoseg.data.simulate.spectra import BACKSCATTER_DB, reflectance_of
 from geoseg.data.simulate.surface import CLEAN_ICE, DEBRIS_ICE, LAKE, POND, SLUMP, TARN
-from geoseg.pivot.optics import USUAL_MTF, width_of_mtf
+from geoseg.pivot.measurement.optics import USUAL_MTF, width_of_mtf
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from geoseg.pivot.looks import readout_of
-from geoseg.pivot.variables import find_variable
+from geoseg.pivot.measurement.looks import readout_of
+from geoseg.pivot.measurement.variables import find_variable
 
 if TYPE_CHECKING:
-    from geoseg.pivot.acquisition import Acquisition
-    from geoseg.pivot.looks import Look, Readout
+    from geoseg.pivot.measurement.acquisition import Acquisition
+    from geoseg.pivot.measurement.looks import Look, Readout
 
 __all__ = ["FIGURES", "FIGURES_OF_VARIABLE", "Unit", "figures_of", "figures_of_variable", "unit_of"]
 

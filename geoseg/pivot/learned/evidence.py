@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from geoseg.pivot.learned.blur import blurred
 from geoseg.pivot.learned.regression import regression
-from geoseg.pivot.learned.smooth import smooth
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch import Tensor
 
-    from geoseg.pivot.looks import Look
+    from geoseg.pivot.measurement.looks import Look
 
 __all__ = ["Evidence", "evidence_of"]
 
@@ -79,9 +79,9 @@ def evidence_of(looks: Sequence[Look]) -> Evidence:
         days=days,
         seen=seen,
         values=values,
-        level=smooth(values),
+        level=blurred(values),
         innovation=innovation,
-        around=smooth(innovation),
+        around=blurred(innovation),
         weight=fineness**0.5 * _trusted(innovation, seen),
         scale=scale,
     )

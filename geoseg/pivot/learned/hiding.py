@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from geoseg.pivot.acquisition import Acquisition
+    from geoseg.pivot.measurement.acquisition import Acquisition
 
 __all__ = ["Hiding", "hide"]
 

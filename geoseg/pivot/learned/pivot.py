@@ -11,11 +11,11 @@ from safetensors.torch import load_file, save_file
 
 from geoseg.errors import ModelError, SceneError
 from geoseg.files import write_json, writing
-from geoseg.pivot.acquisition import in_order
 from geoseg.pivot.learned.network import PivotNetwork
 from geoseg.pivot.learned.posterior import LearnedPosterior
 from geoseg.pivot.learned.question import SIZES
 from geoseg.pivot.learned.stack import stacks_of, tracked
+from geoseg.pivot.measurement.acquisition import in_order
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     import torch
     from odc.geo.geobox import GeoBox
 
-    from geoseg.pivot.acquisition import Acquisition
-    from geoseg.pivot.posterior import Estimate, Posterior
+    from geoseg.pivot.measurement.acquisition import Acquisition
+    from geoseg.pivot.physical.posterior import Estimate, Posterior
 
 __all__ = ["LearnedPivot", "LearnedSettings", "network_of"]
 

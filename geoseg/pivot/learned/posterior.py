@@ -11,7 +11,7 @@ from geoseg.errors import SceneError
 from geoseg.pivot.learned.describe import unit_of
 from geoseg.pivot.learned.network import Answer, Question
 from geoseg.pivot.learned.question import asked, of_cells
-from geoseg.pivot.posterior import Estimate
+from geoseg.pivot.physical.posterior import Estimate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from geoseg.pivot.learned.evidence import Evidence
     from geoseg.pivot.learned.network import PivotNetwork
     from geoseg.pivot.learned.stack import Stack
-    from geoseg.pivot.looks import Look
+    from geoseg.pivot.measurement.looks import Look
 
 __all__ = ["LearnedPosterior", "observed"]
 

@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from geoseg.pivot.acquisition import in_order
-from geoseg.pivot.climatology import Series, series_of
+from geoseg.pivot.measurement.acquisition import in_order
+from geoseg.pivot.measurement.rim import inside, middle_of, padded, require_overlap
+from geoseg.pivot.measurement.variables import find_variable
 from geoseg.pivot.physical import PhysicalSettings
-from geoseg.pivot.posterior import Known
-from geoseg.pivot.rim import inside, middle_of, padded, require_overlap
-from geoseg.pivot.screening import screened_looks
-from geoseg.pivot.smoothing import smooth
-from geoseg.pivot.spread import likeliest_spread, process_of, sd_by_class
-from geoseg.pivot.variables import find_variable
+from geoseg.pivot.physical.climatology import Series, series_of
+from geoseg.pivot.physical.posterior import Known
+from geoseg.pivot.physical.screening import screened_looks
+from geoseg.pivot.physical.smoothing import smooth_looks
+from geoseg.pivot.physical.spread import likeliest_spread, process_of, sd_by_class
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
     from torch import Tensor
 
-    from geoseg.pivot.acquisition import Acquisition
     from geoseg.pivot.learned.pivot import LearnedPivot
     from geoseg.pivot.learned.posterior import LearnedPosterior
-    from geoseg.pivot.looks import Look
-    from geoseg.pivot.spread import Spread
+    from geoseg.pivot.measurement.acquisition import Acquisition
+    from geoseg.pivot.measurement.looks import Look
+    from geoseg.pivot.physical.spread import Spread
 
 __all__ = ["PriorPosterior", "smooth_about"]
 
@@ -107,7 +107,7 @@ def smooth_about(
             continue
         spread = _spread(name, sampled.get(name, ()), hidden, without)
         process = process_of(spread, torch.zeros(learned.shape, dtype=torch.int64))
-        chains = smooth(found, _mean_of(learned, name), process)
+        chains = smooth_looks(found, _mean_of(learned, name), process)
         known[name] = Known.of(chains, found, names, inner)
     return PriorPosterior(learned=learned, inner=inner, known=known)
 

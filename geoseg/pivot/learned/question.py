@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
-from geoseg.pivot.climatology import YEAR_DAYS
+from geoseg.pivot.learned.blur import blurred
 from geoseg.pivot.learned.describe import (
     FIGURES,
     FIGURES_OF_VARIABLE,
@@ -15,7 +15,7 @@ from geoseg.pivot.learned.describe import (
     unit_of,
 )
 from geoseg.pivot.learned.network import Question
-from geoseg.pivot.learned.smooth import smooth
+from geoseg.pivot.physical.climatology import YEAR_DAYS
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,7 +44,7 @@ def asked(stack: Stack, day: float, near: int) -> Question:
     """Of all cells (N = H * W), with the `near` acquisitions before a day and as many after it."""
     unit = unit_of(stack.variable)
     expected = stack.evidence.expected(day)
-    regression = _Moment(expected, smooth(expected[None])[0])
+    regression = _Moment(expected, blurred(expected[None])[0])
     chosen, absent = _nearest(stack.evidence, day, near)
     offers = _offers(stack.evidence, regression, unit.size)
     innovations = _innovations(stack, unit.size)
@@ -115,7 +115,7 @@ def _innovations(stack: Stack, size: float) -> list[Tensor]:
 def _maps(stack: Stack, offers: list[Tensor]) -> list[Tensor]:
     """Features (T, H, W) of tokens."""
     evidence = stack.evidence
-    seen = smooth(evidence.seen.float())
+    seen = blurred(evidence.seen.float())
     shown = [evidence.innovation, evidence.around, stack.sky[:, 0], stack.sky[:, 1], *offers[:2]]
     return [seen, *(one.clamp(-_MOST, _MOST) for one in shown)]
 
@@ -130,7 +130,7 @@ def _context(stack: Stack, now: _Moment, day: float) -> list[Tensor]:
     beyond = torch.where(evidence.seen, evidence.values - now.mean, 0.0) / unit.size
     spread = torch.tensordot(torch.exp(-gap.abs() / 40), weight * beyond.clamp(-3, 3) ** 2, dims=1)
     slope = torch.tensordot(gap.sign() * torch.exp(-gap.abs() / 20), weight * beyond, dims=1)
-    rough = smooth(((now.mean - now.level)[None] / unit.size) ** 2)[0]
+    rough = blurred(((now.mean - now.level)[None] / unit.size) ** 2)[0]
     return [
         (now.mean - unit.middle) / (4 * unit.size),
         (now.mean - now.level) / unit.size,

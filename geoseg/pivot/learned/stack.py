@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import torch
 
 from geoseg.errors import SceneError
+from geoseg.pivot.learned.blur import blurred
 from geoseg.pivot.learned.describe import figures_of
 from geoseg.pivot.learned.evidence import evidence_of
-from geoseg.pivot.learned.smooth import smooth
-from geoseg.pivot.looks import looks_by_variable
-from geoseg.pivot.rim import inside, padded
-from geoseg.pivot.variables import find_variable, load_variables
+from geoseg.pivot.measurement.looks import looks_by_variable
+from geoseg.pivot.measurement.rim import inside, padded
+from geoseg.pivot.measurement.variables import find_variable, load_variables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
     from torch import Tensor
 
-    from geoseg.pivot.acquisition import Acquisition
     from geoseg.pivot.learned.evidence import Evidence
-    from geoseg.pivot.looks import Look
-    from geoseg.pivot.posterior import Posterior
+    from geoseg.pivot.measurement.acquisition import Acquisition
+    from geoseg.pivot.measurement.looks import Look
+    from geoseg.pivot.physical.posterior import Posterior
 
 __all__ = ["Stack", "Track", "stacks_of", "tracked"]
 
@@ -136,4 +136,4 @@ def _sky(
 def _track(physical: Posterior, variable: str, evidence: Evidence) -> Track:
     days = [float(day) for day in evidence.days]
     mean = torch.stack([physical.moment(variable, day).mean for day in days])
-    return Track(mean=mean, level=smooth(mean), posterior=physical)
+    return Track(mean=mean, level=blurred(mean), posterior=physical)

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 
 from geoseg.errors import ModelError, SceneError
-from geoseg.pivot.acquisition import in_order
 from geoseg.pivot.learned.describe import Unit, unit_of
 from geoseg.pivot.learned.hiding import hide
 from geoseg.pivot.learned.network import Answer, PivotNetwork, Question
@@ -17,7 +16,8 @@ from geoseg.pivot.learned.pivot import LearnedPivot, LearnedSettings, network_of
 from geoseg.pivot.learned.posterior import observed
 from geoseg.pivot.learned.question import asked, of_cells, together
 from geoseg.pivot.learned.stack import Stack, stacks_of, tracked
-from geoseg.pivot.looks import Look, looks_of
+from geoseg.pivot.measurement.acquisition import in_order
+from geoseg.pivot.measurement.looks import Look, looks_of
 from geoseg.pivot.physical import PhysicalSettings, build_posterior
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
     from torch import Tensor
 
-    from geoseg.pivot.acquisition import Acquisition
+    from geoseg.pivot.measurement.acquisition import Acquisition
 
 __all__ = ["Episode", "train_learned"]
 

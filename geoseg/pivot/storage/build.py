@@ -13,14 +13,14 @@ from odc.geo.geobox import GeoBox
 from geoseg.errors import OutputError, SceneError
 from geoseg.files import write_json
 from geoseg.grids import crs_of
-from geoseg.pivot.film import FILM_VARIABLE
-from geoseg.pivot.looks import readout_of
+from geoseg.pivot.measurement.looks import readout_of
+from geoseg.pivot.measurement.rim import padded
+from geoseg.pivot.measurement.variables import load_variables
 from geoseg.pivot.physical import PhysicalSettings, build_posterior, learn_usual
-from geoseg.pivot.rim import padded
+from geoseg.pivot.physical.film import FILM_VARIABLE
 from geoseg.pivot.storage.blocks import PLAN, Block, blocks_of, forget_blocks, run_blocks
 from geoseg.pivot.storage.intake import moment_of, read_acquisition, reflectance_scales
 from geoseg.pivot.storage.knots import Source, create_store, open_store, write_block
-from geoseg.pivot.variables import load_variables
 from geoseg.scale import Manifest, inputs_hash
 from geoseg.scenes import band_names
 from geoseg.scenes.terrain import open_terrain
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from geoseg.pivot.acquisition import Acquisition
+    from geoseg.pivot.measurement.acquisition import Acquisition
     from geoseg.pivot.physical import Usual
     from geoseg.scale import Engine, Summary
     from geoseg.scenes import Scene

@@ -13,6 +13,7 @@ import xarray as xr
 from geoseg.errors import ConfigError
 from geoseg.files import write_json, writing
 from geoseg.grids import crs_of
+from geoseg.pivot.measurement.variables import find_variable
 from geoseg.pivot.storage.arrays import (
     Layout,
     coordinates,
@@ -23,7 +24,6 @@ from geoseg.pivot.storage.arrays import (
 )
 from geoseg.pivot.storage.blocks import Block, blocks_of, forget_blocks, plan_of, run_blocks
 from geoseg.pivot.storage.knots import open_store, terrain_layouts
-from geoseg.pivot.variables import find_variable
 from geoseg.scale import Manifest, inputs_hash
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from odc.geo.geobox import GeoBox
 
-    from geoseg.pivot.posterior import Estimate
+    from geoseg.pivot.physical.posterior import Estimate
     from geoseg.pivot.storage.knots import StoredPivot
     from geoseg.scale import Engine, Summary
 

@@ -14,7 +14,7 @@ from rasterio.windows import Window
 
 from geoseg.errors import SceneError
 from geoseg.grids import crs_of, gsd_m, part_of, raster_grid, require_metres, same_crs
-from geoseg.pivot.acquisition import Acquisition, Reading
+from geoseg.pivot.measurement.acquisition import Acquisition, Reading
 from geoseg.scenes import Unit, band_names, open_raster, open_scene, scene_sample, unit_of
 from geoseg.sensors import SensorKind, find_sensor
 

@@ -17,14 +17,14 @@ import torch
 import xarray as xr
 
 from geoseg.errors import OutputError, SceneError
-from geoseg.pivot.chain import Chain
-from geoseg.pivot.climatology import Climatology, Curves
+from geoseg.pivot.measurement.variables import find_variable
 from geoseg.pivot.physical import Usual
-from geoseg.pivot.posterior import Known, Posterior
-from geoseg.pivot.spread import Spread, process_of
+from geoseg.pivot.physical.chain import Chain
+from geoseg.pivot.physical.climatology import Climatology, Curves
+from geoseg.pivot.physical.posterior import Known, Posterior
+from geoseg.pivot.physical.spread import Spread, process_of
+from geoseg.pivot.physical.wander import REGION_M
 from geoseg.pivot.storage.arrays import Layout, coordinates, grid_of, lay_out, write_region
-from geoseg.pivot.variables import find_variable
-from geoseg.pivot.wander import REGION_M
 from geoseg.scenes import TERRAIN_BANDS
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
     from torch import Tensor
 
-    from geoseg.pivot.wander import Process, Wander
+    from geoseg.pivot.physical.wander import Process, Wander
 
 __all__ = ["Source", "StoredPivot", "create_store", "open_store", "terrain_layouts", "write_block"]
 

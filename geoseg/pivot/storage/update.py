@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from geoseg.pivot.posterior import Posterior
+    from geoseg.pivot.physical.posterior import Posterior
     from geoseg.pivot.storage.knots import StoredPivot
     from geoseg.scale import Engine, Summary
     from geoseg.scenes import Scene

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
-from geoseg.pivot.smoothing import held_out_score
-from geoseg.pivot.wander import REGION_M, Process, Wander
+from geoseg.pivot.physical.smoothing import held_out_score
+from geoseg.pivot.physical.wander import REGION_M, Process, Wander
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from geoseg.pivot.climatology import Series
-    from geoseg.pivot.looks import Look
+    from geoseg.pivot.measurement.looks import Look
+    from geoseg.pivot.physical.climatology import Series
 
 __all__ = ["Spread", "held_out", "likeliest_spread", "process_of", "sd_by_class"]
 

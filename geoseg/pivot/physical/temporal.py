@@ -12,19 +12,21 @@ from typing import TYPE_CHECKING
 import torch
 
 from geoseg.errors import SceneError
-from geoseg.pivot.assimilate import Belief
-from geoseg.pivot.chain import Chain, kept_and_fresh
-from geoseg.pivot.wander import Wander
+from geoseg.pivot.physical.assimilate import Belief
+from geoseg.pivot.physical.chain import Chain, kept_and_fresh
+from geoseg.pivot.physical.wander import Wander
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch import Tensor
 
-__all__ = ["errorless", "require_series", "smooth"]
+__all__ = ["errorless", "require_series", "smooth_series"]
 
 
-def smooth(days: Sequence[float], values: Tensor, variances: Tensor, wander: Wander) -> Chain:
+def smooth_series(
+    days: Sequence[float], values: Tensor, variances: Tensor, wander: Wander
+) -> Chain:
     """A chain through all measurements of each pixel, with a knot on each day.
 
     Args:
@@ -85,7 +87,7 @@ def errorless() -> SceneError:
 def require_series(
     days: Sequence[float], values: Tensor, variances: Tensor, wander: Wander
 ) -> None:
-    """Refuse what is no series of pixels, as `smooth` says.
+    """Refuse what is no series of pixels, as `smooth_series` says.
 
     Raises:
         SceneError: days out of order or twice, or shapes that differ.

@@ -17,7 +17,7 @@ from sklearn.cluster import KMeans
 from sklearn.metrics import pairwise_distances_argmin
 
 from geoseg.errors import SceneError
-from geoseg.pivot.variables import find_variable
+from geoseg.pivot.measurement.variables import find_variable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from geoseg.pivot.looks import Look
+    from geoseg.pivot.measurement.looks import Look
 
 __all__ = ["YEAR_DAYS", "Climatology", "Curves", "Series", "series_of", "side_by_side"]
 

@@ -8,7 +8,7 @@ import torch
 
 from geoseg.errors import GridError
 from geoseg.grids import crs_of, require_metres, same_crs
-from geoseg.pivot.optics import Axis, gaussian_width, sampling
+from geoseg.pivot.measurement.optics import Axis, gaussian_width, sampling
 
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from geoseg.pivot.assimilate import Belief
-from geoseg.pivot.wander import Wander
+from geoseg.pivot.physical.assimilate import Belief
+from geoseg.pivot.physical.wander import Wander
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

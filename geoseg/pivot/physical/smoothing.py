@@ -6,23 +6,23 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from geoseg.pivot.assimilate import Belief, Correlation, State, assimilate
-from geoseg.pivot.chain import Chain
+from geoseg.pivot.physical.assimilate import Belief, Correlation, State, assimilate
+from geoseg.pivot.physical.chain import Chain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from torch import Tensor
 
-    from geoseg.pivot.looks import Look
-    from geoseg.pivot.wander import Process
+    from geoseg.pivot.measurement.looks import Look
+    from geoseg.pivot.physical.wander import Process
 
-__all__ = ["held_out_score", "smooth"]
+__all__ = ["held_out_score", "smooth_looks"]
 
 _FARTHEST = 16.0  # squared standard deviations that a missed cloud counts for at most
 
 
-def smooth(
+def smooth_looks(
     looks: Sequence[Look], usual: Callable[[float], Tensor], process: Process
 ) -> tuple[Chain, Chain]:
     """Chains of detail and region, from the first look to the last and back.
@@ -65,7 +65,7 @@ def held_out_score(
     process: Process,
 ) -> float:
     """Mean log density of pixels of hidden looks, given the others."""
-    detail, region = smooth(seen, usual, process)
+    detail, region = smooth_looks(seen, usual, process)
     scores = []
     for look in hidden:
         valid = look.valid

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from geoseg.pivot.climatology import series_of
-from geoseg.pivot.looks import looks_by_variable
-from geoseg.pivot.variables import load_variables
+from geoseg.pivot.measurement.looks import looks_by_variable
+from geoseg.pivot.measurement.variables import load_variables
+from geoseg.pivot.physical.climatology import series_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from odc.geo.geobox import GeoBox
 
-    from geoseg.pivot.acquisition import Acquisition
-    from geoseg.pivot.climatology import Series
-    from geoseg.pivot.looks import Look
+    from geoseg.pivot.measurement.acquisition import Acquisition
+    from geoseg.pivot.measurement.looks import Look
+    from geoseg.pivot.physical.climatology import Series
 
 __all__ = ["SCREENED", "screened", "screened_looks", "strange_cells"]
 

@@ -32,11 +32,11 @@ from scipy.stats import norm, spearmanr
 from sklearn.isotonic import IsotonicRegression
 
 from geoseg.errors import SceneError
-from geoseg.pivot.footprint import Footprint
-from geoseg.pivot.looks import Look
-from geoseg.pivot.noise import Noise, measurement_variance
-from geoseg.pivot.optics import USUAL_MTF
-from geoseg.pivot.smoothing import smooth
+from geoseg.pivot.measurement.footprint import Footprint
+from geoseg.pivot.measurement.looks import Look
+from geoseg.pivot.measurement.noise import Noise, measurement_variance
+from geoseg.pivot.measurement.optics import USUAL_MTF
+from geoseg.pivot.physical.smoothing import smooth_looks
 from geoseg.sensors import SensorKind
 
 if TYPE_CHECKING:
@@ -46,8 +46,8 @@ if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
     from torch import Tensor
 
-    from geoseg.pivot.acquisition import Acquisition
-    from geoseg.pivot.wander import Process
+    from geoseg.pivot.measurement.acquisition import Acquisition
+    from geoseg.pivot.physical.wander import Process
 
 __all__ = ["FILM_VARIABLE", "ToneCurve", "film_look", "require_tie", "tone_of", "with_film"]
 
@@ -276,7 +276,9 @@ def with_film(
         usual: climatology and its variance (H, W) on a day.
         process: of what cells do beyond it.
     """
-    detail, region = smooth(looks, lambda day: usual(day)[0], process) if looks else (None, None)
+    detail, region = (
+        smooth_looks(looks, lambda day: usual(day)[0], process) if looks else (None, None)
+    )
     found = list(looks)
     for frame in frames:
         mean, doubt = usual(frame.day)

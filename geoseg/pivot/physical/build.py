@@ -14,15 +14,15 @@ import numpy as np
 from odc.geo.geobox import GeoBox
 
 from geoseg.errors import SceneError
-from geoseg.pivot.acquisition import in_order
-from geoseg.pivot.climatology import Climatology, Series, side_by_side
-from geoseg.pivot.film import FILM_VARIABLE, require_tie, with_film
-from geoseg.pivot.posterior import Known, Posterior
-from geoseg.pivot.rim import inside, middle_of, padded, require_overlap
-from geoseg.pivot.screening import screened_looks
-from geoseg.pivot.smoothing import smooth
-from geoseg.pivot.spread import Spread, held_out, likeliest_spread, process_of, sd_by_class
-from geoseg.pivot.variables import find_variable
+from geoseg.pivot.measurement.acquisition import in_order
+from geoseg.pivot.measurement.rim import inside, middle_of, padded, require_overlap
+from geoseg.pivot.measurement.variables import find_variable
+from geoseg.pivot.physical.climatology import Climatology, Series, side_by_side
+from geoseg.pivot.physical.film import FILM_VARIABLE, require_tie, with_film
+from geoseg.pivot.physical.posterior import Known, Posterior
+from geoseg.pivot.physical.screening import screened_looks
+from geoseg.pivot.physical.smoothing import smooth_looks
+from geoseg.pivot.physical.spread import Spread, held_out, likeliest_spread, process_of, sd_by_class
 from geoseg.sensors import SensorKind
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from geoseg.pivot.acquisition import Acquisition
-    from geoseg.pivot.looks import Look
+    from geoseg.pivot.measurement.acquisition import Acquisition
+    from geoseg.pivot.measurement.looks import Look
 
 __all__ = ["PhysicalSettings", "Usual", "build_posterior", "learn_usual"]
 
@@ -102,7 +102,7 @@ def build_posterior(
     for name in looks:
         if name in usual.spreads:
             process = process_of(usual.spreads[name], classes)
-            found = smooth(looks[name], _usual_on(usual.climatology, name, classes), process)
+            found = smooth_looks(looks[name], _usual_on(usual.climatology, name, classes), process)
             known[name] = Known.of(found, looks[name], names, inner)
     return Posterior(
         grid=grid,

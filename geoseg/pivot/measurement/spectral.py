@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from geoseg.pivot.variables import PivotVariable
+    from geoseg.pivot.measurement.variables import PivotVariable
     from geoseg.sensors import Band
 
 __all__ = [

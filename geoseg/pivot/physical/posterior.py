@@ -9,10 +9,10 @@ import numpy as np
 import torch
 
 from geoseg.errors import GridError, SceneError
-from geoseg.pivot.assimilate import Correlation, State, assimilate
-from geoseg.pivot.film import FILM_VARIABLE, film_look
-from geoseg.pivot.looks import looks_of
-from geoseg.pivot.wander import REGION_M, Process
+from geoseg.pivot.measurement.looks import looks_of
+from geoseg.pivot.physical.assimilate import Correlation, State, assimilate
+from geoseg.pivot.physical.film import FILM_VARIABLE, film_look
+from geoseg.pivot.physical.wander import REGION_M, Process
 from geoseg.sensors import SensorKind
 
 if TYPE_CHECKING:
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
     from torch import Tensor
 
-    from geoseg.pivot.acquisition import Acquisition
-    from geoseg.pivot.chain import Chain
-    from geoseg.pivot.climatology import Climatology
-    from geoseg.pivot.looks import Look
+    from geoseg.pivot.measurement.acquisition import Acquisition
+    from geoseg.pivot.measurement.looks import Look
+    from geoseg.pivot.physical.chain import Chain
+    from geoseg.pivot.physical.climatology import Climatology
 
 __all__ = ["Estimate", "Known", "Posterior"]
 

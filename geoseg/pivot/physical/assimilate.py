@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from geoseg.pivot.footprint import Footprint
-    from geoseg.pivot.looks import Look
+    from geoseg.pivot.measurement.footprint import Footprint
+    from geoseg.pivot.measurement.looks import Look
 
 __all__ = ["Belief", "Correlation", "State", "assimilate"]
 

@@ -14,13 +14,13 @@ import numpy as np
 import torch
 from scipy.ndimage import map_coordinates
 
-from geoseg.pivot.acquisition import Reading, is_reflective
-from geoseg.pivot.footprint import Footprint
-from geoseg.pivot.noise import Noise, measurement_variance
-from geoseg.pivot.optics import USUAL_MTF
-from geoseg.pivot.speckle import bias_db, sd_db
-from geoseg.pivot.spectral import find_adjustment, prediction_of
-from geoseg.pivot.variables import find_variable
+from geoseg.pivot.measurement.acquisition import Reading, is_reflective
+from geoseg.pivot.measurement.footprint import Footprint
+from geoseg.pivot.measurement.noise import Noise, measurement_variance
+from geoseg.pivot.measurement.optics import USUAL_MTF
+from geoseg.pivot.measurement.speckle import bias_db, sd_db
+from geoseg.pivot.measurement.spectral import find_adjustment, prediction_of
+from geoseg.pivot.measurement.variables import find_variable
 from geoseg.sensors import SensorKind, find_sensor
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
     from torch import Tensor
 
-    from geoseg.pivot.acquisition import Acquisition
+    from geoseg.pivot.measurement.acquisition import Acquisition
     from geoseg.sensors import Sensor
 
 __all__ = ["Look", "looks_by_variable", "looks_of", "readout_of"]

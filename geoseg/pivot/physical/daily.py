@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from geoseg.errors import ConfigError, SceneError
-from geoseg.pivot.chain import bridge, kept_and_fresh
-from geoseg.pivot.temporal import errorless, require_series
+from geoseg.pivot.physical.chain import bridge, kept_and_fresh
+from geoseg.pivot.physical.temporal import errorless, require_series
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from geoseg.pivot.wander import Wander
+    from geoseg.pivot.physical.wander import Wander
 
 __all__ = ["Filled", "fill_days"]
 
@@ -55,14 +55,14 @@ def fill_days(
     wander: Wander,
     wanted: Sequence[float],
 ) -> Iterator[Filled]:
-    """As `smooth` would say, mean and sd on many days, some pixels at a time, for a writer.
+    """As `smooth_series` would say, mean and sd on many days, some pixels at a time, for a writer.
 
     Pieces come in the order of the pixels. Memory does not grow with them: a piece lies in a buffer
     that is written again after the next one has been asked for. As many threads as torch has; some
     seconds of the first piece of a process go to the compiler.
 
     Args:
-        days: (T,), as in `smooth`.
+        days: (T,), as in `smooth_series`.
         values: (T, N).
         variances: (T, N).
         wander: of the pixels (N,).
@@ -70,7 +70,7 @@ def fill_days(
 
     Raises:
         ConfigError: numba is not installed.
-        SceneError: as in `smooth`, or the wanted days are not in order.
+        SceneError: as in `smooth_series`, or the wanted days are not in order.
     """
     if find_spec("numba") is None:
         raise ConfigError("fill_days needs numba; run pip install geoseg[fast].")
@@ -84,7 +84,7 @@ def fill_days(
 
 
 def _pieces(series: tuple[NDArray[np.float32], ...], plan: _Plan) -> Iterator[Filled]:
-    from geoseg.pivot.kernel import estimate_days, filter_forward, smooth_back
+    from geoseg.pivot.physical.kernel import estimate_days, filter_forward, smooth_back
 
     values, variances, priors = series
     pixels, threads = values.shape[1], torch.get_num_threads()

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from odc.geo.geobox import GeoBox
 
-    from geoseg.pivot.acquisition import Acquisition
+    from geoseg.pivot.measurement.acquisition import Acquisition
 
 __all__ = ["inside", "middle_of", "padded", "require_overlap"]
 

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 
 from geoseg.errors import GridError, SensorError
-from geoseg.pivot.footprint import Footprint
-from geoseg.pivot.optics import USUAL_MTF
+from geoseg.pivot.measurement.footprint import Footprint
+from geoseg.pivot.measurement.optics import USUAL_MTF
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
     from torch import Tensor
 
-    from geoseg.pivot.spectral import Mixture
+    from geoseg.pivot.measurement.spectral import Mixture
 
 __all__ = ["Channel", "MeasurementOperator"]
 
