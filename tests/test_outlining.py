@@ -111,6 +111,7 @@ def test_a_folder_without_a_map_is_told_what_to_give(tmp_path):
         outline_map(tmp_path, SETTINGS, tmp_path / "a.gpkg")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("classes_job", "other_job", "sums", "taken"),
     [

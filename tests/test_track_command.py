@@ -120,6 +120,7 @@ def bad(tmp_path, example):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_each_bad_input_is_one_sentence_and_leaves_all_as_it_was(bad, monkeypatch):
     monkeypatch.chdir(bad)
     before = lies_in(bad)
@@ -163,6 +164,7 @@ class TestWhereItIsWritten:
         with pytest.raises(GeosegError, match=r"all\.shp is no name of a GeoPackage"):
             track(tmp_path / "all.shp", path, dates="2000")
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(("mode", "log"), [("WAL", "-wal"), ("DELETE", "-journal")])
     def test_is_not_open_in_another_program(self, tmp_path, mode, log):
         path, out = write(rectangles(*TWO), tmp_path / "a.gpkg"), tmp_path / "all.gpkg"

@@ -45,6 +45,7 @@ def one_clear(year, acquisition):
     return replace(acquisition, readings=year.clear[acquisition.id], registration_m=0.0)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_year(year):
     again = simulated_year(5, side=SIDE)
 

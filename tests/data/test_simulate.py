@@ -36,6 +36,7 @@ def test_a_seed_gives_the_same_pixels_and_another_seed_others(folder, tmp_path):
             assert (one.read() != other.read()).any()
 
 
+@pytest.mark.slow
 def test_a_landscape_that_is_there_is_left_alone(folder):
     told = []
 
@@ -44,6 +45,7 @@ def test_a_landscape_that_is_there_is_left_alone(folder):
     assert told == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(5))
 def test_every_class_lies_in_the_west_and_in_the_east_of_2025(seed):
     classes = surface(make_landscape(seed=seed), 2025).classes
@@ -54,6 +56,7 @@ def test_every_class_lies_in_the_west_and_in_the_east_of_2025(seed):
     assert (classes == POND).any()
 
 
+@pytest.mark.slow
 def test_ice_shrinks_and_lakes_and_slumps_grow_with_the_years():
     landscape = make_landscape(seed=0)
     years = [surface(landscape, year).classes for year in (1965, 1985, 2005, 2025)]

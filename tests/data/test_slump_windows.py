@@ -157,6 +157,7 @@ def test_a_slump_bent_around_its_middle_that_lies_outside_of_its_window_has_none
     assert not windows.present[windows.image == 0].any()
 
 
+@pytest.mark.slow
 def test_images_that_overlap_are_in_one_fold_and_each_region_is_in_all():
     images = many()
     # Numbers far apart, one of them cut and compressed anew.

@@ -56,6 +56,7 @@ def plan_of(segmenter, scene, most_mb=None, *, timed=False, **settings):
         return plan_mapping(mapper, reader, chosen, timed=timed), chosen
 
 
+@pytest.mark.slow
 def test_a_plan_counts_tiles_batches_and_what_is_shown_twice(segmenter, tmp_path):
     image = np.ones((2, 700, 1000), np.uint8)
     scene = scene_of(write_raster(tmp_path / "a.tif", image))
@@ -70,6 +71,7 @@ def test_a_plan_counts_tiles_batches_and_what_is_shown_twice(segmenter, tmp_path
     assert 0 < plan.seconds < 60
 
 
+@pytest.mark.slow
 def test_less_memory_means_smaller_tiles(segmenter, tmp_path):
     scene = huge_scene(tmp_path)
     whole, _ = plan_of(segmenter, scene, batch=4)

@@ -16,6 +16,7 @@ def calibrated(share, shape, seed=0):
     return truth, np.stack([1 - ice, ice]).astype(np.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.15, 0.3, 0.6, 0.85])
 def test_the_prevalence_of_a_place_is_found_without_a_label(share):
     _, chance = calibrated(share, (150, 200))

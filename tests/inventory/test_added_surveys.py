@@ -33,6 +33,7 @@ def survey_of(year, polygons, *, seen=None, presumed=False, kinds=None):
     )
 
 
+@pytest.mark.slow
 def test_an_inventory_is_not_replaced_by_one_that_lacks_a_survey_of_it(tmp_path):
     out = tmp_path / "all.gpkg"
     old, new = (write(rectangles(*TWO), tmp_path / name) for name in ("old.gpkg", "new.gpkg"))
@@ -48,6 +49,7 @@ def test_an_inventory_is_not_replaced_by_one_that_lacks_a_survey_of_it(tmp_path)
     assert (both.title, both.licence) == ("Mine", "CC0")
 
 
+@pytest.mark.slow
 def test_a_date_that_is_told_more_closely_changes_no_id(tmp_path):
     out, path = tmp_path / "all.gpkg", write(rectangles(*TWO), tmp_path / "a.gpkg")
     first = track(out, path, dates="1966")

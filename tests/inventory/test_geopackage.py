@@ -398,6 +398,7 @@ def test_words_of_sql_and_of_drivers_are_names_like_any_other(tmp_path):
     assert [len(read(path, name)) for name in names] == [2] * len(names)
 
 
+@pytest.mark.slow
 @settings(max_examples=1000, deadline=None)
 @given(
     name=st.text(max_size=70).filter(lambda n: not VALID.fullmatch(n))

@@ -76,6 +76,7 @@ def test_adding_a_survey_to_an_inventory_file_gives_what_all_files_at_once_do(su
             )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by_m", [-40, 15, 60])
 def test_outlines_that_were_redrawn_keep_their_ids(tmp_path, by_m):
     table = rectangles((0, 0, 900, 700), (1500, 0, 300, 400), (3000, 0, 500, 800))
@@ -106,6 +107,7 @@ def test_a_survey_that_bridges_two_tracks_goes_on_with_the_larger_and_cuts_neith
     assert inventory.tracks["merged_into"].isna().all()
 
 
+@pytest.mark.slow
 def test_surveys_that_are_moved_anew_keep_their_ids(tmp_path):
     sides = np.random.default_rng(1).uniform(60, 300, (30, 2))
     boxes = [(900 * (i % 6), 900 * (i // 6), *side) for i, side in enumerate(sides)]
@@ -138,6 +140,7 @@ def test_the_order_of_files_changes_nothing(tmp_path):
 
 
 class TestInventoryThatIsReadAgain:
+    @pytest.mark.slow
     def test_keeps_glaciers_apart_that_divides_told_apart(self, tmp_path):
         ice = write(rectangles((0, 0, 2000, 700), class_name=["clean_ice"]), tmp_path / "a.gpkg")
         divides = rectangles((0, 0, 1200, 700), (1200, 0, 800, 700), RGIId=["R1", "R2"])
@@ -149,6 +152,7 @@ class TestInventoryThatIsReadAgain:
         assert sorted(again.tracks["track_id"]) == ["R1", "R2"]
         assert ids_of(again) == ids_of(first)
 
+    @pytest.mark.slow
     def test_keeps_the_shares_of_debris_and_ponds(self, tmp_path):
         classes = ["clean_ice", "debris_ice", "clean_ice"]
         boxes = ((0, 0, 600, 700), (600, 0, 200, 700), (5000, 0, 300, 400))
@@ -161,6 +165,7 @@ class TestInventoryThatIsReadAgain:
         np.testing.assert_allclose(again["debris_share"], first["debris_share"])
         np.testing.assert_allclose(again["area_unc_km2"], first["area_unc_km2"])
 
+    @pytest.mark.slow
     def test_still_says_what_was_mended(self, tmp_path):
         table = rectangles((0, 0, 90, 70), (0, 0, 90, 70), (80, 0, 30, 70))
         first = track(tmp_path / "1.gpkg", write(table, tmp_path / "a.gpkg"), dates="2000")
@@ -171,6 +176,7 @@ class TestInventoryThatIsReadAgain:
         assert first.surveys[mended].to_numpy().tolist() == [[0, 1, 1]]
         assert again.surveys[mended].to_numpy().tolist() == [[0, 1, 1]]
 
+    @pytest.mark.slow
     def test_of_a_survey_that_found_and_saw_nothing_makes_nothing_absent(self, tmp_path):
         none = write(rectangles(), tmp_path / "none.gpkg")
         some = write(rectangles((0, 0, 900, 700)), tmp_path / "some.gpkg")
@@ -207,6 +213,7 @@ class TestReference:
         assert tracks["ref_id"].isna()[2]
         assert tracks["glac_name"][0] == "Khumbu"
 
+    @pytest.mark.slow
     def test_that_comes_later_stands_beside_the_ids_that_were_given(self, tmp_path):
         one, other, rgi = self.files(tmp_path)
         before = track(tmp_path / "1.gpkg", one, dates="1990")

@@ -66,6 +66,7 @@ def assert_same(one, other):
 # There and back
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("crs", ["EPSG:32645", "EPSG:3413", "EPSG:3031", NO_NUMBER])
 def test_an_inventory_comes_back_exactly(tmp_path, crs):
     inventory = small_inventory(crs)

@@ -608,6 +608,7 @@ def test_events_lie_between_surveys_that_bear_them_out(sightings):
             assert (found.states[[track, *others], before] == PRESENT).any()
 
 
+@pytest.mark.slow
 @given(sightings=surveys_of_boxes, data=st.data())
 @settings(max_examples=100, deadline=None)
 def test_known_tracks_are_never_changed(sightings, data):
@@ -628,6 +629,7 @@ def test_known_tracks_are_never_changed(sightings, data):
         assert len(set(tracks.tolist())) == len(tracks)
 
 
+@pytest.mark.slow
 @given(sightings=surveys_of_boxes, added=st.integers(0, 3))
 @settings(max_examples=100, deadline=None)
 def test_a_survey_that_is_added_joins_the_tracks_that_there_are(sightings, added):

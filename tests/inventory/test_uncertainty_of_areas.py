@@ -44,6 +44,7 @@ def test_intervals_of_borders_off_by_half_a_pixel_hold_the_true_area():
     assert 0.92 < inside.mean() < 0.97
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(shift=st.tuples(st.floats(-40, 40), st.floats(-40, 40)), tilt=st.floats(-0.5, 0.5))
 def test_what_a_shift_moves_across_a_divide_is_within_the_uncertainty(shift, tilt):

@@ -41,6 +41,7 @@ def karney_km2(polygon, crs, bend_m):
     return ring_km2(degrees.exterior) - sum(ring_km2(hole) for hole in degrees.interiors)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(
     place=st.sampled_from([(crs, xy) for crs, places in PLACES.items() for xy in places]),

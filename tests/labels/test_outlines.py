@@ -196,6 +196,7 @@ def stars(draw):
     return [s for s in shapes if s.geom_type in {"Polygon", "MultiPolygon"} and s.area > 0]
 
 
+@pytest.mark.slow
 @given(
     shapes=stars(),
     classes=st.lists(st.sampled_from(["clean_ice", "debris_ice"]), min_size=6, max_size=6),

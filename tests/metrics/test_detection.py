@@ -83,6 +83,7 @@ def test_ties_keep_more_and_never_less(scores):
     assert tied.dropped == sum(s < tied.threshold for s in scores)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("groups", "size", "within"), [(15, 12, 0.3), (40, 8, 0.5)])
 def test_the_recall_is_kept_for_positives_in_groups_that_are_alike(groups, size, within):
     draw = rng(2)
@@ -174,6 +175,7 @@ def test_false_positives_of_one_image_tell_less_than_scattered_ones():
     assert wide.high - wide.low > 1.4 * (narrow.high - narrow.low)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=15)
 @given(st.integers(0, 10_000), st.integers(20, 60), st.sampled_from([0.0, 1.0, 8.0]))
 def test_intervals_of_false_positives_and_precision_hold_their_values(seed, negatives, apart):
@@ -361,6 +363,7 @@ def test_precision_at_deployment_is_that_of_the_hundred_million_chips():
     assert math.isnan(precision_at_prevalence(0, 0, 1e-4))
 
 
+@pytest.mark.slow
 def test_a_detector_is_scored_at_the_prevalence_where_it_is_used():
     scores, present = simulate(rng(10), 400, 40_000, apart=3)
 

@@ -106,6 +106,7 @@ def test_a_damaged_histogram_is_named(tmp_path):
             LogitHistogram.load(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prevalence", [0.3, 0.01, 0.0005])
 def test_bins_count_and_find_priors_as_all_of_the_scores_do(prevalence):
     ratio, _ = simulate(rng(2), round(prevalence * 40_000), round((1 - prevalence) * 40_000))
@@ -160,6 +161,7 @@ def test_only_what_allows_for_another_prevalence_finds_it():
     assert scores.high - scores.low < (rates.high - rates.low) / 2
 
 
+@pytest.mark.slow
 def test_the_mean_probability_is_right_where_nothing_changes():
     draw = rng(4)
     found = [
@@ -206,6 +208,7 @@ def test_intervals_hold_the_truth_as_often_as_they_say(
     assert np.mean([f.value for f in found]) == pytest.approx(prevalence, rel=0.1)
 
 
+@pytest.mark.slow
 def test_held_out_chips_in_groups_tell_less():
     ratio, present = simulate(rng(8), 60, 400)
     known = HeldOut(log_ratio=np.repeat(ratio, 8), present=np.repeat(present, 8))

@@ -149,6 +149,7 @@ def test_a_panchromatic_band_is_seen_as_the_colours_within_it(stem):
     assert (pan - green).norm() < (pan - swir).norm()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", SETS)
 def test_one_network_takes_scenes_of_any_number_of_bands(count):
     torch.manual_seed(0)

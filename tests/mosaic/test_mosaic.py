@@ -89,6 +89,7 @@ def grid_at(crs, x, y, *, shape=(100, 120), pixel=30.0):
     return GeoBox(shape, Affine(pixel, 0, x, 0, -pixel, y), crs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", ["best", "newest", "vote"])
 @pytest.mark.parametrize("block_px", [1024, 37])
 def test_two_overlapping_halves_give_the_whole_back(tmp_path, monkeypatch, rule, block_px):
@@ -173,6 +174,7 @@ def test_film_dated_to_years_counts_as_of_their_middle(tmp_path, first, last, ne
     assert (read(source_path(made)) == newest).all()
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=25)
 @given(data=st.data())
 def test_maps_on_the_pixels_of_the_mosaic_are_copied(tmp_path_factory, data):
@@ -266,6 +268,7 @@ PLACES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", ["best", "vote"])
 @pytest.mark.parametrize("place", PLACES)
 def test_a_glacier_on_two_scenes_is_one_outline_of_its_true_area(tmp_path, place, rule):

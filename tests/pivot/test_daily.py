@@ -55,6 +55,7 @@ def threads():
     torch.set_num_threads(before)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(
     quarters=st.lists(st.integers(0, 1600), min_size=1, max_size=30, unique=True),

@@ -143,6 +143,7 @@ def iou(one, other):
     return one.intersection(other).area / one.union(other).area
 
 
+@pytest.mark.slow
 def test_a_mask_lies_over_the_square_and_is_empty_where_there_is_none(taught):
     squares = [(4, 36, 20), (24, 4, 16), (14, 22, 20)]
     shown = place("a", *(chip(n + 500, square) for n, square in enumerate(squares)), chip(7))
@@ -269,6 +270,7 @@ def test_the_mean_evidence_is_that_of_the_pixels_and_the_level_that_of_the_calib
     assert outlines.area_m2[0] == pytest.approx(inside.sum() * GSD_M**2, rel=0.05)
 
 
+@pytest.mark.slow
 @given(st.floats(0.001, 0.999))
 def test_the_level_is_where_the_decision_turns(threshold):
     rng = np.random.default_rng(1)

@@ -61,6 +61,7 @@ def scenes(tmp_path):
     return tmp_path / "all.parquet"
 
 
+@pytest.mark.slow
 def test_scenes_are_embedded_and_scored_on_the_command_line(model, scenes, tmp_path):
     rows, out = tmp_path / "rows", tmp_path / "results"
     options = ["--model", model, "--scenes", scenes, "--chip-m", 480, "--out", rows, "--json"]
@@ -127,6 +128,7 @@ def labels_of(path, table):
     return path
 
 
+@pytest.mark.slow
 def test_a_head_is_fitted_to_labels_and_scored_with_on_the_command_line(model, scored, tmp_path):
     rows, places = scored
     told = places.image_logits.map(np.mean)
@@ -208,6 +210,7 @@ def test_labels_of_which_none_is_known_are_told_as_such(model, scored, tmp_path)
         raise presence("head", rows, "--labels", labels, "--model", model).exception
 
 
+@pytest.mark.slow
 def test_a_head_never_replaces_a_model_and_may_replace_a_head(model, scored, tmp_path):
     rows, places = scored
     table = places[["chip_id"]].assign(present=np.arange(len(places)) % 2 == 0)
@@ -224,6 +227,7 @@ def test_a_head_never_replaces_a_model_and_may_replace_a_head(model, scored, tmp
     assert made == [0, 0]
 
 
+@pytest.mark.slow
 def test_a_head_for_rows_of_another_model_or_under_another_name_is_refused(model, scored, tmp_path):
     rows, places = scored
     labels = labels_of(tmp_path / "labels.csv", places[["chip_id"]].assign(present=1))
@@ -240,6 +244,7 @@ def test_a_head_for_rows_of_another_model_or_under_another_name_is_refused(model
     assert not list(tmp_path.glob("head*"))
 
 
+@pytest.mark.slow
 def test_a_prevalence_that_is_none_is_refused_before_anything_is_written(model, scored, tmp_path):
     present = np.arange(40) % 2 == 0
     calibration = fit_calibration(np.where(present, 1.0, -1.0) + np.arange(40) % 3, present)

@@ -425,6 +425,7 @@ def test_the_prevalence_of_the_model_is_taken_where_none_is_asked_for(
     assert json.loads((tmp_path / "results.json").read_text())["prevalence"] == used
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("option", "words"),
     [
@@ -453,6 +454,7 @@ def test_what_cannot_be_done_is_refused_before_anything_is_written(
     assert not out.exists()
 
 
+@pytest.mark.slow
 def test_results_tell_how_many_shards_are_missing(pack, model, tmp_path):
     predict(pack, model, tmp_path)
     assert unfinished(tmp_path) is None

@@ -183,6 +183,7 @@ def test_the_page_is_written_from_results_and_the_pack_they_name(results, tmp_pa
     assert f"{expected:.1f}" in page
 
 
+@pytest.mark.slow
 def test_the_total_has_an_interval_where_the_calibration_of_the_model_is_given(tmp_path, pack):
     rng = np.random.default_rng(0)
     present = np.arange(600) < 200
@@ -259,6 +260,7 @@ def classifier_of(folder, bias, **record):
 
 
 # Without a calibration places are held to be present from the logit of the threshold on.
+@pytest.mark.slow
 @pytest.mark.parametrize(("bias", "threshold"), [(-1.0, 0.5), (1.0, 0.5), (-1.0, 0.2), (1.0, 0.9)])
 def test_with_its_model_lines_are_around_what_speaks_for_presence(tmp_path, pack, bias, threshold):
     model = classifier_of(tmp_path, bias, threshold={"threshold": threshold})
@@ -297,6 +299,7 @@ def test_another_model_is_refused(tmp_path, results):
     assert "is not the model of these results (0123)" in str(done.exception)
 
 
+@pytest.mark.slow
 def test_labels_of_a_table_make_truth(tmp_path, pack):
     results = results_of(tmp_path / "results", pack, known=False)
     table_of()[["chip_id", "present"]].to_csv(tmp_path / "labels.csv", index=False)
@@ -319,6 +322,7 @@ def test_labels_of_a_table_make_truth(tmp_path, pack):
     assert json.loads(done.stdout)["truth"]["positives"] == int(table_of().present.sum())
 
 
+@pytest.mark.slow
 def test_labels_of_one_kind_tell_the_recall_in_a_sentence(tmp_path, pack):
     results = results_of(tmp_path / "results", pack, known=False)
     rows = table_of()
@@ -339,6 +343,7 @@ def test_labels_of_one_kind_tell_the_recall_in_a_sentence(tmp_path, pack):
     assert f"hold none, and {wrong} of them are said to" in pages["absent"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threshold", [0.3, 0.97])
 def test_the_threshold_is_that_of_the_probabilities_at_their_prevalence(tmp_path, pack, threshold):
     """Whatever was decided, and also for a sensor that has a curve of its own."""
@@ -377,6 +382,7 @@ def curves():
     return found.to_dict()
 
 
+@pytest.mark.slow
 def test_what_the_threshold_promises_is_told(tmp_path, pack):
     rule = {"threshold": THRESHOLD, "n": 210, "recall": 0.95, "confidence": 0.9}
     results = results_of(tmp_path / "results", pack, threshold=rule)
@@ -388,6 +394,7 @@ def test_what_the_threshold_promises_is_told(tmp_path, pack):
     assert "at least 95 % of such places are found, with a confidence of 90 %" in page
 
 
+@pytest.mark.slow
 def test_first_appearances_are_on_the_page_where_they_are_given(results, tmp_path):
     first = pd.DataFrame(
         {

@@ -139,6 +139,7 @@ def test_any_two_places_of_one_cell_are_too_near(apart_m, seed):
         assert len(members) == 1 or distances_m(members, members).max() <= apart_m * (1 + 1e-6)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=25)
 @given(
     order=st.permutations(range(6)),
@@ -179,6 +180,7 @@ def test_the_audit_finds_the_total_without_bias_with_its_inclusion_probabilities
     assert abs(np.mean(totals) - present.sum()) < 3 * spread / np.sqrt(120)
 
 
+@pytest.mark.slow
 def test_the_audit_is_uniform_and_changes_with_its_seed():
     rows = places(1000)
 

@@ -342,6 +342,7 @@ def network_logits(classifier, places):
     return {place.id: float(x) for place, x in zip(places, found.places, strict=True)}
 
 
+@pytest.mark.slow
 def test_scores_of_rows_are_those_of_the_network_on_the_same_places(model, rows, tmp_path):
     """To 0.05 of a standard deviation of the logits: what a byte a number costs the attention."""
     folder, scenes, _ = rows
@@ -456,6 +457,7 @@ def test_an_image_with_too_little_valid_makes_no_row(model, tmp_path):
             assert abs(percent - 100 * true[str(cell)]) <= 0.51
 
 
+@pytest.mark.slow
 def test_scenes_are_added_to_rows_and_what_is_done_is_not_done_again(model, rows, tmp_path):
     folder, scenes, whole = rows
     out = tmp_path / "rows"
@@ -629,6 +631,7 @@ def interrupt(*_):
     raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 def test_results_of_fewer_rows_leave_nothing_of_more(model, rows, tmp_path, monkeypatch):
     monkeypatch.setattr("geoseg.presence.rows.score._SHARD_ROWS", 1)
     monkeypatch.setattr("geoseg.presence.rows.store.BLOCK_CELLS", 8)

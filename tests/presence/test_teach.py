@@ -109,6 +109,7 @@ def calibrated(known, model, tmp_path_factory):
     return calibrate_classifier(model, known, settings, device=CPU, out=out)
 
 
+@pytest.mark.slow
 def test_the_calibrated_network_keeps_its_weights_and_its_record(model, calibrated):
     before, after = load_classifier(model), load_classifier(calibrated.model)
 

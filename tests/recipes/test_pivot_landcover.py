@@ -178,6 +178,7 @@ def test_a_step_without_the_ones_before_it_says_what_to_run(tmp_path):
     assert "train" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [

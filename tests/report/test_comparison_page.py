@@ -104,6 +104,7 @@ def test_the_picture_is_drawn(tmp_path):
     assert picture[..., :3].std() > 0.05
 
 
+@pytest.mark.slow
 def test_ground_that_one_model_alone_has_right_has_its_colour():
     alike = scene()
     alike = DifferenceMap(

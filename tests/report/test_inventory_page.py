@@ -187,6 +187,7 @@ def test_surveys_are_in_the_order_of_time_whatever_that_of_the_table():
     np.testing.assert_allclose(history.area_km2, history_of(inventory).area_km2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("start", "end", "words"),
     [
@@ -264,6 +265,7 @@ def test_quantities_have_the_digits_that_their_uncertainty_allows():
 # ---- What the page says ----
 
 
+@pytest.mark.slow
 def test_the_page_tells_what_is_known(tmp_path):
     inventory = small_inventory()
     areas = inventory.outlines.set_index("outline_id")["area_km2"]
@@ -303,6 +305,7 @@ def test_the_page_makes_no_request_and_runs_no_script_but_its_own(tmp_path):
     assert f"script-src 'sha256-{digest}'" in policy
 
 
+@pytest.mark.slow
 def test_texts_of_an_inventory_are_text_and_nothing_else(tmp_path):
     inventory = small_inventory()
     tracks = inventory.tracks.assign(glac_name=HOSTILE, ref_id=HOSTILE)
@@ -327,6 +330,7 @@ def test_texts_of_an_inventory_are_text_and_nothing_else(tmp_path):
     assert {track["name"] for track in data_of(page)["tracks"]} == {HOSTILE}
 
 
+@pytest.mark.slow
 def test_hostile_surveys_and_kinds_are_text_too(tmp_path):
     inventory = small_inventory()
     renamed = {
@@ -342,6 +346,7 @@ def test_hostile_surveys_and_kinds_are_text_too(tmp_path):
     assert HOSTILE in [survey["name"] for survey in data_of(page)["surveys"]]
 
 
+@pytest.mark.slow
 def test_figures_lie_beside_the_page_as_png_and_svg(tmp_path):
     bands = bands_of(
         ("1964", "glacier", 5000, 5100, 1.5),
@@ -366,6 +371,7 @@ def test_figures_lie_beside_the_page_as_png_and_svg(tmp_path):
     assert base64.b64decode(pictures[2].split(",")[1]) == svg
 
 
+@pytest.mark.slow
 def test_figures_that_an_inventory_no_longer_has_are_removed(tmp_path):
     write_report(small_inventory(), tmp_path / "page.html")
 
@@ -375,6 +381,7 @@ def test_figures_that_an_inventory_no_longer_has_are_removed(tmp_path):
     assert list((tmp_path / "page_figures").iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 3, 12])
 def test_panels_of_glaciers_fill_their_figure(count):
     figure = draw_glaciers(history_of(many_glaciers(count)))

@@ -273,6 +273,7 @@ def test_places_of_one_kind_have_no_truth(kind):
 # ---- What the page says ----
 
 
+@pytest.mark.slow
 def test_numbers_of_the_page_are_those_computed(tmp_path):
     rows = rows_of(3000)
     report = report_of(
@@ -565,6 +566,7 @@ def test_results_of_nothing_have_a_page_that_says_so(tmp_path):
     assert not Elements(page).all("img")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("probability", [0.0, 1.0, 0.3])
 def test_probabilities_that_are_all_alike_have_a_page(tmp_path, probability):
     rows = rows_of(40).assign(probability=probability, decision=probability >= THRESHOLD)

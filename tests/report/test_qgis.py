@@ -39,6 +39,7 @@ def options_of(style, index):
     return {option.get("name"): option.get("value") for option in found}
 
 
+@pytest.mark.slow
 @given(colours=st.dictionaries(names, colours, min_size=1, max_size=8))
 def test_each_class_but_the_ground_has_one_category_in_its_colour(colours):
     style = outline_style(ClassScheme.of(colours))
@@ -101,6 +102,7 @@ def colours_of(classes):
 any_words = st.text(st.characters(categories=["L", "N", "P", "S"]), min_size=1, max_size=8)
 
 
+@pytest.mark.slow
 @given(classes=st.sets(any_words, min_size=1, max_size=12))
 def test_each_class_of_an_inventory_has_a_colour_of_its_own(classes):
     colours = colours_of(classes)
@@ -152,6 +154,7 @@ def test_a_project_finds_its_layers_beside_it_and_quotes_what_is_markup():
     assert in_tree == {layer.findtext("id") for layer in root.iter("maplayer")}
 
 
+@pytest.mark.slow
 @given(text=st.text(min_size=1, max_size=20))
 def test_any_title_and_class_makes_a_project_that_can_be_parsed(text):
     inventory = replace(with_classes([text]), title=text)

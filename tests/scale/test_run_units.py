@@ -92,6 +92,7 @@ def wait_until(true, seconds=30):
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", [SERIAL, PROCESSES, DASK], ids=lambda e: e.kind)
 def test_each_unit_is_done_once_and_not_again(folder, log, engine):
     ends = []

@@ -388,6 +388,7 @@ def scan_command(*arguments):
 DEEP = "[" * 200_000 + "]" * 200_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("content", "reason"),
     [

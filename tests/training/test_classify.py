@@ -69,6 +69,7 @@ def accuracy(result, places):
     return (right[present].mean() + right[~present].mean()) / 2
 
 
+@pytest.mark.slow
 def test_what_is_plain_to_see_is_learned_from_places_of_two_sensors(places, others, tmp_path):
     seen = []
     result = taught(samples_of(places), recipe_of(), tmp_path, seen.append)
@@ -93,6 +94,7 @@ MODES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_a_training_that_was_killed_ends_in_the_same_weights(mode, places, tmp_path):
     recipe = recipe_of(
@@ -294,6 +296,7 @@ def test_answers_of_a_forest_are_learned_from_where_places_have_no_label(places,
     assert losses["nothing_to_tell"] == losses["all"]
 
 
+@pytest.mark.slow
 def test_positives_among_unlabelled_places_are_enough(places, others, tmp_path):
     result = taught(
         samples_of(places), recipe_of(few_labels=PU, steps=60, present_share=0.5), tmp_path

@@ -35,6 +35,7 @@ def of_one_sensor(count, bands=S2, **options):
     return [replace(p, images=p.images[-1:]) for p in places][:count]
 
 
+@pytest.mark.slow
 def test_what_is_plain_to_see_is_told_of_places_without_a_label():
     places = drawn_places(240, share=0.5, seed=1)
     known = set(range(0, 240, 5))
@@ -67,6 +68,7 @@ def test_where_all_places_have_a_label_there_is_nothing_to_say():
     assert (forest_labels(samples, seed=0).present == samples.present).all()
 
 
+@pytest.mark.slow
 def test_the_same_seed_says_the_same():
     samples = labelled(drawn_places(60, share=0.5), set(range(0, 60, 4)))
 
@@ -76,6 +78,7 @@ def test_the_same_seed_says_the_same():
     assert not np.array_equal(one, other, equal_nan=True)
 
 
+@pytest.mark.slow
 @given(noise=st.floats(-1e4, 1e4))
 def test_pixels_that_are_not_valid_change_no_statistic(noise):
     chip = drawn_chip(True, S2, np.random.default_rng(0))
@@ -104,6 +107,7 @@ def test_an_image_of_hardly_a_pixel_has_as_many_statistics(bands, size):
     assert np.isfinite(found).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shown", [0, 10])  # rows of the newest image, of 32
 def test_a_cloud_over_the_newest_image_hides_nothing_that_an_older_one_shows(shown):
     rng = np.random.default_rng(4)
@@ -153,6 +157,7 @@ def test_half_of_a_step_are_guesses_and_half_of_these_the_likely_ones():
     assert float((of > 0.5).float().mean()) == pytest.approx(0.5, abs=0.1)
 
 
+@pytest.mark.slow
 def test_masks_of_places_with_a_guess_teach_nothing(tmp_path):
     places = of_one_sensor(30, share=0.5)
     unmarked = [

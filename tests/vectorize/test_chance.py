@@ -22,6 +22,7 @@ def write_maps(folder, classes, stored, **extra):
     return path, chance
 
 
+@pytest.mark.slow
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(classes=class_maps(least=2), seed=st.integers(0, 9999), strip_px=st.integers(1, 99))
 def test_statistics_are_those_of_the_pixels_inside(tmp_path, monkeypatch, classes, seed, strip_px):
