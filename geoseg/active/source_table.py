@@ -78,8 +78,8 @@ def batches_of_table(
     Args:
         path: of the table.
         columns: as `columns_of_table` gives them.
-        on_rows: is told of rows that were read, and of how many there are (0 in CSV, which does not
-            say).
+        on_rows: is told of rows that were read, and of how many there are; CSV does not say,
+            so that it is as many as were read.
         on_missing: is told of items that are left out.
 
     Raises:
@@ -95,7 +95,7 @@ def batches_of_table(
         for item in table.filter(pc.invert(there))["item"].to_pylist():
             on_missing(str(item))
         yield _batch(path, table.filter(there), columns)
-        on_rows(done, total)
+        on_rows(done, max(done, total))
 
 
 def _batch(path: Path, table: pa.Table, columns: TableColumns) -> PoolBatch:

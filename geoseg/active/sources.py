@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from geoseg.active.folder import pool_folder
 from geoseg.active.pool import Pool, holds_pool, open_pool, write_pool
 from geoseg.active.source_pack import PackJob, batches_of_pack, embed_pack
 from geoseg.active.source_rows import batches_of_rows, digest_of_all_rows, width_of_rows
@@ -16,13 +17,22 @@ from geoseg.errors import ConfigError, DataError
 from geoseg.files import sha256_of, write_json
 from geoseg.presence.about import short
 from geoseg.presence.packs import Problem, read_pack
+from geoseg.presence.rows.store import holds_rows, read_header
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from geoseg.scale import Engine
 
-__all__ = ["Filled", "Source", "fill_pool", "pool_folder", "read_source", "source_of"]
+__all__ = [
+    "Filled",
+    "Source",
+    "chip_side_m",
+    "fill_pool",
+    "is_source_of",
+    "read_source",
+    "source_of",
+]
 
 Kind = Literal["pack", "rows", "table"]
 
@@ -54,11 +64,6 @@ class Filled(NamedTuple):
 
     pool: Pool
     problems: list[Problem]
-
-
-def pool_folder(folder: Path) -> Path:
-    """Where the pool of a project lies."""
-    return folder / "pool"
 
 
 def source_of(kind: Kind, path: Path, model: Path | None = None) -> Source:
@@ -109,6 +114,14 @@ def read_source(folder: Path) -> Source:
     raise DataError(f"{path} was written by another version of geoseg; use that one.")
 
 
+def chip_side_m(folder: Path) -> float | None:
+    """Side of the square of ground that an item of a project shows; None where it is not known."""
+    source = read_source(folder)
+    if source.kind != "rows" or not holds_rows(Path(source.path)):
+        return None
+    return read_header(Path(source.path)).chip_m
+
+
 def fill_pool(
     folder: Path,
     source: Source,
@@ -131,7 +144,7 @@ def fill_pool(
     """
     pool = pool_folder(folder)
     told = folder / _FILE
-    if holds_pool(pool) and told.is_file() and _same(read_source(folder), source):
+    if holds_pool(pool) and is_source_of(folder, source):
         return Filled(open_pool(pool), [])
     # A pool of something else must not be taken for this one's.
     told.unlink(missing_ok=True)
@@ -144,9 +157,15 @@ def fill_pool(
     return filled
 
 
-def _same(one: Source, other: Source) -> bool:
-    """Whether they hold the same, wherever they lie."""
-    return _identity(one) == _identity(other)
+def is_source_of(folder: Path, source: Source) -> bool:
+    """Whether the pool of a project was made of something, wherever that lies.
+
+    Raises:
+        DataError: what is recorded of it is damaged.
+    """
+    if not (folder / _FILE).is_file():
+        return False
+    return _identity(read_source(folder)) == _identity(source)
 
 
 def _identity(source: Source) -> tuple[str, str, str]:

@@ -18,8 +18,9 @@ from active.small_pack import (
     varied,
 )
 
+from geoseg.active.folder import pool_folder
 from geoseg.active.pool import holds_pool
-from geoseg.active.sources import fill_pool, pool_folder, read_source, source_of
+from geoseg.active.sources import fill_pool, read_source, source_of
 from geoseg.chips import stack_places
 from geoseg.dates import as_utc
 from geoseg.errors import ConfigError, DataError
