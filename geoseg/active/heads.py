@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -21,7 +22,7 @@ import torch
 from geoseg.errors import ConfigError, LabelError, ModelError
 from geoseg.files import sha256_of, write_json
 from geoseg.models import read_tensors, write_tensors
-from geoseg.models.imbalance import classification_loss
+from geoseg.models.imbalance import classification_loss, log_shares
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,14 +39,20 @@ _BATCH = 256  # items that a member sees in a step
 _RATE = 0.01  # of AdamW at the begin
 _PIECE = 65_536  # items said of at once
 _SAMPLE = 100_000  # items that tell the scale of a pool
+_UNADJUSTED = ("cross_entropy", "focal")  # what they learn is as frequent as labels are
 _CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeadSettings:
-    """How heads learn. Which loss: docs/benchmarks.md has what each was measured to be worth."""
+    """How heads learn.
 
-    loss: str = "logit_adjusted"  # of geoseg.models.imbalance.CLASSIFICATION_LOSSES
+    From few labels cross-entropy with logits adjusted afterwards ranks rare items better than the
+    losses that adjust while learning, and decides as well: these also teach what each kind of
+    common item looks like, and rank what is like nothing known above it.
+    """
+
+    loss: str = "cross_entropy"  # of geoseg.models.imbalance.CLASSIFICATION_LOSSES
     hidden: int = 64  # width of the hidden layer of a member; 0: it is linear
     members: int = 5
     weight_decay: float = 0.1  # of AdamW
@@ -72,9 +79,10 @@ class Scale(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Heads:
-    """An ensemble of M members that has learned. Probabilities are those of its loss.
+    """An ensemble of M members that has learned.
 
-    With a loss that adjusts logits, they are as if all classes were equally frequent.
+    Probabilities are as if all classes were equally frequent, so that the likeliest class is the
+    choice of least balanced error. With asymmetric and ldam_drw they are whatever these make them.
     """
 
     settings: HeadSettings
@@ -183,15 +191,18 @@ def train_heads(
         )
         if not torch.isfinite(loss):
             raise ModelError(
-                f"The loss {settings.loss} became {float(loss)} in step {step}; look for embeddings "
-                "that are huge, or take another loss."
+                f"The loss {settings.loss} became {loss.item():g} in step {step}; look for "
+                "embeddings that are huge, or take another loss."
             )
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         schedule.step()
-    learned = tuple((weight.detach(), bias.detach()) for weight, bias in layers)
-    return Heads(settings=settings, layers=learned, scale=scale)
+    learned = [(weight.detach(), bias.detach()) for weight, bias in layers]
+    if settings.loss in _UNADJUSTED:
+        # Post-hoc logit adjustment (Menon and others 2021, Long-tail learning, equation 9).
+        learned[-1] = (learned[-1][0], learned[-1][1] - log_shares(counts).to(learned[-1][1]))
+    return Heads(settings=settings, layers=tuple(learned), scale=scale)
 
 
 def scale_of(pool: Pool) -> Scale:
@@ -276,7 +287,7 @@ def _begin(
     """First weights: normal, of a variance that keeps that of what goes in (He and others 2015)."""
     widths = [ends[0], settings.hidden, ends[1]] if settings.hidden else list(ends)
     layers = []
-    for number, (wide, out) in enumerate(zip(widths, widths[1:], strict=False)):
+    for number, (wide, out) in enumerate(pairwise(widths)):
         # The last layer begins small: no class is preferred before something is learned.
         size = math.sqrt(2 / wide) if number < len(widths) - 2 else 0.1 / math.sqrt(wide)
         drawn = rng.standard_normal((settings.members, wide, out), dtype=np.float32) * size

@@ -34,7 +34,7 @@ def known_classes(rows: NDArray[np.intp], classes: NDArray[np.integer], count: i
     """
     if len(np.unique(rows)) < len(rows):
         raise LabelError("An item is known twice; give each once, with one class.")
-    if len(classes) and not (0 <= classes.min() and classes.max() < count):
+    if len(classes) and not (classes.min() >= 0 and classes.max() < count):
         raise LabelError(
             f"Classes {classes.min()} to {classes.max()} are known of {count}; give 0 to "
             f"{count - 1}."

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from geoseg.metrics.histogram import LogitHistogram
 
-__all__ = ["Audit", "audit_count"]
+__all__ = ["Audit", "audit_count", "weighted_count_interval"]
 
 _CONFIDENCE = 0.9
 _HALVINGS = 60  # of a bracket, of which 1e-18 is left
@@ -83,7 +83,7 @@ def audit_count(pool: LogitHistogram, audit: Audit, *, confidence: float = _CONF
     missed, imagined = np.maximum(error, 0), np.minimum(error, 0)
     # The most that one more positive could add.
     most = float((weight * (1 - probability[drawn])).max(initial=0))
-    low, high = _poisson(missed.sum(), float(spread @ missed**2), most, confidence)
+    low, high = weighted_count_interval(missed.sum(), float(spread @ missed**2), most, confidence)
     half = ndtri(0.5 + confidence / 2) * np.sqrt(spread @ imagined**2)
     value = expected + known + error.sum()
     return _bounded(
@@ -94,6 +94,33 @@ def audit_count(pool: LogitHistogram, audit: Audit, *, confidence: float = _CONF
         found=float(audit.present.sum()),
         confidence=confidence,
     )
+
+
+def weighted_count_interval(
+    value: float, variance: float, most: float, confidence: float
+) -> tuple[float, float]:
+    """Mid-p gamma interval of a weighted sum of Poisson counts (Fay and Kim 2017).
+
+    The mean of two gamma distributions: of what was counted, and of that and one more.
+
+    Args:
+        value: the sum of weights of what was counted.
+        variance: the sum of their squares.
+        most: the greatest weight that one more could have had.
+        confidence: of the interval, above 0 and below 1.
+    """
+    if most <= 0:
+        return value, value
+    more, more_variance = value + most, variance + most**2
+
+    def below(x: float) -> float:
+        upper = gammainc(more**2 / more_variance, x * more / more_variance)
+        lower = gammainc(value**2 / variance, x * value / variance) if variance > 0 else 1.0
+        return float(upper + lower) / 2
+
+    tail = (1 - confidence) / 2
+    end = more + 50 * np.sqrt(more_variance)
+    return _root(below, tail, end), _root(below, 1 - tail, end)
 
 
 def _line(audit: Audit) -> tuple[float, float]:
@@ -120,25 +147,6 @@ def _weights(inclusion: NDArray[np.float64], chips: float) -> NDArray[np.float64
             "draw some at random, with an inclusion below 1."
         )
     return np.asarray(chips / inclusion / (1 / inclusion).sum())
-
-
-def _poisson(value: float, variance: float, most: float, confidence: float) -> tuple[float, float]:
-    """Mid-p gamma interval of a weighted sum of Poisson counts.
-
-    The mean of two gamma distributions: of what was counted, and of that and one more.
-    """
-    if most <= 0:
-        return value, value
-    more, more_variance = value + most, variance + most**2
-
-    def below(x: float) -> float:
-        upper = gammainc(more**2 / more_variance, x * more / more_variance)
-        lower = gammainc(value**2 / variance, x * value / variance) if variance > 0 else 1.0
-        return float(upper + lower) / 2
-
-    tail = (1 - confidence) / 2
-    end = more + 50 * np.sqrt(more_variance)
-    return _root(below, tail, end), _root(below, 1 - tail, end)
 
 
 def _root(rising: Callable[[float], float], level: float, end: float) -> float:

@@ -1,0 +1,150 @@
+"""What is in a pool, counted by the random audits of all rounds.
+
+What heads choose is no sample of the pool, and estimates that take it for one are far off: in
+simulation, shares of what was labelled by up to eight times, and likelihood methods after Saerens
+and others (2002), whose assumption choosing breaks, by any amount. The audit of a round is a simple
+random sample of what was left when it was drawn, so that each round by itself tells the whole
+without bias: what was known then, plus the audit times what each of it stands for.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from scipy.special import betaincinv
+
+from geoseg.errors import LabelError
+from geoseg.metrics.audit import weighted_count_interval
+from geoseg.metrics.quantify import Estimate
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from geoseg.active.record import Answer, Proposed, Round
+
+__all__ = ["AUDIT", "AuditRound", "audit_rounds", "missed_at_most", "prevalence_by_audit"]
+
+AUDIT = "audit"  # why an item was proposed that was drawn at random
+_CONFIDENCE = 0.9
+_SURE = 0.95  # of the bound on what is missed
+
+
+class AuditRound(NamedTuple):
+    """The audit of a round."""
+
+    known: float  # positives that had a label, or were chosen in this round: all but the audit's
+    rest: float  # items that the audit was drawn from
+    drawn: int  # items of the audit with a label
+    present: float  # positives among these
+
+
+def audit_rounds(
+    rounds: Sequence[Round],
+    proposed: Sequence[Proposed],
+    answers: Sequence[Answer],
+    present: Mapping[str, float],
+) -> list[AuditRound]:
+    """The audits of a project, of rounds that have one with a label.
+
+    Args:
+        rounds: all.
+        proposed: of all rounds.
+        answers: all, for when an item was first answered that nobody proposed before.
+        present: how likely each item with a label is of the class that is counted.
+    """
+    met: dict[str, tuple[int, bool]] = {}  # first round of an item, and whether it was drawn there
+    planned: defaultdict[int, list[Proposed]] = defaultdict(list)
+    for one in proposed:
+        met.setdefault(one.item, (one.round, one.why == AUDIT))
+        if one.why == AUDIT:
+            planned[one.round].append(one)
+    since: dict[str, str] = {}
+    for answer in answers:
+        since[answer.item] = min(since.get(answer.item, answer.time), answer.time)
+    found = []
+    for this in rounds:
+        drawn = [one for one in planned[this.number] if one.item in present]
+        if not drawn:
+            continue
+        own = {one.item for one in planned[this.number]}
+        known = sum(
+            share
+            for item, share in present.items()
+            if item not in own and _known_by(this, met.get(item), since.get(item, ""))
+        )
+        # What it was drawn from, by the chance that each had.
+        rest = len(planned[this.number]) / drawn[0].inclusion
+        found.append(AuditRound(known, rest, len(drawn), sum(present[one.item] for one in drawn)))
+    return found
+
+
+def prevalence_by_audit(
+    audits: Sequence[AuditRound], size: int, found: float, *, confidence: float = _CONFIDENCE
+) -> Estimate:
+    """The share of a pool that is positive, from the audits of its rounds.
+
+    Each round gives an estimate without bias, `known` + `rest` x `present` / `drawn`, whatever
+    earlier rounds found; their mean counts a later round more, by its number, for less is then
+    left to be estimated. These weights are fixed before anything is drawn, which keeps the mean
+    without bias too. To pool all audits by their inclusion would not: an item that was drawn early
+    could not be chosen later, so that it would stand for what was found since.
+
+    The interval is that of weighted Poisson counts (`geoseg.metrics.audit.weighted_count_interval`)
+    with the correction for finite populations. In simulation 90 % intervals held the truth in 90 to
+    98 % of cases.
+
+    Args:
+        audits: of rounds, in order; one or more.
+        size: items of the pool.
+        found: positives that have a label: no fewer are there.
+        confidence: of the interval.
+
+    Raises:
+        LabelError: no round has an audit with a label.
+    """
+    if not audits:
+        raise LabelError(
+            "No item of a random audit has a label, so nothing tells what is in the pool; answer "
+            "some of those."
+        )
+    weight = np.array([number * one.drawn for number, one in enumerate(audits, 1)], dtype=float)
+    weight /= weight.sum()
+    stands = np.array([one.rest / one.drawn for one in audits])
+    present = np.array([one.present for one in audits])
+    spread = 1 - np.array([one.drawn / one.rest for one in audits])
+    value = float(weight @ (stands * present))
+    variance = float(((weight * stands) ** 2 * spread) @ present)
+    most = float((weight * stands * (spread > 0)).max())
+    low, high = weighted_count_interval(value, variance, most, confidence)
+    known = float(weight @ np.array([one.known for one in audits]))
+    low, middle, high = (
+        float(np.clip(known + of, found, size)) / size for of in (low, value, high)
+    )
+    return Estimate(value=middle, low=low, high=high, confidence=confidence, method=AUDIT)
+
+
+def missed_at_most(audits: Sequence[AuditRound], left: int, *, confidence: float = _SURE) -> int:
+    """How many positives can be among the items without a label, at most.
+
+    `left` times the upper end of Clopper and Pearson (1934) of the share of positives in all audits
+    together: too high rather than too low, as long as rounds find positives faster than chance, for
+    early audits were drawn when more were left. All of them where there was no audit.
+
+    Args:
+        audits: of rounds.
+        left: items without a label.
+        confidence: that there are no more.
+    """
+    drawn, present = sum(one.drawn for one in audits), sum(one.present for one in audits)
+    if drawn <= present:
+        return left
+    return int(left * betaincinv(present + 1, drawn - present, confidence))
+
+
+def _known_by(this: Round, met: tuple[int, bool] | None, since: str) -> bool:
+    """Whether an item had a label when an audit was drawn, or was chosen beside it."""
+    if met is not None and met[0] <= this.number:
+        return met[0] < this.number or not met[1]
+    return since < this.made  # answered before anybody was asked

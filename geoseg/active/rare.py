@@ -1,0 +1,153 @@
+"""The default choice where few items are of interest: likely ones, doubtful ones and others.
+
+What a batch is made of, beside its random audit (`geoseg.active.propose`):
+
+- likely: the most likely positives of the whole pool, as far as they lie above the threshold below.
+  Nothing finds rare events faster once heads know what they look like.
+- doubtful: the nearest to the threshold that separates labelled items best, which at extreme
+  imbalance lies far from where classes are equally likely (DIRECT: Nuggehalli, Zhang, Jain and
+  Nowak 2023, Deep active learning under imbalance and label noise).
+- representative: of the tenth of the pool that is next most likely one item of each cluster, for
+  kinds of positives that the heads have not seen. They get what likely ones leave over: heads that
+  have found all they know look elsewhere.
+
+docs/benchmarks.md has what this is worth beside its parts. No part finds a kind of positives that
+looks like nothing known and that the audit has not met.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from geoseg.presence.ranking import log_odds
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from geoseg.active.known import Known
+
+__all__ = [
+    "Shares",
+    "best_threshold",
+    "known_positives",
+    "lead",
+    "rare_classes",
+    "representatives",
+    "shares_of",
+]
+
+_DOUBTFUL, _REPRESENTATIVE = 0.2, 0.2  # of what is chosen
+_RARE = 0.5  # of an equal share of the pool
+_ROUNDS = 20  # of k-means
+
+
+class Shares(NamedTuple):
+    """How many items of a batch are chosen for what."""
+
+    likely: int
+    doubtful: int
+    representative: int
+
+
+def shares_of(count: int) -> Shares:
+    """Six tenths likely, two doubtful, two representative; what does not divide is likely."""
+    doubtful, others = int(count * _DOUBTFUL), int(count * _REPRESENTATIVE)
+    return Shares(count - doubtful - others, doubtful, others)
+
+
+def rare_classes(probabilities: NDArray[np.floating]) -> list[int]:
+    """Which classes are the positives, the rarest first.
+
+    Of two classes the second, as a project names them. Of more, those that are the likeliest of
+    fewer than half as many items as an equal share would be; the rarest where there is no such.
+
+    Args:
+        probabilities: of all items of a pool (N, K).
+    """
+    classes = probabilities.shape[1]
+    if classes == 2:
+        return [1]
+    counts = np.bincount(probabilities.argmax(axis=1), minlength=classes)
+    order = np.argsort(counts, kind="stable")
+    rare = [int(k) for k in order if counts[k] < _RARE * len(probabilities) / classes]
+    return rare or [int(order[0])]
+
+
+def known_positives(known: Known) -> NDArray[np.intp]:
+    """Positions of items that are known to be of interest, without a model (n,).
+
+    Of two classes the second; of more, all classes but the one most often known.
+    """
+    likeliest = known.targets.argmax(axis=1)
+    classes = known.targets.shape[1]
+    common = 0 if classes == 2 else np.bincount(likeliest, minlength=classes).argmax()
+    return np.asarray(known.rows[likeliest != common])
+
+
+def best_threshold(scores: NDArray[np.floating], present: NDArray[np.floating]) -> float:
+    """The score that separates what is present from what is not best, of labelled items.
+
+    The one-dimensional search of DIRECT (Nuggehalli and others 2023): with scores from high to low
+    and w = 1 where present and -1 where not, the cut h is the argmax of the sum of w before h minus
+    that after it. The score midway between those on either side of the cut; of several cuts that
+    are as good, the one in their middle. The least score where all are present, the greatest where
+    none is.
+
+    Args:
+        scores: of labelled items (L,), L >= 1, the higher the likelier present.
+        present: how likely they are (L,), 0 to 1.
+    """
+    order = np.argsort(-scores, kind="stable")
+    falling = np.asarray(scores, dtype=np.float64)[order]
+    weight = 2 * np.asarray(present, dtype=np.float64)[order] - 1
+    gain = np.concatenate([[0], 2 * np.cumsum(weight)]) - weight.sum()
+    # A cut between equal scores is none.
+    gain[1:-1][falling[1:] == falling[:-1]] = -np.inf
+    best = np.flatnonzero(np.isclose(gain, gain.max()))
+    cut = int(best[len(best) // 2])
+    if cut in {0, len(falling)}:
+        return float(falling[0 if cut == 0 else -1])
+    return float(falling[cut - 1] + falling[cut]) / 2
+
+
+def lead(
+    probability: NDArray[np.floating],
+    rows: NDArray[np.intp],
+    present: NDArray[np.floating],
+) -> NDArray[np.float64]:
+    """How far the log odds of items (N,) lie above the best threshold of those with a label.
+
+    Args:
+        probability: of all items (N,).
+        rows: those with a label (L,), L >= 1.
+        present: how likely these are (L,).
+    """
+    odds = log_odds(probability)
+    return odds - best_threshold(odds[rows], present)
+
+
+def representatives(embeddings: NDArray[np.floating], count: int, seed: int) -> NDArray[np.intp]:
+    """Positions (count,) of the items nearest to the middle of each cluster, large clusters first.
+
+    Clusters of k-means (Lloyd 1982), begun as by Arthur and Vassilvitskii (2007).
+
+    Args:
+        embeddings: candidates (N, D).
+        count: how many; all candidates where there are fewer.
+        seed: of where clusters begin.
+    """
+    if len(embeddings) <= count or count < 1:
+        return np.arange(min(len(embeddings), count))
+    # Not at the top: it takes a second to import, and few proposals need it.
+    from sklearn.cluster import KMeans
+
+    whole = np.asarray(embeddings, dtype=np.float32)
+    found = KMeans(count, n_init=1, max_iter=_ROUNDS, random_state=seed).fit(whole)
+    apart = ((whole - found.cluster_centers_[found.labels_]) ** 2).sum(axis=1)
+    order = np.lexsort([apart, found.labels_])
+    _, first = np.unique(found.labels_[order], return_index=True)
+    sizes = np.bincount(found.labels_, minlength=count)
+    nearest = order[first]
+    return np.asarray(nearest[np.argsort(-sizes[found.labels_[nearest]], kind="stable")])
