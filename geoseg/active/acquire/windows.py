@@ -114,7 +114,8 @@ def measure_windows(path: Path, *, window_m: float, on_block: OnBlock | None = N
             known = (stored != IGNORE).all(axis=0)
             add = _Adder(block, rows, columns)
             add(pixels, known)
-            add(doubt, np.where(known, reader.doubt[stored].sum(axis=0), 0))
+            # Band by band: all at once takes twice as long, for it leaves the cache.
+            add(doubt, known * sum(np.take(reader.doubt, band) for band in stored))
             for total, band in zip(sums, stored, strict=False):
                 add(total, np.where(known, band, 0))
             if on_block is not None:
