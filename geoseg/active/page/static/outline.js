@@ -47,6 +47,7 @@ export class Outliner {
 
   /** Take a key; whether it was one of ours. */
   key(event) {
+    if (this.busy) return true; // it was meant for what is being saved
     const step = event.shiftKey ? STRIDE_PX : STEP_PX;
     const does = {
       ArrowLeft: () => this.#move(-step, 0),
