@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
-from geoseg.errors import ConfigError, LabelError, ModelError
+from geoseg.errors import ConfigError, LabelError, ModelError, nearest
 from geoseg.files import sha256_of, write_json
 from geoseg.models import read_tensors, write_tensors
-from geoseg.models.imbalance import classification_loss, log_shares
+from geoseg.models.imbalance import CLASSIFICATION_LOSSES, classification_loss, log_shares
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,13 +33,22 @@ if TYPE_CHECKING:
 
     from geoseg.active.pool import Pool
 
-__all__ = ["HeadSettings", "Heads", "Scale", "load_heads", "save_heads", "scale_of", "train_heads"]
+__all__ = [
+    "ADJUSTED_AFTER",
+    "HeadSettings",
+    "Heads",
+    "Scale",
+    "load_heads",
+    "save_heads",
+    "scale_of",
+    "train_heads",
+]
 
+ADJUSTED_AFTER = "adjusted_after"
 _BATCH = 256  # items that a member sees in a step
 _RATE = 0.01  # of AdamW at the begin
 _PIECE = 65_536  # items said of at once
 _SAMPLE = 100_000  # items that tell the scale of a pool
-_UNADJUSTED = ("cross_entropy", "focal")  # what they learn is as frequent as labels are
 _CPU = torch.device("cpu")
 
 
@@ -47,18 +56,22 @@ _CPU = torch.device("cpu")
 class HeadSettings:
     """How heads learn.
 
-    From few labels cross-entropy with logits adjusted afterwards ranks rare items better than the
-    losses that adjust while learning, and decides as well: these also teach what each kind of
-    common item looks like, and rank what is like nothing known above it.
+    By default cross-entropy, with the log shares of labels taken off logits afterwards (Menon and
+    others 2021, Long-tail learning via logit adjustment, equation 9). From few labels that ranks
+    rare items better than losses that adjust while they learn, and decides as well: these also
+    teach what each kind of common item looks like, and rank what is like nothing known above it.
     """
 
-    loss: str = "cross_entropy"  # of geoseg.models.imbalance.CLASSIFICATION_LOSSES
+    loss: str = ADJUSTED_AFTER  # that, or one of geoseg.models.imbalance.CLASSIFICATION_LOSSES
     hidden: int = 64  # width of the hidden layer of a member; 0: it is linear
     members: int = 5
     weight_decay: float = 0.1  # of AdamW
     steps: int = 200
 
     def __post_init__(self) -> None:
+        losses = (ADJUSTED_AFTER, *CLASSIFICATION_LOSSES)
+        if self.loss not in losses:
+            raise ConfigError(f"no loss named {self.loss!r}. {nearest(self.loss, losses)}")
         if self.hidden < 0 or self.members < 1 or self.steps < 1:
             raise ConfigError(
                 f"Heads of {self.members} members, {self.hidden} hidden numbers and {self.steps} "
@@ -81,8 +94,8 @@ class Scale(NamedTuple):
 class Heads:
     """An ensemble of M members that has learned.
 
-    Probabilities are as if all classes were equally frequent, so that the likeliest class is the
-    choice of least balanced error. With asymmetric and ldam_drw they are whatever these make them.
+    Probabilities are as the loss makes them: by default, and with losses that adjust logits, as if
+    all classes were equally frequent, so that the likeliest is the choice of least balanced error.
     """
 
     settings: HeadSettings
@@ -179,7 +192,8 @@ def train_heads(
     wanted = torch.from_numpy(np.asarray(targets, dtype=np.float32)).to(device)
     seen = _seen(of_items, settings, rng)
     counts = (of_items[:, None] * targets).sum(axis=0)
-    loss_of = classification_loss(settings.loss, counts)
+    plain = settings.loss == ADJUSTED_AFTER
+    loss_of = classification_loss("cross_entropy" if plain else settings.loss, counts)
     parameters = [tensor.requires_grad_() for layer in layers for tensor in layer]
     optimizer = torch.optim.AdamW(parameters, lr=_RATE, weight_decay=settings.weight_decay)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.steps)
@@ -199,8 +213,7 @@ def train_heads(
         optimizer.step()
         schedule.step()
     learned = [(weight.detach(), bias.detach()) for weight, bias in layers]
-    if settings.loss in _UNADJUSTED:
-        # Post-hoc logit adjustment (Menon and others 2021, Long-tail learning, equation 9).
+    if plain:
         learned[-1] = (learned[-1][0], learned[-1][1] - log_shares(counts).to(learned[-1][1]))
     return Heads(settings=settings, layers=tuple(learned), scale=scale)
 

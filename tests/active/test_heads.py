@@ -111,7 +111,7 @@ def test_an_item_of_more_weight_counts_as_so_many():
     assert alike.probabilities(embeddings)[0, 0] == pytest.approx(0.5, abs=0.05)
 
 
-@pytest.mark.parametrize("loss", ["logit_adjusted", "cross_entropy"])
+@pytest.mark.parametrize("loss", ["logit_adjusted", "adjusted_after"])
 def test_probabilities_are_as_if_classes_were_equally_frequent(loss):
     rng = np.random.default_rng(1)
     classes = (np.arange(3000) < 60).astype(int)
@@ -131,7 +131,7 @@ def test_heads_come_back_from_disk_as_they_were(learned, rings, tmp_path):
     np.testing.assert_array_equal(back.members(rings[0]), learned.members(rings[0]))
     assert back.settings == learned.settings
     assert len(digest) == 64
-    assert json.loads((tmp_path / "heads.json").read_text())["heads"]["loss"] == "cross_entropy"
+    assert json.loads((tmp_path / "heads.json").read_text())["heads"]["loss"] == "adjusted_after"
 
 
 def test_the_scale_of_a_pool_leaves_what_never_changes_alone():
@@ -162,7 +162,9 @@ def test_a_loss_that_is_not_finite_is_told():
     embeddings = np.array([[1e38], [-1e38]], dtype=np.float32) * np.ones((1, 4), dtype=np.float32)
     scale = scale_of(pool_of(np.zeros((2, 4))))
 
-    with pytest.raises(ModelError, match="The loss cross_entropy became (nan|inf) in step 0; look"):
+    with pytest.raises(
+        ModelError, match=r"The loss adjusted_after became (nan|inf) in step 0; look"
+    ):
         train_heads(embeddings, np.eye(2), SMALL, 0, scale=scale)
 
 
@@ -176,13 +178,14 @@ def test_a_file_that_holds_no_heads_is_refused(tmp_path):
 
     write_tensors(tmp_path / "a.safetensors", {"x": torch.zeros(1)}, {"spec": {}})
 
-    with pytest.raises(ModelError, match="a.safetensors holds no heads"):
+    with pytest.raises(ModelError, match=r"a\.safetensors holds no heads"):
         load_heads(tmp_path / "a.safetensors")
 
 
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
+        ({"loss": "focl"}, "no loss named 'focl'. Did you mean 'focal'"),
         ({"members": 0}, "Heads of 0 members, 64 hidden numbers and 200 steps are none"),
         ({"weight_decay": float("nan")}, "The weight decay nan is none; give 0 or more"),
     ],
