@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from geoseg.active.answers import known_of
 from geoseg.active.audits import audit_rounds, missed_at_most, prevalence_by_audit
 from geoseg.active.heads import scale_of, train_heads
+from geoseg.active.neighbourhood import neighbourhoods
 from geoseg.metrics.detection import average_precision
-from geoseg.presence.ranking import cells_of, hashes_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,10 +24,9 @@ if TYPE_CHECKING:
     from geoseg.active.project import Project
     from geoseg.metrics.quantify import Estimate
 
-__all__ = ["ClassWorth", "RoundWorth", "neighbourhoods", "out_of_fold", "round_worth"]
+__all__ = ["ClassWorth", "RoundWorth", "out_of_fold", "round_worth"]
 
 _FOLDS = 5
-_NEIGHBOURHOOD_M = 5000.0  # items of one cell of this size are learned from, or scored, together
 
 
 class ClassWorth(NamedTuple):
@@ -147,21 +145,6 @@ def out_of_fold(
             )
             told[own] = heads.probabilities(embeddings[own])
     return told
-
-
-def neighbourhoods(
-    pool: Pool, rows: NDArray[np.intp], *, size_m: float = _NEIGHBOURHOOD_M
-) -> NDArray[np.int64]:
-    """A number (n,) for each item that those of one cell of ground share.
-
-    Items without a position are each on their own.
-    """
-    names = pd.Series(pool.names(rows), dtype=object)
-    places = pd.DataFrame(
-        {"lon": pool.lon[rows], "lat": pool.lat[rows], "hash": hashes_of(names, 0)}
-    )
-    # A cell is as wide as its distance over the root of two.
-    return cells_of(places, size_m * math.sqrt(2))
 
 
 def _folds(

@@ -9,6 +9,7 @@ from geoseg.commands.active.init import init
 from geoseg.commands.active.propose import propose
 from geoseg.commands.active.regions import regions
 from geoseg.commands.active.serve import serve
+from geoseg.commands.active.simulate import simulate
 from geoseg.commands.active.status import status
 from geoseg.commands.active.train import train
 
@@ -23,5 +24,6 @@ active_app.command()(init)
 active_app.command()(propose)
 active_app.command()(regions)
 active_app.command()(serve)
+active_app.command()(simulate)
 active_app.command()(status)
 active_app.command()(train)
