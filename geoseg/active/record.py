@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = [
+    "SEEDS",
     "UNKNOWN",
     "Answer",
     "Drawn",
@@ -26,6 +27,7 @@ __all__ = [
 ]
 
 UNKNOWN = "unknown"  # what a person says who has looked and cannot tell
+SEEDS = "seeds"  # who gave labels that were there before and name nobody; is asked for nothing
 Via = Literal["page", "qgis", "table", "simulated"]
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from geoseg.active.answers import agreements, measure_annotators, soft_labels
 from geoseg.active.audits import audit_rounds, prevalence_by_audit
+from geoseg.active.record import SEEDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -115,7 +116,9 @@ def standing(project: Project, pool: Pool) -> Standing:
         proposed=_counts(rounds, [one.round for one in proposed]),
         answered=_counts(rounds, [one.round for one in proposed if one.item in looked_at]),
         annotators=tuple(people),
-        waiting={one.name: len(project.waiting(one.name)) for one in people},
+        waiting={
+            one.name: 0 if one.name == SEEDS else len(project.waiting(one.name)) for one in people
+        },
         agreements=tuple(agreements(answers, project.classes)),
     )
 

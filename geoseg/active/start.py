@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from geoseg.active.folder import held
 from geoseg.active.ingest import ingest, read_truth
 from geoseg.active.project import create_project, holds_project, open_project, require_classes
+from geoseg.active.record import SEEDS
 from geoseg.active.sources import fill_pool, is_source_of, read_source
 from geoseg.errors import ConfigError, OutputError
 
@@ -21,9 +22,7 @@ if TYPE_CHECKING:
     from geoseg.presence.packs import Problem
     from geoseg.scale import Engine
 
-__all__ = ["SEEDS", "Beginning", "Started", "start_project"]
-
-SEEDS = "seeds"  # who gave labels that were there before and name nobody
+__all__ = ["Beginning", "Started", "start_project"]
 
 
 class Started(NamedTuple):

@@ -33,7 +33,7 @@ def status(
     with opened(folder) as (project, pool):
         stands = standing(project, pool)
     tables = [_project(folder, stands), _classes(stands), _rounds(stands), _people(stands)]
-    if stands.agreements:
+    if any(one.items for one in stands.agreements):
         tables.append(_agreement(stands))
     show(Outcome({"project": str(folder), **stands.figures()}, tables), as_json=json)
 
@@ -99,5 +99,6 @@ def _agreement(stands: Standing) -> Table:
             f"{one.kappa.value:.2f} ({one.kappa.low:.2f} to {one.kappa.high:.2f})",
         )
         for one in stands.agreements
+        if one.items
     ]
     return Table("Agreement", ("who", "items", "agree", "kappa"), rows)
