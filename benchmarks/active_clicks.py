@@ -163,7 +163,7 @@ def _note_told(answer: Response, told: list[int]) -> None:
 
 
 def _holds_unsent(page: Page) -> bool:
-    return bool(page.evaluate("Object.keys(localStorage).some((key) => key.endsWith('/unsent'))"))
+    return bool(page.evaluate("Object.keys(localStorage).some((key) => key.includes('/unsent/'))"))
 
 
 def _kept(project: Path) -> tuple[dict[str, str], int]:

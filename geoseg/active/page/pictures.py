@@ -107,17 +107,18 @@ def png_bytes(shown: NDArray[np.uint8]) -> bytes:
 def shown_masks(chip: Chip) -> list[tuple[int, dict[str, object]]]:
     """Class ids above 0 of the mask of an image and where they are, as GeoJSON polygons in pixels.
 
-    x goes right and y down from the outer corner of the first pixel. Steps of a pixel are
-    smoothed, so that there are few corners to mend.
+    The largest come first. x goes right and y down from the outer corner of the first pixel. Steps
+    of a pixel are smoothed, so that there are few corners to mend.
     """
     label = chip.label.numpy()
     marked = (label > 0) & (label != IGNORE)
     found = rasterio.features.shapes(label, mask=marked) if marked.any() else ()
-    masks = []
-    for geometry, value in found:
-        outline = shapely.simplify(shapely.geometry.shape(geometry), _SMOOTH_PX)
-        masks.append((int(value), shapely.geometry.mapping(outline)))
-    return masks
+    outlines = [
+        (int(value), shapely.simplify(shapely.geometry.shape(geometry), _SMOOTH_PX))
+        for geometry, value in found
+    ]
+    outlines.sort(key=lambda one: -one[1].area)
+    return [(value, shapely.geometry.mapping(outline)) for value, outline in outlines]
 
 
 def _called(sensor_id: str) -> str:

@@ -3,9 +3,15 @@
 const PATIENCE_MS = 10000;
 const FIRST_WAIT_MS = 250;
 const LONGEST_WAIT_MS = 3000;
+const FINAL = [400, 404]; // and not that the page has to be opened by its secret address again
 
-/** The server understood and said no: the same once more would be as wrong. */
-export class Refused extends Error {}
+/** The server understood and said no; `final` where the same once more would be as wrong. */
+export class Refused extends Error {
+  constructor(message, final) {
+    super(message);
+    this.final = final;
+  }
+}
 
 const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 
@@ -19,7 +25,7 @@ async function call(path, options) {
   const answer = await fetch(path, { ...options, signal: AbortSignal.timeout(PATIENCE_MS) });
   const told = await answer.json();
   if (answer.ok) return told;
-  if (answer.status < 500) throw new Refused(told.error);
+  if (answer.status < 500) throw new Refused(told.error, FINAL.includes(answer.status));
   throw new Error(told.error);
 }
 
@@ -43,36 +49,40 @@ async function persist(attempt, onAway) {
 /** What waits to be sent, kept by the browser also when the page is closed. */
 export class Outbox {
   constructor(project, onAway) {
-    this.place = `geoseg/${project}/unsent`;
+    this.places = `geoseg/${project}/unsent/`;
     this.project = project;
     this.onAway = onAway;
   }
 
+  /** Where in the browser's storage something waits. */
+  get waiting() {
+    return Object.keys(localStorage).filter((place) => place.startsWith(this.places));
+  }
+
   /** Send, and again until the server has it; what it tells then. */
-  async send(path, said) {
-    const entry = { path, body: { ...said, project: this.project } };
-    localStorage.setItem(this.place, JSON.stringify(entry));
-    return this.#deliver(entry);
+  send(path, said) {
+    const place = this.places + freshKey();
+    const body = JSON.stringify({ ...said, project: this.project });
+    localStorage.setItem(place, JSON.stringify({ path, body }));
+    return this.#deliver(place, path, body);
   }
 
-  /** Send what was left unsent when the page was closed. */
+  /** Send what was left unsent when a page was closed. */
   async rest() {
-    const left = localStorage.getItem(this.place);
-    if (left !== null) await this.#deliver(JSON.parse(left));
+    for (const place of this.waiting) {
+      const { path, body } = JSON.parse(localStorage.getItem(place));
+      await this.#deliver(place, path, body);
+    }
   }
 
-  async #deliver({ path, body }) {
-    const options = {
-      method: "POST",
-      headers: { "Content-Type": "application/json" },
-      body: JSON.stringify(body),
-    };
+  async #deliver(place, path, body) {
+    const headers = { "Content-Type": "application/json" };
     try {
-      const told = await persist(() => call(path, options), this.onAway);
-      localStorage.removeItem(this.place);
+      const told = await persist(() => call(path, { method: "POST", headers, body }), this.onAway);
+      localStorage.removeItem(place);
       return told;
     } catch (error) {
-      localStorage.removeItem(this.place); // refused: it would be again
+      if (error.final) localStorage.removeItem(place);
       throw error;
     }
   }

@@ -38,11 +38,17 @@ async function start() {
     about: page.about,
     save: (drawn) => outbox.send("api/outline", said({ ...drawn, sent: freshKey() })).finally(saved),
     erase: (number) => outbox.send("api/erase", said({ number })).finally(saved),
-    close: () => showImages(one("images"), page.shown, page.about, pick),
+    close: () => {
+      document.body.classList.remove("drawing");
+      showImages(one("images"), page.shown, page.about, pick);
+      mark();
+    },
   });
   await nameAnnotator(page.about.annotator || localStorage.getItem("geoseg/annotator"));
   buildAnswers();
-  await outbox.rest().catch(() => undefined); // what is refused now is told by nothing on this page
+  await outbox.rest().catch((error) => {
+    one("said").textContent = `An answer that was kept here was refused: ${error.message}`;
+  });
   document.addEventListener("keydown", onKey);
   // A key that follows a click is for the place, and not for the button.
   document.addEventListener("click", (event) => {
@@ -316,6 +322,7 @@ function outline() {
     const told = await ask("api/place", asked, away);
     saved();
     Object.assign(page.shown, told, { annotator: page.annotator });
+    document.body.classList.add("drawing");
     outliner.show(page.shown, page.image);
   });
 }
@@ -375,7 +382,7 @@ function tell(state, text) {
 const saved = () => tell("saved", "all saved");
 
 function away(why) {
-  const left = localStorage.getItem(outbox?.place ?? "") === null ? "" : ", 1 answer is unsent";
+  const left = outbox?.waiting.length ? `, ${outbox.waiting.length} unsent` : "";
   tell("away", `${why.replace(/\.$/, "")}${left}; trying again`);
 }
 

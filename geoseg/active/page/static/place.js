@@ -43,7 +43,8 @@ function column(place, image, number, about, least, onPick) {
     "figcaption",
     {},
     make("b", { textContent: image.sensor }),
-    make("span", { textContent: `${image.date} · ${image.gsd_m} m` }),
+    make("span", { textContent: image.date }),
+    make("span", { textContent: `${image.gsd_m} m` }),
   );
   const tiles = image.compositions.map((composition) =>
     tile(place, image, number, composition, about, least),
