@@ -36,6 +36,7 @@ def table(tmp_path):
     return tmp_path / "pool.csv"
 
 
+@pytest.mark.slow
 def test_a_labelling_goes_from_a_table_to_labels(tmp_path, table):
     folder = tmp_path / "p"
     seeds = tmp_path / "seeds.csv"
