@@ -15,6 +15,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from geoseg.errors import ConfigError, nearest
+from geoseg.models.imbalance_samples import (
+    asymmetric,
+    class_balanced_weights,
+    cross_entropy,
+    focal,
+    ldam,
+    ldam_margins,
+    log_shares,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -26,13 +35,7 @@ __all__ = [
     "MultilabelLoss",
     "adjust_logits",
     "adjust_multilabel_logits",
-    "asymmetric",
-    "class_balanced_weights",
     "classification_loss",
-    "cross_entropy",
-    "focal",
-    "ldam",
-    "ldam_margins",
     "log_shares",
     "multilabel_loss",
 ]
@@ -57,9 +60,7 @@ MULTILABEL_LOSSES = (
     "logit_adjusted",
 )
 
-_BETA = 0.9999  # of Cui et al. 2019, for sets of 10^4 samples and more
-_LARGEST_MARGIN, _SCALE = 0.5, 30.0  # of Cao et al. 2019
-_DEFERRED = 0.8  # of the training, likewise: 160 of 200 epochs
+_DEFERRED = 0.8  # of the training, in Cao et al. 2019: 160 of 200 epochs
 
 
 class ClassificationLoss(Protocol):
@@ -168,110 +169,6 @@ def adjust_multilabel_logits(logits: Tensor, counts: ArrayLike, *, tau: float = 
     return logits - tau * (present - absent)
 
 
-def class_balanced_weights(counts: ArrayLike, *, beta: float = _BETA) -> Tensor:
-    """Weights (..., K) by the effective number of samples, which add to K.
-
-    Cui, Jia, Lin, Song and Belongie 2019, Class-balanced loss based on effective number of samples:
-    w_y is proportional to (1 - beta) / (1 - beta^n_y). Classes of 1 and 100 samples get 1.98 and
-    0.02; beyond 1 / (1 - beta) samples all classes count alike.
-
-    Args:
-        counts: (..., K) samples of each class; less than one counts as one.
-        beta: 0 weighs all classes alike, towards 1 by 1 / n.
-    """
-    number = -np.expm1(np.maximum(np.asarray(counts, dtype=np.float64), 1) * np.log(beta))
-    weights = 1 / number
-    return torch.from_numpy(weights / weights.mean(axis=-1, keepdims=True))
-
-
-def log_shares(counts: ArrayLike) -> Tensor:
-    """Logarithm of the share (..., K) of each class; less than one sample counts as one."""
-    least_one = np.maximum(np.asarray(counts, dtype=np.float64), 1)
-    return torch.from_numpy(np.log(least_one / least_one.sum(axis=-1, keepdims=True)))
-
-
-def ldam_margins(counts: ArrayLike, *, largest: float = _LARGEST_MARGIN) -> Tensor:
-    """Margins (..., K) of Cao et al. 2019: as n^(-1/4), that of the rarest class `largest`."""
-    margins = np.maximum(np.asarray(counts, dtype=np.float64), 1) ** -0.25
-    return torch.from_numpy(largest * margins / margins.max(axis=-1, keepdims=True))
-
-
-def cross_entropy(logits: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Cross-entropies (...).
-
-    Args:
-        logits: (..., K).
-        target: probability of each class (..., K).
-        weights: of the classes (..., K); all 1 when None.
-    """
-    return -_weighted(target * logits.log_softmax(-1), weights).sum(-1)
-
-
-def focal(
-    logits: Tensor, target: Tensor, weights: Tensor | None = None, *, gamma: float = 2.0
-) -> Tensor:
-    """Focal losses (...): -(1 - p_y)^gamma log p_y, so that what is easy counts little.
-
-    Lin, Goyal, Girshick, He and Dollar 2017, Focal loss for dense object detection.
-
-    Args:
-        logits: (..., K).
-        target: probability of each class (..., K).
-        weights: of the classes (..., K); all 1 when None.
-        gamma: 0 is cross-entropy; 2 is that of the paper. Below 1 gradients have no bound.
-    """
-    log_p = logits.log_softmax(-1)
-    return -_weighted(target * (1 - log_p.exp()) ** gamma * log_p, weights).sum(-1)
-
-
-def asymmetric(
-    log_present: Tensor,
-    present: Tensor,
-    *,
-    gamma_present: float = 0.0,
-    gamma_absent: float = 4.0,
-    shift: float = 0.05,
-) -> Tensor:
-    """Asymmetric losses (...) of classes that are present or absent.
-
-    Ben-Baruch et al. 2021, Asymmetric loss for multi-label classification: of what is present
-    -(1 - p)^gamma_present log p, of what is absent -q^gamma_absent log(1 - q) with
-    q = max(p - shift, 0), so that the many absent ones that are known for such count nothing.
-
-    Args:
-        log_present: logarithm of the probability p of each class.
-        present: from 0, absent, to 1, present.
-        gamma_present: 0 in the paper.
-        gamma_absent: 4 in the paper.
-        shift: 0.05 in the paper.
-    """
-    p = log_present.exp()
-    shifted = (p - shift).clamp(min=0)
-    of_present = (1 - p) ** gamma_present * log_present
-    of_absent = shifted**gamma_absent * torch.log1p(-shifted)
-    return -(present * of_present + (1 - present) * of_absent)
-
-
-def ldam(logits: Tensor, target: Tensor, margins: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Label-distribution-aware margin losses (...): cross-entropy with z_y less the margin of y.
-
-    Cao, Wei, Gaidon, Arechiga and Ma 2019, Learning imbalanced datasets with
-    label-distribution-aware margin loss. There z is 30 times the cosine of a feature and the weight
-    of a class; here it is any logit, whose softmax stays the probability, and margins are given in
-    its unit: 30 times those of `ldam_margins`.
-
-    Args:
-        logits: (..., K).
-        target: probability of each class (..., K).
-        margins: of the classes (..., K).
-        weights: of the classes (..., K); all 1 when None.
-    """
-    # One row for each class that may be the true one.
-    rows = logits.unsqueeze(-2) - torch.diag_embed(margins.to(logits))
-    log_p = rows.log_softmax(-1).diagonal(dim1=-2, dim2=-1)
-    return -_weighted(target * log_p, weights).sum(-1)
-
-
 def _sample_loss(name: str, counts: NDArray[np.float64]) -> _SampleLoss:
     """The loss of single samples of (..., K) classes."""
     weights, shares = class_balanced_weights(counts), log_shares(counts)
@@ -283,7 +180,7 @@ def _sample_loss(name: str, counts: NDArray[np.float64]) -> _SampleLoss:
         "asymmetric": lambda z, q, _: asymmetric(z.log_softmax(-1), q).sum(-1),
         "balanced_softmax": lambda z, q, _: cross_entropy(z + shares.to(z), q),
         "logit_adjusted": lambda z, q, _: cross_entropy(z + shares.to(z), q),
-        "ldam_drw": partial(_deferred_ldam, _SCALE * ldam_margins(counts), weights),
+        "ldam_drw": partial(_deferred_ldam, ldam_margins(counts), weights),
     }
     if name not in known:
         raise ConfigError(f"no loss named {name!r}. {nearest(name, CLASSIFICATION_LOSSES)}")
@@ -322,10 +219,6 @@ def _as_choices(loss: _SampleLoss, logits: Tensor, present: Tensor) -> Tensor:
 
 def _asymmetric_of_each(logits: Tensor, present: Tensor) -> Tensor:
     return asymmetric(F.logsigmoid(logits), present)
-
-
-def _weighted(values: Tensor, weights: Tensor | None) -> Tensor:
-    return values if weights is None else values * weights.to(values)
 
 
 def _full(logits: Tensor) -> Tensor:

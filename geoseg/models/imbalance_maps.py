@@ -14,9 +14,9 @@ from geoseg.labels import IGNORE
 from geoseg.models.imbalance import (
     CLASSIFICATION_LOSSES,
     ClassificationLoss,
-    class_balanced_weights,
     classification_loss,
 )
+from geoseg.models.imbalance_samples import class_balanced_weights
 from geoseg.models.losses import dice_cross_entropy
 
 if TYPE_CHECKING:

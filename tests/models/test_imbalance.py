@@ -17,10 +17,10 @@ from geoseg.models.imbalance import (
     MULTILABEL_LOSSES,
     adjust_logits,
     adjust_multilabel_logits,
-    class_balanced_weights,
     classification_loss,
     multilabel_loss,
 )
+from geoseg.models.imbalance_samples import class_balanced_weights, log_shares
 
 COUNTS = np.array([20_000, 300, 7])
 NAN = float("nan")
@@ -40,10 +40,10 @@ def asymmetric_of(p, present):
 
 
 def ldam_of(z, y, counts, weights):
-    """Of Cao et al. 2019, in the unit of logits: 30 times margins of at most 0.5."""
-    margin = 30 * 0.5 * (counts[y] / counts.min()) ** -0.25
+    """Of Cao et al. 2019: margins of at most 0.5, and all times 30."""
+    margin = 0.5 * (counts[y] / counts.min()) ** -0.25
     lowered = z - margin * (np.arange(len(z)) == y)
-    return -weights[y] * log_softmax(lowered)[y]
+    return -weights[y] * log_softmax(30 * lowered)[y]
 
 
 def loss_of(name, z, y, counts):
@@ -157,6 +157,13 @@ def test_weights_of_few_samples_go_by_their_number_and_of_very_many_are_alike():
 )
 def test_a_class_without_a_sample_counts_as_one_with_one(make):
     torch.testing.assert_close(make([5, 0, 9]), make([5, 1, 9]))
+
+
+def test_shares_are_those_of_each_choice_by_itself():
+    found = log_shares([[90, 10], [1, 0]]).exp()
+
+    expected = torch.tensor([[0.9, 0.1], [0.5, 0.5]], dtype=torch.float64)
+    torch.testing.assert_close(found, expected)
 
 
 def test_adjusting_afterwards_takes_the_prior_from_the_odds():

@@ -11,12 +11,9 @@ from geoseg.config import TrainingSettings
 from geoseg.errors import ConfigError
 from geoseg.labels import IGNORE
 from geoseg.models import SEGMENTATION_LOSSES, assumed_shares, segmentation_loss
-from geoseg.models.imbalance import (
-    CLASSIFICATION_LOSSES,
-    class_balanced_weights,
-    classification_loss,
-)
+from geoseg.models.imbalance import CLASSIFICATION_LOSSES, classification_loss
 from geoseg.models.imbalance_maps import focal_tversky
+from geoseg.models.imbalance_samples import class_balanced_weights
 
 COUNTS = (9_000, 900, 90)
 
