@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from geoseg.errors import DataError
-from geoseg.files import write_json, writing
+from geoseg.files import sweep, write_json, writing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -99,7 +99,7 @@ def write_pool(
     Embeddings are kept in half precision.
 
     Args:
-        folder: gets pool.json, items.parquet and embeddings.npy.
+        folder: gets pool.json, items.parquet and embeddings.npy; nobody else writes there.
         batches: of items.
         width: numbers of an embedding.
         source: what it is made of, as `geoseg active status` tells.
@@ -111,6 +111,8 @@ def write_pool(
         OutputError: the folder cannot be written.
     """
     (folder / _POOL).unlink(missing_ok=True)
+    for name in (_EMBEDDINGS, _ITEMS):
+        sweep(folder / name)
     with writing(folder / _EMBEDDINGS) as embeddings, writing(folder / _ITEMS) as items:
         with (
             embeddings.open("wb") as numbers,

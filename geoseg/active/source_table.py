@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TableColumns", "batches_of_table", "columns_of_table"]
 
-_ROWS = 65_536
+_ROWS = 16_384
 _EMBEDDING = "embedding"
 
 
@@ -123,16 +123,22 @@ def _batch(path: Path, table: pa.Table, columns: TableColumns) -> PoolBatch:
 
 def _embeddings(table: pa.Table, columns: TableColumns) -> NDArray[np.float32]:
     if columns.names != (_EMBEDDING,):
-        return np.stack([_floats(table[name]) for name in columns.names], axis=1).astype(np.float32)
+        return np.stack([_numbers(table[name]) for name in columns.names], axis=1)
     rows = table[_EMBEDDING]
     if not pc.all(pc.equal(pc.list_value_length(rows), columns.width)).as_py():
         raise ValueError("lists differ in length")
-    return _floats(pc.list_flatten(rows)).astype(np.float32).reshape(-1, columns.width)
+    return _numbers(pc.list_flatten(rows)).reshape(-1, columns.width)
 
 
 def _floats(column: pa.ChunkedArray) -> NDArray[np.float64]:
-    """Numbers, NaN where there is none."""
+    """Degrees, NaN where there is none."""
     found: NDArray[np.float64] = column.cast(pa.float64()).to_numpy()
+    return found
+
+
+def _numbers(column: pa.ChunkedArray) -> NDArray[np.float32]:
+    """Numbers of embeddings, NaN where there is none; they are kept in half precision anyway."""
+    found: NDArray[np.float32] = column.cast(pa.float32(), safe=False).to_numpy()
     return found
 
 

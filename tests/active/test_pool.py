@@ -205,4 +205,6 @@ def test_a_writer_that_is_killed_leaves_no_pool_and_a_rerun_makes_it(tmp_path):
     assert not holds_pool(tmp_path)
     made = write(tmp_path, batch_of(["new"], [[0, 1]]))
     assert made.names(np.array([0])) == ["new"]
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["embeddings.npy", "items.parquet", "pool.json"]
     assert json.loads((tmp_path / "pool.json").read_text())["digest"] == made.digest
