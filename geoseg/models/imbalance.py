@@ -105,9 +105,11 @@ def classification_loss(name: str, counts: ArrayLike) -> ClassificationLoss:
     - class_balanced: weights of Cui et al. 2019, `class_balanced_weights`.
     - focal: Lin et al. 2017, `focal`; class_balanced_focal: both, as Cui et al. do.
     - asymmetric: Ben-Baruch et al. 2021, `asymmetric`, of each class against the others.
-    - balanced_softmax: Ren et al. 2020, logits plus the logarithm of the number of samples. It is
-      logit_adjusted with tau = 1, found another way.
-    - logit_adjusted: Menon et al. 2021, logits plus `log_shares`, tau = 1.
+    - balanced_softmax: Ren et al. 2020, Balanced meta-softmax for long-tailed visual recognition,
+      without its sampler: logits plus the logarithm of the number of samples. It is logit_adjusted
+      with tau = 1, found another way.
+    - logit_adjusted: Menon et al. 2021, Long-tail learning via logit adjustment: logits plus
+      `log_shares`, tau = 1.
     - ldam_drw: Cao et al. 2019, `ldam`, with class-balanced weights for the last fifth.
 
     Args:
@@ -229,11 +231,15 @@ def _full(logits: Tensor) -> Tensor:
 def _checked(counts: ArrayLike, *, axes: int) -> NDArray[np.float64]:
     found = np.asarray(counts, dtype=np.float64)
     pairs = axes == 1 or found.shape[-1:] == (2,)
-    if found.ndim != axes or not pairs or not found.size or not (found >= 0).all():
+    if found.ndim != axes or not pairs or not found.size or not _are_counts(found):
         raise ConfigError(
             f"The counts of classes are {found.tolist()}; give {_SHAPES[axes]}, each 0 or more."
         )
     return found
+
+
+def _are_counts(found: NDArray[np.float64]) -> bool:
+    return bool((np.isfinite(found) & (found >= 0)).all())
 
 
 _SHAPES = {1: "samples of each class (K,)", 2: "absent and present samples of each class (K, 2)"}

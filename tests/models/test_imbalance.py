@@ -274,6 +274,10 @@ def test_logits_of_several_classes_are_adjusted_by_their_odds():
             "more.",
         ),
         (
+            lambda: adjust_logits(torch.zeros(1, 2), [3, NAN]),
+            "The counts of classes are [3.0, nan]; give samples of each class (K,), each 0 or more.",
+        ),
+        (
             lambda: multilabel_loss("focal", [3, 1]),
             "The counts of classes are [3.0, 1.0]; give absent and present samples of each class "
             "(K, 2), each 0 or more.",
