@@ -275,7 +275,8 @@ def test_logits_of_several_classes_are_adjusted_by_their_odds():
         ),
         (
             lambda: adjust_logits(torch.zeros(1, 2), [3, NAN]),
-            "The counts of classes are [3.0, nan]; give samples of each class (K,), each 0 or more.",
+            "The counts of classes are [3.0, nan]; give samples of each class (K,), each 0 or "
+            "more.",
         ),
         (
             lambda: multilabel_loss("focal", [3, 1]),
