@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 import urllib.request
@@ -264,7 +265,15 @@ def test_a_place_opens_in_qgis_as_a_point_and_one_of_nowhere_does_not(tmp_path):
     assert found.json()["geometry"] == {"type": "Point", "coordinates": [-135.25, 67.5]}
     assert found.headers["content-disposition"] == 'attachment; filename="place-0.geojson"'
     assert nowhere.status_code == 404
-    assert (told["lon"], told["lat"]) == (None, None)
+    assert (told["lon"], told["lat"], told["map"]) == (None, None, None)
+
+
+def test_a_place_has_the_address_of_a_map(page, project, finder):
+    by_default = page.get("/api/place", params={"annotator": "Ada", "n": 0}).json()["map"]
+    given = Desk(project, finder, link=lambda lon, lat: f"map of {lon} {lat}")
+
+    assert by_default == "geo:67.50000,-135.25000"
+    assert given.place(0, "Ada")["map"] == "map of -135.25 67.5"
 
 
 @pytest.mark.parametrize(
@@ -290,9 +299,21 @@ def test_an_answer_that_cannot_be_taken_is_refused_in_a_sentence(page, project, 
     assert project.answers() == []
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b"no", b"{" * 5000, b"\xff", b"1" * 2**21])
-def test_what_is_no_json_object_or_too_long_is_refused(page, content):
-    assert page.post("/api/answer", content=content).status_code == 400
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"", "is no JSON;"),
+        (b"[]", "is no JSON object;"),
+        (b"{" * 5000, "is no JSON;"),
+        (b"\xff", "is no JSON;"),
+        (b'{"said": "' + b"x" * 2**20 + b'"}', "is longer than 1048576 bytes; send less."),
+    ],
+)
+def test_what_is_no_json_object_or_too_long_is_refused(page, content, why):
+    refused = page.post("/api/answer", content=content)
+
+    assert refused.status_code == 400
+    assert refused.json()["error"].startswith(f"What was sent {why}")
 
 
 def test_a_disk_that_is_full_is_told_and_the_page_tries_again(page, project, monkeypatch):
@@ -509,3 +530,13 @@ def test_the_command_tells_in_a_sentence_what_it_cannot_serve(project, finder, t
         assert refused.returncode in {1, 2}
         assert refused.stderr.count("Error: ") == 1
         assert why in " ".join(refused.stderr.split())
+
+
+def test_without_a_server_installed_the_command_says_what_to_install(project, finder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    monkeypatch.delitem(sys.modules, "geoseg.active.page.server")
+
+    refused = geoseg_here("active", "serve", project.folder, "--pack", finder.pack.folder)
+
+    assert refused.returncode == 2
+    assert refused.stderr == "Error: The page needs uvicorn; run pip install 'geoseg[label]'.\n"

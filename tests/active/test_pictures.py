@@ -131,6 +131,14 @@ def test_radar_is_vv_vh_and_their_ratio_in_decibels():
     np.testing.assert_allclose(picture(told, 0, "sar"), shown, atol=1)
 
 
+def test_radar_of_flat_ground_stays_flat_to_three_decibels():
+    vv = 10 ** (RAMP / RAMP.max() / 10)  # by one decibel
+
+    grey = picture(place(chip("sentinel-1", ("vv",), vv)), 0, "sar")[..., 0].astype(int)
+
+    assert grey.max() - grey.min() == pytest.approx(255 / 3, abs=1)
+
+
 def test_ground_that_sank_is_red_and_what_rose_is_blue():
     before = chip("dem", ("elevation",), RAMP, year=2000)
     moved = RAMP.copy()
@@ -142,8 +150,8 @@ def test_ground_that_sank_is_red_and_what_rose_is_blue():
 
     shown = picture(place(before, after), 1, "change").astype(int)
 
-    assert (shown[0, :, 0] - shown[0, :, 2] > 100).all()
-    assert (shown[-1, :, 2] - shown[-1, :, 0] > 100).all()
+    assert (shown[0, :, :3] == (178, 24, 43)).all()
+    assert (shown[-1, :, :3] == (33, 102, 172)).all()
     assert (shown[1:3, :, :3] == 247).all()
     assert shown[3, 3, 3] == 0
 

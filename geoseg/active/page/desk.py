@@ -24,7 +24,7 @@ from geoseg.errors import ConfigError, DataError, LabelError
 from geoseg.presence.packs import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from geoseg.active.page.pictures import ShownImage
     from geoseg.active.project import Answer, Outline, Project, Proposed
@@ -44,6 +44,10 @@ class NotThereError(LookupError):
     """A place or a picture that there is none of."""
 
 
+def _geo_address(lon: float, lat: float) -> str | None:
+    return f"geo:{lat:.5f},{lon:.5f}" if math.isfinite(lon + lat) else None
+
+
 class Desk:
     """A project and the pack of its places, for one page or several.
 
@@ -59,6 +63,7 @@ class Desk:
         *,
         number: int | None = None,
         annotator: str = "",
+        link: Callable[[float, float], str | None] = _geo_address,
     ) -> None:
         """A desk.
 
@@ -67,12 +72,14 @@ class Desk:
             finder: of the pack.
             number: of the only round that is asked for; all are when None.
             annotator: who sits at it; everybody is asked for his name when empty.
+            link: the address of a map of (lon, lat) in degrees; None where there is none.
 
         Raises:
             ConfigError: nothing has been proposed, or not in that round.
             DataError: a place was proposed that the pack lacks.
         """
         self.project, self.number, self.annotator = project, number, annotator
+        self._link = link
         self._finder = finder
         self._items: list[str] = []
         self._places: dict[str, int] = {}
@@ -276,9 +283,11 @@ class Desk:
         place = self._place(number)
         told: dict[str, Any] = {"number": number, "id": item, "problem": None}
         if isinstance(place, Problem):
-            return {**told, "lon": None, "lat": None, "images": [], "problem": place.reason}
+            where = dict.fromkeys(("lon", "lat", "map"))
+            return {**told, **where, "images": [], "problem": place.reason}
         images = [one._asdict() for one in shown_images(place)]
-        return {**told, "lon": place.lon, "lat": place.lat, "images": images}
+        where = {"lon": place.lon, "lat": place.lat, "map": self._link(place.lon, place.lat)}
+        return {**told, **where, "images": images}
 
     def _masks(self, number: int) -> list[dict[str, Any]]:
         place = self._place(number)

@@ -42,6 +42,7 @@ def serve(
     from geoseg.active.page.desk import Desk
     from geoseg.active.project import open_project
     from geoseg.presence.packs import find_places, read_pack
+    from geoseg.report.active_layer import map_link
 
     with open_project(folder) as project:
         try:
@@ -51,7 +52,7 @@ def serve(
                     folder / "page",
                     lambda done, total: advance(done, total, "shards"),
                 )
-            desk = Desk(project, finder, number=round_, annotator=annotator.strip())
+            desk = Desk(project, finder, number=round_, annotator=annotator.strip(), link=map_link)
             serve_page(desk, host=host, port=port, on_ready=_tell)
         except KeyboardInterrupt:
             note("Stopped. Every answer is in the project.")

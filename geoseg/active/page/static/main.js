@@ -139,7 +139,7 @@ function showElsewhere(place) {
   if (!known) return;
   const where = `${place.lat.toFixed(5)}, ${place.lon.toFixed(5)}`;
   one("coordinates").textContent = where;
-  one("geo").href = `geo:${place.lat.toFixed(6)},${place.lon.toFixed(6)}`;
+  one("map").href = place.map;
   one("qgis").href = `place/${page.about.edition}/${place.number}.geojson`;
   one("copy").onclick = async () => {
     await navigator.clipboard?.writeText(where).catch(() => undefined);
