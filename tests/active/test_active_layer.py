@@ -68,4 +68,7 @@ def test_where_chips_have_a_known_side_a_layer_frames_them(tmp_path, side):
     (frame,) = frames.geometry
     area, _ = Geod(ellps="WGS84").geometry_area_perimeter(frame)
     np.testing.assert_allclose(abs(area), side**2, rtol=1e-3)
+    west, _, east, _ = frame.bounds
+    _, _, width = Geod(ellps="WGS84").inv(west, pool.lat[3], east, pool.lat[3])
+    np.testing.assert_allclose(width, side, rtol=2e-3)
     np.testing.assert_allclose(frame.centroid.x, pool.lon[3], atol=1e-5)

@@ -66,6 +66,7 @@ def test_labels_are_shares_of_votes_whatever_is_said(answers):
     for row, item in enumerate(labels.items):
         words = [word for (of, _), word in answers.items() if of == item]
         told = [word for word in words if word != UNKNOWN]
+        assert labels.disagree[row] == (len(set(told)) > 1)
         assert (labels.votes[row], labels.unknown[row]) == (len(told), len(words) - len(told))
         if told:
             expected = [told.count(name) / len(told) for name in THREE]

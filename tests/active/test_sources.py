@@ -44,7 +44,7 @@ def model(tmp_path_factory):
 @pytest.fixture(scope="module")
 def pack(tmp_path_factory):
     folder = tmp_path_factory.mktemp("packed")
-    return make_small_pack(folder, [[varied(4 * n + k) for k in range(4)] for n in range(3)])
+    return make_small_pack(folder, [[varied(n) for n in of] for of in (range(8), range(8, 12))])
 
 
 def test_the_head_reads_from_embeddings_of_a_pack_what_the_network_says(tmp_path, pack, model):
