@@ -98,6 +98,7 @@ def test_what_nobody_could_tell_teaches_nothing_and_is_not_asked_again(made):
         a_round(project, pool)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["random", "mixture"])
 def test_items_of_known_class_are_mixed_in_and_not_told_apart(made, strategy):
     project, pool = made
@@ -193,6 +194,7 @@ def test_a_pool_that_shrank_is_refused(made):
         pass
 
 
+@pytest.mark.slow
 def test_training_records_what_labels_are_worth_and_writes_them(made):
     project, pool = made
     a_round(project, pool)

@@ -47,6 +47,7 @@ def pack(tmp_path_factory):
     return make_small_pack(folder, [[varied(n) for n in of] for of in (range(8), range(8, 12))])
 
 
+@pytest.mark.slow
 def test_the_head_reads_from_embeddings_of_a_pack_what_the_network_says(tmp_path, pack, model):
     """The logit of a place is linear in its embedding, as the classifier joins images."""
     classifier = load_classifier(model).classifier
