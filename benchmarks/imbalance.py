@@ -4,8 +4,7 @@
 
 Heads of `geoseg active` with their usual settings learn from sets whose largest class has a hundred
 times the samples of the smallest, and are scored by balanced accuracy, the mean recall of classes,
-on others. Nothing but the loss, or how samples are drawn, differs between rows of a table, and
-nothing was chosen by the scores that it shows.
+on others. Nothing but the loss, or how samples are drawn, differs between rows of a table.
 
 - simulated: 10 normal classes in 16 dimensions, 1000 samples to 10. The limit is that of Bayes'
   rule for classes that are equally common, which is known.
