@@ -532,6 +532,19 @@ def test_the_command_tells_in_a_sentence_what_it_cannot_serve(project, finder, t
         assert why in " ".join(refused.stderr.split())
 
 
+def test_a_pool_that_was_made_of_no_pack_needs_one_to_be_named(project):
+    source = {"format": 1, "kind": "rows", "path": "/rows", "digest": "0"}
+    (project.folder / "source.json").write_text(json.dumps(source))
+
+    refused = geoseg_here("active", "serve", project.folder)
+
+    assert refused.returncode == 2
+    assert " ".join(refused.stderr.split()) == (
+        f"Error: The pool of {project.folder} was made of the rows /rows, which holds no images; "
+        "name a pack of its places with --pack."
+    )
+
+
 def test_without_a_server_installed_the_command_says_what_to_install(project, finder, monkeypatch):
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     monkeypatch.delitem(sys.modules, "geoseg.active.page.server")

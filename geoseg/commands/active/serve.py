@@ -15,7 +15,9 @@ __all__ = ["serve"]
 
 def serve(
     folder: Annotated[Path, typer.Argument(help="The project, of `geoseg active init`.")],
-    pack: Annotated[Path, typer.Option(help="The pack that its pool was made of, with images.")],
+    pack: Annotated[
+        Path | None, typer.Option(help="With images; the one the pool was made of if not given.")
+    ] = None,
     port: Annotated[
         int, typer.Option(help="Of the page; 0: any that is free.", min=0, max=65535)
     ] = 8765,
@@ -31,7 +33,7 @@ def serve(
 ) -> None:
     """Serve a page to label what was proposed on, until Ctrl-C. Each click is on disk at once.
 
-    Example: geoseg active serve out/labelling --pack out/pack
+    Example: geoseg active serve out/labelling
     """
     try:
         from geoseg.active.page.server import serve as serve_page
@@ -48,7 +50,7 @@ def serve(
         try:
             with progress("Listing places") as advance:
                 finder = find_places(
-                    read_pack(pack),
+                    read_pack(pack or _pack_of(folder)),
                     folder / "page",
                     lambda done, total: advance(done, total, "shards"),
                 )
@@ -56,6 +58,19 @@ def serve(
             serve_page(desk, host=host, port=port, on_ready=_tell)
         except KeyboardInterrupt:
             note("Stopped. Every answer is in the project.")
+
+
+def _pack_of(folder: Path) -> Path:
+    """The pack that the pool of a project was made of."""
+    from geoseg.active.sources import read_source
+
+    source = read_source(folder)
+    if source.kind != "pack":
+        raise ConfigError(
+            f"The pool of {folder} was made of the {source.kind} {source.path}, which holds no "
+            "images; name a pack of its places with --pack."
+        )
+    return Path(source.path)
 
 
 def _tell(address: str) -> None:
