@@ -17,7 +17,7 @@ __all__ = ["k_means", "nearest_centre"]
 
 _A_CENTRE = 64  # items that its place is found from; faiss takes 39 to 256
 _SEEDED = 2000  # items at least that first centres are drawn from, or four for each centre
-_ROUNDS = 20
+_ROUNDS = 10  # twenty bring a thousandth
 _BLOCK = 65_536  # items whose nearest centre is found at once
 
 
@@ -26,7 +26,7 @@ def k_means(
 ) -> NDArray[np.floating]:
     """Centres (C, D) of clusters: `count`, or as many as there are items.
 
-    K-means++ (Arthur and Vassilvitskii 2007) and 20 rounds of Lloyd's algorithm, by scikit-learn.
+    K-means++ (Arthur and Vassilvitskii 2007) and 10 rounds of Lloyd's algorithm, by scikit-learn.
     From 64 items for each centre, drawn evenly, where there are more: embeddings may be mapped from
     disk, and what is held does not grow with them.
 
