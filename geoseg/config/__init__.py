@@ -1,5 +1,6 @@
 """Recipes: what a run does, as a file that is checked before anything starts."""
 
+from geoseg.config.labelling import LabellingRecipe, RoundSettings, SimulationSettings
 from geoseg.config.landcover import (
     CoverLearningSettings,
     CoverMapSettings,
@@ -52,14 +53,17 @@ __all__ = [
     "InferenceSettings",
     "InventorySettings",
     "LabelSettings",
+    "LabellingRecipe",
     "LandCoverRecipe",
     "LearningSettings",
     "ModelSettings",
     "OutlineSettings",
     "PresenceRecipe",
     "Recipe",
+    "RoundSettings",
     "SceneSettings",
     "SchemeClass",
+    "SimulationSettings",
     "SourceSettings",
     "SplitSettings",
     "TrainingSettings",
