@@ -19,7 +19,14 @@ if TYPE_CHECKING:
     from geoseg.active.heads import Heads
     from geoseg.active.pool import Pool
 
-__all__ = ["LabelledPool", "LoopSettings", "Worth", "full_worth", "positive_classes", "run_loop"]
+__all__ = [
+    "LabelledPool",
+    "LoopSettings",
+    "Worth",
+    "full_worth",
+    "positive_classes",
+    "run_loop",
+]
 
 _RARE = 0.5  # of an equal share
 

@@ -6,13 +6,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
 
+from geoseg.active.loop import LabelledPool
+from geoseg.active.pool import Pool
 from geoseg.errors import ConfigError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["NeedleSettings", "Needles", "simulate_needles"]
+__all__ = ["NeedleSettings", "Needles", "needle_pool", "simulate_needles"]
 
 _SHARES = (0.4, 0.3, 0.2, 0.1)  # of the positives, by hidden kind
 _CENTRE_SD = 1.0  # of background clusters, whose own spread is 1 in each direction
@@ -78,4 +81,26 @@ def simulate_needles(settings: NeedleSettings, *, seed: int, part: int = 0) -> N
     embeddings = middle + spread * rng.standard_normal((settings.items, settings.width))
     return Needles(
         embeddings=embeddings.astype(np.float32), classes=present.astype(np.intp), kinds=kinds
+    )
+
+
+def needle_pool(settings: NeedleSettings, *, seed: int) -> LabelledPool:
+    """Simulated items in memory, and as many others of the same clusters that test."""
+    items, tested = (simulate_needles(settings, seed=seed, part=part) for part in (0, 1))
+    nowhere = np.full(settings.items, np.nan)
+    pool = Pool(
+        items=pa.chunked_array([pa.array([f"item-{n}" for n in range(settings.items)])]),
+        lon=nowhere,
+        lat=nowhere,
+        stored=items.embeddings.astype(np.float16),
+        digest="",
+        source=f"simulated items {seed}",
+    )
+    return LabelledPool(
+        pool=pool,
+        classes=items.classes,
+        kinds=items.kinds,
+        tested=tested.embeddings,
+        tested_classes=tested.classes,
+        names=("absent", "present"),
     )
