@@ -219,7 +219,8 @@ def _drawn(
     rng = np.random.default_rng([settings.seed, len(items)])
     most = min(math.ceil(settings.count * _GOLD_SHARE), settings.count - 1)
     gold_now = rng.permutation(np.array(gold, dtype=object))[:most].tolist()
-    asked = pool.positions([*sorted(items), *gold])
+    # Other items of known class may be chosen and drawn as any: the audit is of all that is left.
+    asked = pool.positions([*sorted(items), *gold_now])
     drawn = propose(
         pool,
         learned.known,
