@@ -109,7 +109,8 @@ def test_items_of_known_class_are_mixed_in_and_not_told_apart(made, strategy):
     rounds = [names_of(a_round(project, pool, count=10, strategy=strategy)) for _ in range(3)]
 
     gold = [[name for name in names if name in project.gold()] for names in rounds]
-    assert all(gold)
+    assert gold[0]
+    assert {name for one in gold for name in one} >= set(items(60)[20:23])
     assert {len(set(names)) for names in rounds} == {10}
     assert len({name for names in rounds for name in names}) == 30
     whys = {one.why for one in project.proposed()}
