@@ -219,6 +219,18 @@ def test_typiclust_goes_round_again_where_clusters_are_fewer_than_wanted(monkeyp
     assert 0 not in chosen
 
 
+def test_typiclust_gives_items_of_a_large_cluster_that_were_not_compared_last(monkeypatch):
+    monkeypatch.setattr("geoseg.active.acquire.clusters._MOST_COMPARED", 12)
+    monkeypatch.setattr("geoseg.active.acquire.clusters._MOST_CLUSTERS", 1)
+    embeddings, _ = blobs(np.random.default_rng(0), 40)
+    embeddings[:3] += 50  # Far from all others, so the least typical of those compared.
+
+    chosen = typiclust(embeddings, np.array([5]), 60, np.random.default_rng(0))
+
+    assert sorted(chosen) == [*range(5), *range(6, 40)]
+    assert not set(chosen[:5]) & {0, 1, 2}
+
+
 @pytest.mark.parametrize("items", [0, 1, 2, 30])
 @pytest.mark.parametrize("count", [0, 1, 5, 50])
 def test_identical_items_are_each_chosen_once_and_never_more_than_there_are(items, count):
@@ -257,6 +269,7 @@ def test_another_order_of_the_pool_gives_the_same_items(seed):
 
 def test_k_means_finds_groups_far_apart_from_a_sample(monkeypatch):
     monkeypatch.setattr("geoseg.active.acquire.partition._A_CENTRE", 16)
+    monkeypatch.setattr("geoseg.active.acquire.partition._BLOCK", 250)
     embeddings, cluster = blobs(np.random.default_rng(0), 300, 200, 100)
 
     centres = k_means(embeddings.astype(np.float16), 3, np.random.default_rng(0))
