@@ -247,6 +247,35 @@ def test_when_all_is_answered_the_page_says_so_and_takes_up_the_next_round(page,
     shows(page, "place-7")
 
 
+def test_a_list_that_comes_late_brings_back_nothing_that_was_answered_since(page):
+    held, kept = [], []
+
+    def hold(route):
+        if kept:
+            route.continue_()
+        else:
+            held.append((route, route.fetch()))
+
+    for id_ in (HOSTILE, "place-2"):
+        press(page, "y")
+        shows(page, id_)
+    page.route("**/api/queue*", hold)
+    press(page, "y")  # few are left: the page asks for more
+    shows(page, "place-3")
+    until(lambda: page.wait_for_timeout(20) or held)
+    press(page, "y")
+    shows(page, "place-4")
+    kept.append(True)
+    for route, answer in held:
+        route.fulfill(response=answer)
+    press(page, "y")
+    shows(page, "place-5")
+    press(page, "y")
+    shows(page, "place-6")
+
+    assert page.inner_text("#before li:first-child .id") == "place-5"
+
+
 def test_an_answer_is_kept_while_the_server_is_away_and_counts_once(chromium, mortal, tmp_path):
     for page in opened(chromium, mortal, "Ada"):
         mortal.kill()
@@ -375,6 +404,27 @@ def test_two_pages_of_one_browser_keep_what_each_could_not_send(chromium, mortal
         assert answers(tmp_path / "project", page) == {"place-0": "present", HOSTILE: "unknown"}
         assert rows(tmp_path / "project") == 4
         page.wrong.clear()
+
+
+def test_for_other_machines_the_secret_address_opens_the_page_and_no_other_does(
+    chromium, folder, pack
+):
+    served = Served(folder, pack, "--host", "0.0.0.0", "--annotator", "Eve")
+    try:
+        port, secret = served.address.split(":")[2].split("/")
+        page = chromium.new_context().new_page()
+        page.name = "Eve"
+        refused = page.goto(f"http://127.0.0.1:{port}/")
+        page.goto(f"http://127.0.0.1:{port}/{secret}")
+        shows(page, "place-0")
+        press(page, "y")
+        shows(page, HOSTILE)
+    finally:
+        served.kill()
+
+    assert refused.status == 401
+    assert page.url == f"http://127.0.0.1:{port}/"
+    assert answers(folder, page) == {"place-0": "present"}
 
 
 def test_of_many_classes_each_has_its_digit(chromium, tmp_path, pack):
