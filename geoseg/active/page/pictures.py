@@ -122,11 +122,9 @@ def shown_masks(chip: Chip) -> list[tuple[int, dict[str, object]]]:
 
 
 def _called(sensor_id: str) -> str:
-    """By what flies it; no platform of elevation is known."""
+    """By what flies it, which nobody knows of elevation."""
     sensor = find_sensor(sensor_id)
-    if sensor.kind is SensorKind.TERRAIN:
-        return sensor.instrument
-    return sensor.platform
+    return "DEM" if sensor.kind is SensorKind.TERRAIN else sensor.platform
 
 
 def _compositions(place: Place, image: int) -> Iterator[str]:

@@ -115,7 +115,7 @@ async function show(place) {
   lapse.show(shown, page.about);
   const next = page.queue.filter((one) => one !== place).slice(0, ROWS);
   one("next").replaceChildren(...next.map((one) => row(one, page.about)));
-  for (const button of one("answers").children) button.disabled = !place;
+  for (const button of one("answers").children) button.disabled = !place && button.id !== "undo";
   mark();
   page.shownAt = performance.now();
   if (!place) setTimeout(lookAgain, LOOK_AGAIN_MS);
@@ -186,7 +186,7 @@ function buildAnswers() {
     ...buttons,
     make("button", { type: "button", className: "side", onclick: outline },
       make("kbd", { textContent: "d" }), "outline"),
-    make("button", { type: "button", className: "side", onclick: undo },
+    make("button", { type: "button", id: "undo", className: "side", onclick: undo },
       make("kbd", { textContent: "z" }), "undo"),
   );
   const hints = [["← →", "image"], ["↑ ↓", "look back"], ["space", "play"], ["c", "bands"], ["b", "brighter"]];

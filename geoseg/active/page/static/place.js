@@ -2,7 +2,7 @@
 
 import { draw, make, pathOf } from "./build.js";
 
-const LEAST_LINES = 2;
+const LINES = 2; // of pictures; an image of more gets another column
 const LONGEST_WAIT_MS = 4000;
 
 /** The address of a picture. */
@@ -28,9 +28,8 @@ export function load(edition, place) {
 
 /** The columns of a place, into an element. */
 export function showImages(box, place, about, onPick) {
-  const lines = Math.max(LEAST_LINES, ...place.images.map((one) => one.compositions.length));
-  box.style.setProperty("--lines", lines);
-  box.style.setProperty("--columns", Math.max(place.images.length, 1));
+  const columns = place.images.map((one) => Math.ceil(one.compositions.length / LINES));
+  box.style.setProperty("--columns", Math.max(columns.reduce((sum, count) => sum + count, 0), 1));
   const least = Math.min(...place.images.map(across));
   box.replaceChildren(
     ...place.images.map((image, number) => column(place, image, number, about, least, onPick)),
@@ -53,7 +52,7 @@ function column(place, image, number, about, least, onPick) {
     "figure",
     { className: "column", "data-image": number, onclick: () => onPick(number) },
     caption,
-    ...tiles,
+    make("div", { className: "tiles" }, ...tiles),
   );
 }
 
