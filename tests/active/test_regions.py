@@ -89,13 +89,26 @@ def test_windows_rich_in_rare_classes_are_chosen_by_their_share_of_all_that_is_e
     windows = measure_windows(path, window_m=480)
 
     lakes = RegionSettings(count=5, score="rare", rare=("lake",))
-    both = RegionSettings(count=5, score="rare")
+    both = RegionSettings(count=200, score="rare", least_valid=0.01)
 
     chosen = choose_regions(windows, lakes).windows.query("why == 'rare'")
     # The lake is 16 x 24 px, and windows are 24 x 16: from row 48 on, in columns 64 and 80.
     assert chosen.geometry.iloc[0].equals(box(48, 80, 16, 16))
     assert chosen["score"].iloc[0] == pytest.approx(16 * 16 / (16 * 24))
-    assert "ground" not in set(choose_regions(windows, both).windows["why"])
+    # All windows together hold all that is expected of the two classes beside the ground.
+    assert choose_regions(windows, both).windows["score"].sum() == pytest.approx(2)
+
+
+def test_only_the_best_by_score_are_compared(tmp_path, monkeypatch):
+    monkeypatch.setattr("geoseg.active.acquire.regions._A_PLACE", 2)
+    spread = np.linspace(0.1, 0.7, 96)[None].repeat(64, axis=0)[None].astype(np.float32)
+    path = write_shares(tmp_path / "uncertainty.tif", spread, ["spread"])
+
+    wanted = RegionSettings(count=10, score="entropy")
+    found = choose_regions(measure_windows(path, window_m=240), wanted).windows
+
+    # Nine of the best 18 of 60 windows: of the last four columns of twelve, five windows high.
+    assert found.query("why == 'doubtful'").bounds["minx"].min() >= LEFT + 64 * 30
 
 
 def test_what_is_expected_of_a_class_grows_with_the_pixels_that_have_data(tmp_path):
@@ -123,6 +136,9 @@ def test_a_mixture_names_what_each_window_is_chosen_for(path):
     assert found[found["why"] == "rare"].intersects(lake).all()
     assert found[found["why"] == "doubtful"].intersects(doubt).all()
     assert set(found["why"]) == {"audit", "doubtful", "rare"}
+    every = choose_regions(windows, RegionSettings(count=200)).windows["score"]
+    assert (every.min(), (every == 0).sum()) == (0, 60 - 3 * 6 - 3)
+    assert every.max() < 1
 
 
 def test_windows_do_not_overlap_and_end_with_the_map(path):
