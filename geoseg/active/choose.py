@@ -12,6 +12,7 @@ from geoseg.active.acquire.diverse import badge, core_set
 from geoseg.active.acquire.scores import bald, entropy, least_confidence, margin
 from geoseg.active.acquire.similar import similarity
 from geoseg.active.rare import (
+    compact_groups,
     known_positives,
     lead,
     rare_classes,
@@ -138,10 +139,23 @@ def _mixture(setting: Setting, count: int) -> list[Chosen]:
         free[one.rows] = False
     left = count - sum(len(one.rows) for one in picked)
     score = setting.probabilities[:, rare].max(axis=1)
+    unlike = _compact(setting._replace(free=free), left // 2)
     others = _representatives(setting._replace(free=free), score, left)
-    # Picked again together, so that representatives keep their distance from the others too.
+    # Picked again together, so that they keep their distance from the others too.
     before = [_Kind(one.why, one.rows, len(one.rows)) for one in picked]
+    groups = _apart(setting, [*before, _Kind("compact", unlike, left // 2)])
+    left = count - sum(len(one.rows) for one in groups)
+    before = [_Kind(one.why, one.rows, len(one.rows)) for one in groups]
     return _apart(setting, [*before, _Kind("representative", others, left)])
+
+
+def _compact(setting: Setting, count: int) -> NDArray[np.intp]:
+    """Free items in the middle of small dense groups, of a random sample of the pool."""
+    rows = _candidates(setting, np.zeros(len(setting.pool)), CANDIDATES)
+    taken = np.flatnonzero(~setting.free)
+    both = np.concatenate([rows, taken[np.argsort(setting.ties[taken], kind="stable")]])
+    labelled = np.arange(len(both)) >= len(rows)
+    return both[compact_groups(setting.pool.embeddings(both), labelled, count)]
 
 
 def _representatives(setting: Setting, score: NDArray[np.floating], count: int) -> NDArray[np.intp]:

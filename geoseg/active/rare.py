@@ -8,11 +8,16 @@ What a batch is made of, beside its random audit (`geoseg.active.propose`):
   imbalance lies far from where classes are equally likely (DIRECT: Nuggehalli, Zhang, Jain and
   Nowak 2023, Deep active learning under imbalance and label noise).
 - representative: of the tenth of the pool that is next most likely one item of each cluster, for
-  kinds of positives that the heads have not seen. They get what likely ones leave over: heads that
-  have found all they know look elsewhere.
+  kinds of positives that are a little like those known.
+- compact: one item of each small group that is denser than what lies around it and has no label,
+  for kinds that are like nothing known (rare category detection: He and Carbonell 2007,
+  Nearest-neighbor-based active learning for rare category detection).
+
+Representative and compact ones get what likely ones leave over: heads that have found all they know
+look elsewhere.
 
 docs/benchmarks.md has what this is worth beside its parts. No part finds a kind of positives that
-looks like nothing known and that the audit has not met.
+looks like nothing known and forms no group, unless the audit meets it.
 """
 
 from __future__ import annotations
@@ -31,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Shares",
     "best_threshold",
+    "compact_groups",
     "known_positives",
     "lead",
     "rare_classes",
@@ -41,6 +47,8 @@ __all__ = [
 _DOUBTFUL, _REPRESENTATIVE = 0.2, 0.2  # of what is chosen
 _RARE = 0.5  # of an equal share of the pool
 _ROUNDS = 20  # of k-means
+_NEAR, _AROUND = 5, 60  # neighbours of a small group, and of what lies around it
+_BLOCK = 1000  # items that are compared with all at once
 
 
 class Shares(NamedTuple):
@@ -151,3 +159,53 @@ def representatives(embeddings: NDArray[np.floating], count: int, seed: int) -> 
     sizes = np.bincount(found.labels_, minlength=count)
     nearest = order[first]
     return np.asarray(nearest[np.argsort(-sizes[found.labels_[nearest]], kind="stable")])
+
+
+def compact_groups(
+    embeddings: NDArray[np.floating], labelled: NDArray[np.bool_], count: int
+) -> NDArray[np.intp]:
+    """Positions of items in the middle of small dense groups without a label, the densest first.
+
+    An item is the denser for its surroundings the smaller the distance of its 5th neighbour is
+    beside that of its 60th. Each that is chosen keeps its five neighbours from being chosen, and so
+    does an item with a label. Fewer than `count` where no more are left.
+
+    Args:
+        embeddings: items (N, D), those with a label too.
+        labelled: which have one (N,).
+        count: how many, at most.
+    """
+    if len(embeddings) <= _NEAR or count < 1:
+        return np.empty(0, dtype=np.intp)
+    neighbours, contrast = _contrast(np.asarray(embeddings, dtype=np.float32))
+    closed = labelled | labelled[neighbours].any(axis=1)
+    chosen: list[int] = []
+    for row in np.argsort(-contrast, kind="stable").tolist():
+        if len(chosen) == count:
+            break
+        if not closed[row]:
+            chosen.append(row)
+            closed[neighbours[row]] = closed[row] = True
+    return np.array(chosen, dtype=np.intp)
+
+
+def _contrast(points: NDArray[np.float32]) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """The five nearest of each item (N, 5), and how much denser it lies than what is around it."""
+    around = min(_AROUND, len(points) - 1)
+    length = np.einsum("nd,nd->n", points, points)
+    neighbours = np.empty((len(points), _NEAR), dtype=np.intp)
+    contrast = np.empty(len(points))
+    for first in range(0, len(points), _BLOCK):
+        rows = np.arange(first, min(first + _BLOCK, len(points)))
+        squared = length[rows, None] + length - 2 * points[rows] @ points.T
+        squared[np.arange(len(rows)), rows] = -1  # itself comes first, whatever rounding does
+        order = np.argpartition(squared, (_NEAR, around), axis=1)
+        neighbours[rows] = order[:, : _NEAR + 1][order[:, : _NEAR + 1] != rows[:, None]].reshape(
+            len(rows), _NEAR
+        )
+        near, far = (
+            np.take_along_axis(squared, order[:, [at]], axis=1)[:, 0].clip(0)
+            for at in (_NEAR, around)
+        )
+        contrast[rows] = np.sqrt(far) / (np.sqrt(near) + 1e-6 * np.sqrt(length[rows] + 1))
+    return neighbours, contrast

@@ -7,6 +7,7 @@ from hypothesis.extra.numpy import arrays
 from geoseg.active.known import Known, known_classes
 from geoseg.active.rare import (
     best_threshold,
+    compact_groups,
     known_positives,
     lead,
     rare_classes,
@@ -86,3 +87,18 @@ def test_an_item_is_known_once_and_of_a_class_that_there_is():
     with pytest.raises(LabelError, match="Classes 0 to 2 are known of 2; give 0 to 1"):
         known_classes(np.array([1, 3]), np.array([0, 2]), 2)
     assert isinstance(known_classes(np.array([], int), np.array([], int), 2), Known)
+
+
+def test_small_dense_groups_without_a_label_are_met_once_each():
+    rng = np.random.default_rng(0)
+    wide = rng.standard_normal((500, 8))
+    groups = [3 * centre + 0.1 * rng.standard_normal((8, 8)) for centre in np.eye(8)[:3]]
+    embeddings = np.concatenate([wide, *groups])
+    labelled = np.zeros(len(embeddings), dtype=bool)
+    labelled[500] = True
+
+    found = compact_groups(embeddings, labelled, 2)
+
+    # The first group is known: the other two are met.
+    assert sorted((found - 500) // 8) == [1, 2]
+    assert compact_groups(embeddings[:3], labelled[:3], 2).tolist() == []
