@@ -202,6 +202,13 @@ def test_a_tenth_at_least_is_a_random_sample_of_all_that_is_not_chosen(path, see
     )
 
 
+def test_every_quarter_of_the_ranks_holds_its_part_of_the_audit(path):
+    found = choose_regions(measure_windows(path, window_m=240), RegionSettings(count=40)).windows
+
+    audit = found.loc[found["why"] == "audit", "rank"]
+    assert ((audit - 1) // 10).tolist() == [0, 1, 2, 3]
+
+
 def test_the_audit_draws_every_other_window_equally_often(path):
     windows = measure_windows(path, window_m=480)
     drawn = {}
