@@ -25,6 +25,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import torch
 
 from geoseg.presence.ranking import log_odds
 
@@ -192,20 +193,18 @@ def compact_groups(
 def _contrast(points: NDArray[np.float32]) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
     """The five nearest of each item (N, 5), and how much denser it lies than what is around it."""
     around = min(_AROUND, len(points) - 1)
-    length = np.einsum("nd,nd->n", points, points)
+    whole = torch.from_numpy(points)
+    length = (whole**2).sum(dim=1)
     neighbours = np.empty((len(points), _NEAR), dtype=np.intp)
     contrast = np.empty(len(points))
     for first in range(0, len(points), _BLOCK):
-        rows = np.arange(first, min(first + _BLOCK, len(points)))
-        squared = length[rows, None] + length - 2 * points[rows] @ points.T
-        squared[np.arange(len(rows)), rows] = -1  # itself comes first, whatever rounding does
-        order = np.argpartition(squared, (_NEAR, around), axis=1)
-        neighbours[rows] = order[:, : _NEAR + 1][order[:, : _NEAR + 1] != rows[:, None]].reshape(
-            len(rows), _NEAR
-        )
-        near, far = (
-            np.take_along_axis(squared, order[:, [at]], axis=1)[:, 0].clip(0)
-            for at in (_NEAR, around)
-        )
-        contrast[rows] = np.sqrt(far) / (np.sqrt(near) + 1e-6 * np.sqrt(length[rows] + 1))
+        part = slice(first, min(first + _BLOCK, len(points)))
+        squared = torch.addmm(length[None], whole[part], whole.T, beta=1, alpha=-2)
+        squared += length[part, None]
+        own = torch.arange(part.start, part.stop)
+        squared[own - first, own] = -1  # itself comes first, whatever rounding does
+        least, order = torch.topk(squared, around + 1, largest=False)
+        neighbours[part] = order[:, 1 : _NEAR + 1].numpy()
+        near, far = least[:, _NEAR].clamp(min=0).sqrt(), least[:, around].clamp(min=0).sqrt()
+        contrast[part] = (far / (near + 1e-6 * (length[part] + 1).sqrt())).numpy()
     return neighbours, contrast
