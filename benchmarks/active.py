@@ -299,7 +299,7 @@ def _eurosat_table() -> tuple[np.ndarray, np.ndarray]:
 
 
 def _chip(file: Path) -> Chip:
-    sensor = find_sensor("sentinel-2a")
+    sensor = find_sensor("sentinel-2")
     with Image.open(file) as image:
         colours = np.array(image.convert("RGB"), dtype=np.float32).transpose(2, 0, 1)
     return Chip(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 __all__ = ["CANDIDATES", "STRATEGIES", "Chosen", "Setting", "choose"]
 
 CANDIDATES = 10_000  # among which items are chosen that are compared with each other
+# Of their quota, where fewer lie above the threshold: that of classes that overlap is high.
+_LEAST_LIKELY = 0.75
 _NEXT = 0.1  # of the pool, by likelihood: of what representatives are chosen
 _A_REPRESENTATIVE = 20  # candidates, at least
 _SCORES: dict[str, Callable[[NDArray[np.floating]], NDArray[np.float64]]] = {
@@ -127,12 +130,15 @@ def _mixture(setting: Setting, count: int) -> list[Chosen]:
     shares = shares_of(count)
     rare = rare_classes(setting.probabilities)
     likely, doubtful = [], []
+    # `count` candidates of each kind: the same item may be the best of several.
     for n, k in enumerate(rare):
         leads = lead(setting.probabilities[:, k], setting.known.rows, setting.known.targets[:, k])
-        most = min(_part(shares.likely, n, len(rare)), int((leads[setting.free] >= 0).sum()))
-        likely.append(_Kind("likely", _best(setting, leads, most), most))
+        quota = _part(shares.likely, n, len(rare))
+        above = int((leads[setting.free] >= 0).sum())
+        most = min(quota, max(above, math.ceil(_LEAST_LIKELY * quota)))
+        likely.append(_Kind("likely", _best(setting, leads, count), most))
         quota = _part(shares.doubtful, n, len(rare))
-        doubtful.append(_Kind("doubtful", _best(setting, -np.abs(leads), quota), quota))
+        doubtful.append(_Kind("doubtful", _best(setting, -np.abs(leads), count), quota))
     picked = _apart(setting, [*likely, *doubtful])
     free = setting.free.copy()
     for one in picked:
@@ -173,7 +179,7 @@ def _likely(setting: Setting, count: int) -> list[Chosen]:
     kinds = []
     for n, k in enumerate(rare):
         quota = _part(count, n, len(rare))
-        kinds.append(_Kind("likely", _best(setting, setting.probabilities[:, k], quota), quota))
+        kinds.append(_Kind("likely", _best(setting, setting.probabilities[:, k], count), quota))
     return _apart(setting, kinds)
 
 

@@ -2,8 +2,9 @@
 
 What a batch is made of, beside its random audit (`geoseg.active.propose`):
 
-- likely: the most likely positives of the whole pool, as far as they lie above the threshold below.
-  Nothing finds rare events faster once heads know what they look like.
+- likely: the most likely positives of the whole pool: those above the threshold below, and three
+  quarters of their part of the batch however few these are. Nothing finds rare events faster once
+  heads know what they look like.
 - doubtful: the nearest to the threshold that separates labelled items best, which at extreme
   imbalance lies far from where classes are equally likely (DIRECT: Nuggehalli, Zhang, Jain and
   Nowak 2023, Deep active learning under imbalance and label noise).

@@ -93,10 +93,15 @@ def test_likely_items_are_positives_and_the_mixture_looks_elsewhere_when_these_a
 
     of = {why: [one.item for one in drawn if one.why == why] for why in {d.why for d in drawn}}
     likely = classes[pool.positions(of["likely"])]
-    assert likely.sum() + classes[pool.positions(of["doubtful"])].sum() >= 30
-    assert likely.mean() > 0.9
-    # There are 36 positives left for 54 likely ones: others are representative.
-    assert len(of["representative"]) > 18
+    # There are 36 positives left, and at least three quarters of 54 are the likeliest.
+    assert likely.sum() == 36
+    assert len(likely) == 41
+    assert {why: len(items) for why, items in of.items() if why != "likely"} == {
+        "doubtful": 18,
+        "compact": 15,
+        "representative": 16,
+        AUDIT: 10,
+    }
     assert len(drawn) == 100
 
 
