@@ -1,1 +1,1 @@
-"""What an instrument measures of the ground: bands, point spread, pixels, noise, and their looks."""
+"""What an instrument measures of the ground: bands, point spread, pixels, noise; and its looks."""
