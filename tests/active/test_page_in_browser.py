@@ -361,8 +361,15 @@ def test_an_outline_is_drawn_mended_and_erased_by_keys_alone(page, folder):
 
 def test_a_mask_is_mended_into_an_outline_of_the_person(page, folder):
     draw(page)
+    before = page.locator("#draw path.mask").count()
+    press(page, "Escape", "y")
+    shows(page, HOSTILE)
+    press(page, "ArrowUp")
+    shows(page, "place-0")
+    draw(page)
     press(page, "m", "Enter")
     until(lambda: outlines(folder, page))
+    assert before == 0
 
     [drawn] = outlines(folder, page)
     corners = {tuple(corner) for corner in drawn.geometry["coordinates"][0]}

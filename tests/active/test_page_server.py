@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import urllib.request
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -241,14 +242,41 @@ def test_what_is_no_outline_on_an_image_is_refused_in_a_sentence(page, project, 
     assert project.outlines("place-0") == []
 
 
-def test_the_mask_of_the_pack_is_shown_as_an_outline(page):
+def test_the_mask_of_the_pack_is_shown_as_an_outline_to_who_has_answered(page, project):
+    answer(page, project, 0)
     told = page.get("/api/place", params={"annotator": "Ada", "n": 0}).json()
+    before = page.get("/api/place", params={"annotator": "Bo", "n": 0}).json()
 
+    assert before["masks"] == []
     [mask] = told["masks"]
     assert (mask["class"], mask["image"]) == ("present", 1)
     corners = np.array(mask["geometry"]["coordinates"][0])
     assert corners.min(axis=0).tolist() == [3, 2]
     assert corners.max(axis=0).tolist() == [7, 5]
+
+
+@pytest.mark.parametrize(
+    ("classes", "id_", "called"),
+    [
+        (("absent", "present"), 1, ["present"]),
+        (("absent", "present"), 3, ["3", "1"]),
+        (("none", "pond", "slump"), 2, ["2", "1"]),
+        (("none", "pond", "slump"), 7, ["7", "1"]),
+        (("none", "pond", "slump"), 1, ["1"]),
+    ],
+)
+def test_a_mask_has_its_number_where_nobody_knows_its_class(tmp_path, classes, id_, called):
+    first, second = PLACES[0].images
+    label = second.label.clone()
+    label[2, 3] = 1
+    label[2:5, 4:7] = id_
+    places = [place(first, replace(second, label=label))]
+    finder = pack_places(tmp_path / "pack", places)
+    with ask_for(tmp_path / "project", places, classes=classes) as project:
+        project.record("a", "Ada", "unknown", via="page")
+        told = Desk(project, finder).place(0, "Ada")["masks"]
+
+    assert sorted({one["class"] for one in told}, reverse=True) == called
 
 
 def test_a_place_opens_in_qgis_as_a_point_and_one_of_nowhere_does_not(tmp_path):

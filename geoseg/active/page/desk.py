@@ -52,8 +52,8 @@ class Desk:
     """A project and the pack of its places, for one page or several.
 
     Places are told of by numbers: 0 for the first that was ever proposed, and so on, so that they
-    stay the same while rounds are added. Of a place nobody is told what the model or others think,
-    nor why it was proposed, before he has answered it.
+    stay the same while rounds are added. Of a place nobody is told what the model, others or a mask
+    of the pack say, nor why it was proposed, before he has answered it.
     """
 
     def __init__(
@@ -150,7 +150,7 @@ class Desk:
             **self._shown(item),
             "told": None if own is None else self._told(own, answers),
             "outlines": outlines,
-            "masks": self._masks(number),
+            "masks": [] if own is None else self._masks(number),
         }
 
     def answer(self, number: int, annotator: str, said: str, sent: str) -> dict[str, Any]:
@@ -290,15 +290,21 @@ class Desk:
         return {**told, **where, "images": images}
 
     def _masks(self, number: int) -> list[dict[str, Any]]:
+        """Masks that came with a place, by class, or by number where nobody knows which it is."""
         place = self._place(number)
         if isinstance(place, Problem):
             return []
-        classes = self.project.classes
-        return [
-            {"class": classes[id_], "image": image, "geometry": geometry}
+        found = [
+            (id_, image, geometry)
             for image, chip in enumerate(place.images)
             for id_, geometry in shown_masks(chip)
-            if id_ < len(classes)
+        ]
+        # A pack says nothing of what its numbers mean, but 1 beside 0 is what is present.
+        classes = self.project.classes
+        known = {1: classes[1]} if len(classes) == 2 and {id_ for id_, *_ in found} == {1} else {}
+        return [
+            {"class": known.get(id_, str(id_)), "image": image, "geometry": geometry}
+            for id_, image, geometry in found
         ]
 
     def _agreement(self, answers: list[Answer], annotator: str) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ import { address } from "./place.js";
 const STEP_PX = 1;
 const STRIDE_PX = 5;
 const LEAST_CORNERS = 3;
+const UNNAMED = "#ffffff"; // a mask of a class that nobody knows
 
 const HINTS = [
   ["click, space", "corner"],
@@ -126,7 +127,8 @@ export class Outliner {
     const [[ring, ...holes], ...others] = type === "Polygon" ? [coordinates] : coordinates;
     this.kept = { holes, others }; // what is not mended stays as it is
     this.corners = ring.slice(0, -1).map((corner) => [...corner]);
-    this.class = outline.class;
+    // A mask of a class that nobody knows is taken up as the class that is chosen.
+    if (this.about.classes.includes(outline.class)) this.class = outline.class;
     this.instead = outline.annotator === this.place.annotator ? outline.number : null;
     this.#paint();
   }
@@ -287,7 +289,7 @@ export class Outliner {
 
   #path(line, outline) {
     const path = draw("path", { d: line, class: outline.annotator === "mask" ? "mask" : "" });
-    path.style.stroke = this.about.colours[outline.class];
+    path.style.stroke = this.about.colours[outline.class] ?? UNNAMED;
     if (outline.annotator === "now") path.style.fill = this.about.colours[outline.class];
     return path;
   }
@@ -323,7 +325,7 @@ export class Outliner {
 
   #listed(outline, number) {
     const swatch = make("i", { className: "swatch" });
-    swatch.style.backgroundColor = this.about.colours[outline.class];
+    swatch.style.backgroundColor = this.about.colours[outline.class] ?? UNNAMED;
     const button = make(
       "button",
       { type: "button", className: "quiet", onclick: () => this.#mend(outline) },
