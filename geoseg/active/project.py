@@ -47,6 +47,7 @@ __all__ = [
 _FILE = "project.sqlite"
 _FORMAT = "1"
 _LONGEST = 100  # characters of the name of a person
+_MOST = 2**63 - 1  # that a number of a row can be
 _CLASS = re.compile("[a-z][a-z0-9_]{0,62}")
 
 
@@ -180,6 +181,18 @@ class Project:
         )
         return [Answer(*row) for row in rows]
 
+    def first_answers(self) -> list[Answer]:
+        """What each person said of an item before the page told him more, by number.
+
+        Of items on which a word of his stands; what he took back in between counts too.
+        """
+        rows = self._database.read(
+            "SELECT min(number), item, annotator, said, time, via, note FROM answer AS a "
+            "WHERE EXISTS (SELECT 1 FROM answer AS b WHERE b.item = a.item "
+            "AND b.annotator = a.annotator AND b.undone = 0) GROUP BY item, annotator ORDER BY 1"
+        )
+        return [Answer(*row) for row in rows]
+
     def record_outline(
         self,
         item: str,
@@ -204,14 +217,17 @@ class Project:
             instead: number of an outline that the same person drew, and now mends.
 
         Raises:
-            ConfigError: no class of the project, no name of a person, no number of an image.
+            ConfigError: no class of the project, no name of a person, no number of an image or of
+                an outline.
             LabelError: no polygon, or one that has no area or crosses itself.
         """
         one = self._checked(Said(item, annotator, class_))
         if class_ == UNKNOWN:
             raise ConfigError(f"An outline is of a class, not of {UNKNOWN!r}; name the class.")
-        if image < 0:
+        if not 0 <= image <= _MOST:
             raise ConfigError(f"There is no image {image}; they are counted from 0.")
+        if instead is not None and not 0 < instead <= _MOST:
+            raise ConfigError(f"There is no outline {instead}; give the number of one.")
         row = (item, one.annotator, class_, json.dumps(polygon_of(geometry)), image, _now())
         with self._database.writing() as database:
             database.execute(

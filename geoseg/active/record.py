@@ -110,6 +110,8 @@ def polygon_of(geometry: Mapping[str, Any]) -> dict[str, Any]:
     try:
         json.dumps(geometry["coordinates"], allow_nan=False)
         shape = shapely.force_2d(shapely.geometry.shape(dict(geometry)))
+    except RecursionError as error:
+        raise LabelError("The outline is no GeoJSON polygon (nested too deep).") from error
     except (ShapelyError, ArithmeticError, LookupError, ValueError, TypeError) as error:
         raise LabelError(f"The outline is no GeoJSON polygon ({error}).") from error
     if not shape.is_valid or not shape.area > 0:

@@ -213,6 +213,9 @@ def test_an_outline_is_kept_in_pixels_and_mended_and_erased_by_who_drew_it(page,
     assert project.outlines("place-0") == []
 
 
+DEEP = json.loads("[" * 900 + "]" * 900)
+
+
 @pytest.mark.parametrize(
     ("changed", "why"),
     [
@@ -228,6 +231,10 @@ def test_an_outline_is_kept_in_pixels_and_mended_and_erased_by_who_drew_it(page,
         ),
         ({"image": 2}, "The place has no image 2; draw on one that is shown."),
         ({"image": "0"}, "The place has no image '0'; draw on one that is shown."),
+        ({"image": True}, "The place has no image True; draw on one that is shown."),
+        ({"instead": 10**30}, f"There is no outline {10**30}; give the number of one."),
+        ({"instead": -1}, "There is no outline -1; give the number of one."),
+        ({"geometry": {"type": "Polygon", "coordinates": DEEP}}, "The outline is no GeoJSON"),
         ({"class": "unknown"}, "An outline is of a class, not of 'unknown'; name the class."),
         ({"class": "lake"}, "The project has no class 'lake'."),
     ],
@@ -358,7 +365,10 @@ def test_a_disk_that_is_full_is_told_and_the_page_tries_again(page, project, mon
 
 @pytest.mark.parametrize(
     "host",
-    ["evil.example", "127.0.0.1.evil.example:8765", "evil.example:8765", "", "a b", "localhost@b"],
+    [
+        *("evil.example", "127.0.0.1.evil.example:8765", "evil.example:8765"),
+        *("", "a b", "localhost@b", "[", "[::1", "[x]"),
+    ],
 )
 def test_a_name_that_was_rebound_to_this_machine_is_turned_away(page, host):
     assert page.get("/api/about", headers={"Host": host}).status_code == 421
@@ -370,7 +380,11 @@ def test_names_of_this_machine_are_let_in_on_any_port_that_was_forwarded(page, h
 
 
 @pytest.mark.parametrize(
-    "origin", [None, "null", "http://evil.example", "http://127.0.0.1:9999", "http://127.0.0.1"]
+    "origin",
+    [
+        *(None, "null", "http://evil.example", "http://127.0.0.1:9999", "http://127.0.0.1"),
+        *("http://[", "http://[x]"),
+    ],
 )
 def test_another_page_in_the_same_browser_can_change_nothing(desk, project, origin):
     headers = {} if origin is None else {"Origin": origin}

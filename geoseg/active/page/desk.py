@@ -190,7 +190,7 @@ class Desk:
         place = self._place(number)
         image, instead = drawn.get("image"), drawn.get("instead")
         shown = [] if isinstance(place, Problem) else shown_images(place)
-        if not isinstance(image, int) or image not in range(len(shown)):
+        if type(image) is not int or image not in range(len(shown)):  # True is no number
             raise ConfigError(f"The place has no image {image!r}; draw on one that is shown.")
         made = self.project.record_outline(
             self._item(number),
@@ -199,7 +199,7 @@ class Desk:
             _within(drawn.get("geometry"), shown[image]),
             image,
             sent=sent,
-            instead=instead if isinstance(instead, int) else None,
+            instead=instead if type(instead) is int else None,
         )
         return {"number": made}
 

@@ -92,7 +92,7 @@ class Guard:
         return hmac.compare_digest(given.encode(), (self._token or "").encode())
 
     def _is_this_machine(self, host: str) -> bool:
-        name = urlsplit(f"//{host}").hostname if _plain(host) else None
+        name = _hostname(host) if _plain(host) else None
         return name is not None and (name in self._names or _is_address(name))
 
 
@@ -114,8 +114,18 @@ def _plain(host: str) -> bool:
     return bool(host) and all(sign.isalnum() or sign in "-._:[]" for sign in host)
 
 
+def _hostname(host: str) -> str | None:
+    try:
+        return urlsplit(f"//{host}").hostname
+    except ValueError:  # half a pair of brackets
+        return None
+
+
 def _from_the_page(request: Request) -> bool:
-    origin = urlsplit(request.headers.get("origin", ""))
+    try:
+        origin = urlsplit(request.headers.get("origin", ""))
+    except ValueError:
+        return False
     return bool(origin.netloc) and origin.netloc == request.headers.get("host")
 
 
