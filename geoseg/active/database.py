@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["Database", "create_database"]
 
 _WAIT_S = 30.0  # for one who writes
+_BUSY = ("SQLITE_BUSY", "SQLITE_LOCKED")  # how the names of errors begin that pass
 _TABLES = """
 CREATE TABLE about (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE round (
@@ -74,6 +75,7 @@ class Database:
 
     Raises:
         DataError: it is no such file, or is damaged.
+        OutputError: another process writes for long.
     """
 
     def __init__(self, path: Path) -> None:
@@ -85,12 +87,17 @@ class Database:
             path, timeout=_WAIT_S, isolation_level=None, check_same_thread=False
         )
         try:
-            self._connection.execute("PRAGMA synchronous = FULL")
+            # EXTRA: the folder is synced too once the journal is gone, or a power cut could bring
+            # it back, and with it the state before the last answer.
+            self.read("PRAGMA synchronous = EXTRA")
             self.about: dict[str, str] = dict(self.read("SELECT key, value FROM about"))
         except (DataError, sqlite3.Error) as error:
             self.close()
             cause = error.__cause__ or error
             raise DataError(f"{path} is damaged ({cause}); restore it from a copy.") from error
+        except OutputError:  # it is sound, but another process writes
+            self.close()
+            raise
 
     def close(self) -> None:
         """Let go of the file."""
@@ -102,11 +109,13 @@ class Database:
 
         Raises:
             DataError: the file cannot be read.
+            OutputError: another process writes for long.
         """
         try:
             with self._turn:
                 return self._connection.execute(query, values).fetchall()
         except sqlite3.Error as error:
+            self._require_not_busy(error)
             raise DataError(
                 f"{self.path} cannot be read ({error}); restore it from a copy."
             ) from error
@@ -128,6 +137,7 @@ class Database:
                 yield self._connection
                 self._connection.execute("COMMIT")
             except sqlite3.Error as error:
+                self._require_not_busy(error)
                 reason = why_not_written(error, self.path.parent)
                 raise OutputError(f"{self.path} cannot be written: {reason}.") from error
             except UnicodeEncodeError as error:
@@ -135,3 +145,11 @@ class Database:
             finally:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
+
+    def _require_not_busy(self, error: sqlite3.Error) -> None:
+        """Tell that another process writes where that is what went wrong."""
+        if getattr(error, "sqlite_errorname", "").startswith(_BUSY):
+            raise OutputError(
+                f"Another process has been writing to {self.path} for {_WAIT_S:g} s; try again "
+                "when it is done."
+            ) from error

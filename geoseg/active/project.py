@@ -367,6 +367,7 @@ def open_project(folder: Path) -> Project:
 
     Raises:
         DataError: there is none, it is damaged, or another version wrote it.
+        OutputError: another process writes for long.
     """
     path = folder / _FILE
     if not holds_project(folder):

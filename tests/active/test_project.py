@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from geoseg.active import database
 from geoseg.active.project import (
     UNKNOWN,
     Drawn,
@@ -48,6 +49,21 @@ def test_the_last_word_of_each_person_counts(project):
     said = [(one.item, one.annotator, one.said, one.via) for one in project.answers()]
 
     assert said == [("a", "ben", "absent", "page"), ("a", "anna", "present", "qgis")]
+
+
+def test_the_first_word_of_each_person_is_kept_also_where_it_was_taken_back(project):
+    project.record("a", "anna", "absent", via="page")
+    project.record("a", "ben", "present", via="page")
+    project.record("b", "ben", "present", via="page")
+    project.undo("anna")
+    project.undo("ben")
+    project.record("a", "anna", "present", via="page")
+    project.record("a", "ben", "absent", via="qgis")
+
+    said = [(one.item, one.annotator, one.said) for one in project.first_answers()]
+
+    # Of `b` no word stands.
+    assert said == [("a", "anna", "absent"), ("a", "ben", "present")]
 
 
 def test_what_is_undone_gives_way_to_what_was_said_before(project):
@@ -381,6 +397,32 @@ def test_a_file_that_was_cut_short_is_told_when_it_is_read(project):
 
     with pytest.raises(DataError, match=r"restore it from a copy"):
         open_project(project.folder).answers()
+
+
+def test_a_file_that_another_process_writes_is_not_called_damaged(project, monkeypatch):
+    monkeypatch.setattr(database, "_WAIT_S", 0.05)
+    with closing(sqlite3.connect(project.folder / "project.sqlite", isolation_level=None)) as other:
+        reader = open_project(project.folder)
+        other.execute("BEGIN EXCLUSIVE")
+        for work in (
+            reader.answers,
+            lambda: reader.record("a", "Ada", "present", via="page"),
+            lambda: open_project(project.folder),
+        ):
+            with pytest.raises(OutputError) as told:
+                work()
+            assert str(told.value) == (
+                f"Another process has been writing to {project.folder / 'project.sqlite'} for "
+                "0.05 s; try again when it is done."
+            )
+        other.execute("ROLLBACK")
+
+        assert reader.answers() == []
+        reader.close()
+
+
+def test_a_commit_is_followed_by_a_sync_of_the_folder(project):
+    assert project._database.read("PRAGMA synchronous") == [(3,)]  # EXTRA
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="nothing is forbidden to root")
