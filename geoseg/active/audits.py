@@ -5,6 +5,14 @@ simulation, shares of what was labelled by up to eight times, and likelihood met
 and others (2002), whose assumption choosing breaks, by any amount. The audit of a round is a simple
 random sample of what was left when it was drawn, so that each round by itself tells the whole
 without bias: what was known then, plus the audit times what each of it stands for.
+
+All audits follow one random order of the pool, each from where the last one ended. That is right
+here: what was not drawn yet is in random order still, whatever the audits before have shown, and
+nothing is chosen by that order. So each audit is a simple random sample, given all before it.
+
+What was chosen and waits for an answer is neither known nor was it left to be drawn, and it is no
+sample of anything: a round is counted once nothing waits that was asked by then. An item of the
+audit of which nobody could tell is left out, as if it was missing at random.
 """
 
 from __future__ import annotations
@@ -22,9 +30,19 @@ from geoseg.metrics.quantify import Estimate
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from geoseg.active.answers import SoftLabels
+    from geoseg.active.project import Project
     from geoseg.active.record import Answer, Proposed, Round
 
-__all__ = ["AUDIT", "AuditRound", "audit_rounds", "missed_at_most", "prevalence_by_audit"]
+__all__ = [
+    "AUDIT",
+    "AuditRound",
+    "audit_rounds",
+    "class_audits",
+    "counted",
+    "missed_at_most",
+    "prevalence_by_audit",
+]
 
 AUDIT = "audit"  # why an item was proposed that was drawn at random
 _CONFIDENCE = 0.9
@@ -38,6 +56,32 @@ class AuditRound(NamedTuple):
     rest: float  # items that the audit was drawn from
     drawn: int  # items of the audit with a label
     present: float  # positives among these
+    waiting: int = 0  # items asked by then, but for this audit, that nobody answered
+
+
+def class_audits(project: Project, labels: SoftLabels) -> list[list[AuditRound]]:
+    """The audits of a project, for each class.
+
+    Args:
+        project: with its rounds.
+        labels: of its answers.
+    """
+    rounds, proposed, answers = project.rounds(), project.proposed(), project.first_answers()
+    gold = project.gold()
+    names = [labels.items[n] for n in np.flatnonzero(labels.told)]
+    found = []
+    for k, name in enumerate(project.classes):
+        shares = labels.probabilities[labels.told, k].tolist()
+        # Of these it is known, whether or not anybody has answered.
+        sure = {item: float(said == name) for item, said in gold.items()}
+        present = {**dict(zip(names, shares, strict=True)), **sure}
+        found.append(audit_rounds(rounds, proposed, answers, present))
+    return found
+
+
+def counted(audits: Sequence[AuditRound]) -> list[AuditRound]:
+    """Those by which a pool can be counted: nothing waits that was asked by then."""
+    return [one for one in audits if not one.waiting]
 
 
 def audit_rounds(
@@ -51,32 +95,36 @@ def audit_rounds(
     Args:
         rounds: all.
         proposed: of all rounds.
-        answers: all, for when an item was first answered that nobody proposed before.
-        present: how likely each item with a label is of the class that is counted.
+        answers: the first of each person, for when an item was answered that nobody proposed.
+        present: how likely each item of known class is of the class that is counted.
     """
-    met: dict[str, tuple[int, bool]] = {}  # first round of an item, and whether it was drawn there
+    met: dict[str, int] = {}  # first round of an item
     planned: defaultdict[int, list[Proposed]] = defaultdict(list)
     for one in proposed:
-        met.setdefault(one.item, (one.round, one.why == AUDIT))
+        met.setdefault(one.item, one.round)
         if one.why == AUDIT:
             planned[one.round].append(one)
     since: dict[str, str] = {}
     for answer in answers:
         since[answer.item] = min(since.get(answer.item, answer.time), answer.time)
+    waiting = [item for item in met if item not in since and item not in present]
     found = []
     for this in rounds:
-        drawn = [one for one in planned[this.number] if one.item in present]
+        audit = _drawn(planned[this.number])
+        drawn = [one for one in audit if one.item in present]
         if not drawn:
             continue
-        own = {one.item for one in planned[this.number]}
+        own = {one.item for one in audit}
         known = sum(
             share
             for item, share in present.items()
-            if item not in own and _known_by(this, met.get(item), since.get(item, ""))
+            if item not in own and _known_by(this, met.get(item), since.get(item))
         )
+        waits = sum(met[item] <= this.number and item not in own for item in waiting)
         # What it was drawn from, by the chance that each had.
-        rest = len(planned[this.number]) / drawn[0].inclusion
-        found.append(AuditRound(known, rest, len(drawn), sum(present[one.item] for one in drawn)))
+        rest = len(audit) / drawn[0].inclusion
+        shown = sum(present[one.item] for one in drawn)
+        found.append(AuditRound(known, rest, len(drawn), shown, waits))
     return found
 
 
@@ -96,18 +144,19 @@ def prevalence_by_audit(
     98 % of cases.
 
     Args:
-        audits: of rounds, in order; one or more.
+        audits: of rounds, in order. Only those of `counted` tell something.
         size: items of the pool.
         found: positives that have a label: no fewer are there.
         confidence: of the interval.
 
     Raises:
-        LabelError: no round has an audit with a label.
+        LabelError: no round has an audit with a label, and all else answered.
     """
+    audits = counted(audits)
     if not audits:
         raise LabelError(
-            "No item of a random audit has a label, so nothing tells what is in the pool; answer "
-            "some of those."
+            "No item of a random audit has a label, in a round of which all that was chosen is "
+            "answered, so nothing tells what is in the pool; answer a round to its end."
         )
     weight = np.array([number * one.drawn for number, one in enumerate(audits, 1)], dtype=float)
     weight /= weight.sum()
@@ -130,7 +179,8 @@ def missed_at_most(audits: Sequence[AuditRound], left: int, *, confidence: float
 
     `left` times the upper end of Clopper and Pearson (1934) of the share of positives in all audits
     together: too high rather than too low, as long as rounds find positives faster than chance, for
-    early audits were drawn when more were left. All of them where there was no audit.
+    early audits were drawn when more were left. What was chosen and waits for an answer is likelier
+    than what audits are of, so that all of it may be positive. All of `left` without an audit.
 
     Args:
         audits: of rounds.
@@ -140,11 +190,19 @@ def missed_at_most(audits: Sequence[AuditRound], left: int, *, confidence: float
     drawn, present = sum(one.drawn for one in audits), sum(one.present for one in audits)
     if drawn <= present:
         return left
-    return int(left * betaincinv(present + 1, drawn - present, confidence))
+    waiting = min(max(one.waiting for one in audits), left)
+    share = betaincinv(present + 1, drawn - present, confidence)
+    return waiting + int((left - waiting) * share)
 
 
-def _known_by(this: Round, met: tuple[int, bool] | None, since: str) -> bool:
-    """Whether an item had a label when an audit was drawn, or was chosen beside it."""
-    if met is not None and met[0] <= this.number:
-        return met[0] < this.number or not met[1]
-    return since < this.made  # answered before anybody was asked
+def _drawn(audit: Sequence[Proposed]) -> list[Proposed]:
+    """Without items of known class that were put among it, whose inclusion is 1."""
+    least = min((one.inclusion for one in audit), default=1)
+    return [one for one in audit if one.inclusion == least]
+
+
+def _known_by(this: Round, met: int | None, since: str | None) -> bool:
+    """Whether an item that is not of an audit had a label when it was drawn, or was chosen."""
+    if met is not None and met <= this.number:
+        return True
+    return since is not None and since < this.made  # answered before anybody was asked

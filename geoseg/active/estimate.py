@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from geoseg.active.answers import known_of
-from geoseg.active.audits import audit_rounds, missed_at_most, prevalence_by_audit
+from geoseg.active.audits import class_audits, counted, missed_at_most, prevalence_by_audit
 from geoseg.active.heads import scale_of, train_heads
 from geoseg.active.neighbourhood import neighbourhoods
 from geoseg.metrics.detection import average_precision
@@ -45,6 +45,7 @@ class RoundWorth:
     """What labels are worth. Scores are of items that were chosen to be hard, not of the pool."""
 
     labels: int
+    left_out: int  # rounds that are not counted in, for what was chosen there is not all answered
     classes: tuple[ClassWorth, ...]
 
     @property
@@ -63,6 +64,7 @@ class RoundWorth:
         worst = self.worst
         return {
             "labels": self.labels,
+            "rounds_left_out": self.left_out,
             "balanced_accuracy": _number(self.balanced_accuracy),
             "worst_class": None if worst is None else worst.name,
             "worst_recall": None if worst is None else worst.recall,
@@ -96,12 +98,9 @@ def round_worth(
     """
     known = known_of(labels, pool)
     told = out_of_fold(pool, known, settings, seed=seed)
-    rounds, proposed, answers = project.rounds(), project.proposed(), project.answers()
-    names = [labels.items[n] for n in np.flatnonzero(labels.told)]
+    by_class = class_audits(project, labels)
     classes = []
-    for k, name in enumerate(project.classes):
-        shares = labels.probabilities[labels.told, k].tolist()
-        audits = audit_rounds(rounds, proposed, answers, dict(zip(names, shares, strict=True)))
+    for k, (name, audits) in enumerate(zip(project.classes, by_class, strict=True)):
         found = float(known.targets[:, k].sum())
         classes.append(
             ClassWorth(
@@ -109,11 +108,14 @@ def round_worth(
                 labels=found,
                 average_precision=_precision(told, known, k),
                 recall=_recall(told, known, k),
-                prevalence=prevalence_by_audit(audits, len(pool), found) if audits else None,
+                prevalence=prevalence_by_audit(audits, len(pool), found)
+                if counted(audits)
+                else None,
                 missed_at_most=missed_at_most(audits, len(pool) - len(known.rows)),
             )
         )
-    return RoundWorth(labels=len(known.rows), classes=tuple(classes))
+    left_out = len(by_class[0]) - len(counted(by_class[0]))
+    return RoundWorth(labels=len(known.rows), left_out=left_out, classes=tuple(classes))
 
 
 def out_of_fold(

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from geoseg.active.answers import agreements, measure_annotators, soft_labels
-from geoseg.active.audits import audit_rounds, prevalence_by_audit
+from geoseg.active.audits import class_audits, counted, prevalence_by_audit
 from geoseg.active.record import SEEDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from geoseg.active.answers import Agreement, Annotator, SoftLabels
+    from geoseg.active.audits import AuditRound
     from geoseg.active.pool import Pool
     from geoseg.active.project import Project
     from geoseg.active.record import Round
@@ -45,6 +46,7 @@ class Standing:
     gold: int  # items of known class
     classes: tuple[ClassStanding, ...]
     rounds: tuple[Round, ...]
+    left_out: int  # rounds not counted in, for what was chosen there is not all answered
     proposed: Mapping[int, int]  # items by round
     answered: Mapping[int, int]  # of these, items that somebody answered
     annotators: tuple[Annotator, ...]
@@ -68,6 +70,7 @@ class Standing:
                 }
                 for one in self.classes
             },
+            "rounds_left_out": self.left_out,
             "rounds": [
                 {
                     **one._asdict(),
@@ -102,6 +105,7 @@ def standing(project: Project, pool: Pool) -> Standing:
     labels = soft_labels(answers, project.classes, gold)
     people = measure_annotators(answers, project.classes, gold)
     rounds = project.rounds()
+    audits = class_audits(project, labels)
     looked_at = set(labels.items)
     return Standing(
         pool=pool.source,
@@ -111,8 +115,9 @@ def standing(project: Project, pool: Pool) -> Standing:
         disagreed=int(labels.disagree.sum()),
         answers=len(answers),
         gold=len(gold),
-        classes=_classes(project, pool, labels),
+        classes=_classes(project, pool, labels, audits),
         rounds=tuple(rounds),
+        left_out=len(audits[0]) - len(counted(audits[0])),
         proposed=_counts(rounds, [one.round for one in proposed]),
         answered=_counts(rounds, [one.round for one in proposed if one.item in looked_at]),
         annotators=tuple(people),
@@ -123,15 +128,14 @@ def standing(project: Project, pool: Pool) -> Standing:
     )
 
 
-def _classes(project: Project, pool: Pool, labels: SoftLabels) -> tuple[ClassStanding, ...]:
-    rounds, proposed, answers = project.rounds(), project.proposed(), project.answers()
-    names = [labels.items[n] for n in np.flatnonzero(labels.told)]
+def _classes(
+    project: Project, pool: Pool, labels: SoftLabels, audits: Sequence[Sequence[AuditRound]]
+) -> tuple[ClassStanding, ...]:
     found = []
     for k, name in enumerate(project.classes):
-        shares = labels.probabilities[labels.told, k].tolist()
-        audits = audit_rounds(rounds, proposed, answers, dict(zip(names, shares, strict=True)))
-        count = float(sum(shares))
-        prevalence = prevalence_by_audit(audits, len(pool), count) if audits else None
+        count = float(labels.probabilities[labels.told, k].sum(dtype=np.float64))
+        told = bool(counted(audits[k]))
+        prevalence = prevalence_by_audit(audits[k], len(pool), count) if told else None
         found.append(ClassStanding(name=name, labels=count, prevalence=prevalence))
     return tuple(found)
 

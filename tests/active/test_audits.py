@@ -3,15 +3,23 @@ import pytest
 from pools import pool_of
 
 from geoseg.active.answers import soft_labels
-from geoseg.active.audits import AuditRound, audit_rounds, missed_at_most, prevalence_by_audit
+from geoseg.active.audits import (
+    AuditRound,
+    audit_rounds,
+    class_audits,
+    counted,
+    missed_at_most,
+    prevalence_by_audit,
+)
 from geoseg.active.estimate import out_of_fold, round_worth
 from geoseg.active.heads import HeadSettings
 from geoseg.active.known import known_classes
 from geoseg.active.neighbourhood import neighbourhoods
 from geoseg.active.project import create_project
-from geoseg.active.record import Drawn
+from geoseg.active.record import Answer, Drawn, Proposed, Round
 from geoseg.errors import LabelError
 
+CLASSES = ("absent", "present")
 QUICK = HeadSettings(members=2, hidden=8, steps=100)
 
 
@@ -112,6 +120,89 @@ def test_an_audit_that_nobody_answered_tells_nothing(project):
     project.record_round([Drawn("b", "audit", 0.1)], strategy="random", settings={})
 
     assert audit_rounds(project.rounds(), project.proposed(), [], {}) == []
+
+
+def asked_in_rounds(rng, shares):
+    """Rounds of 50 chosen and 10 audited of 1000 items with 60 positives; first parts answered."""
+    names = [f"item-{n}" for n in range(1000)]
+    present, free = np.arange(1000) < 60, np.ones(1000, dtype=bool)
+    rounds, proposed, answers = [], [], []
+    for number, answered in enumerate(shares, start=1):
+        rounds.append(Round(number, f"{number}", "mixture", {}, "", {}))
+        rows = np.flatnonzero(free)
+        order = rng.exponential(size=len(rows)) / np.where(present[rows], 10, 1)
+        chosen = rows[np.argsort(order)[:50]]
+        free[chosen] = False
+        audit = rng.choice(np.flatnonzero(free), 10, replace=False)
+        share = 10 / free.sum()
+        free[audit] = False
+        asked = [(n, "likely", 1.0) for n in chosen] + [(n, "audit", share) for n in audit]
+        proposed += [Proposed(number, 1, names[n], why, of, None) for n, why, of in asked]
+        said = [*chosen[: int(50 * answered)], *audit[: int(10 * answered)]]
+        answers += [Answer(1, names[n], "ann", CLASSES[int(present[n])], "9", "page") for n in said]
+    return audit_rounds(rounds, proposed, answers, {a.item: a.said == "present" for a in answers})
+
+
+@pytest.mark.parametrize("shares", [(0.5, 0.5, 0.5, 0.5), (1, 1, 0.5, 0.5), (1, 1, 1, 1)])
+def test_intervals_hold_the_prevalence_or_none_is_told_where_rounds_are_partly_answered(shares):
+    rng = np.random.default_rng(7)
+
+    held, missed = [], []
+    for _ in range(100):
+        audits = asked_in_rounds(rng, shares)
+        # All positives that were found are known, or were shown by the last audit.
+        found = audits[-1].known + audits[-1].present
+        answered = int(60 * sum(shares))
+        missed.append(missed_at_most(audits, 1000 - answered) >= 60 - found)
+        if counted(audits):
+            estimate = prevalence_by_audit(audits, 1000, found)
+            held.append(estimate.low <= 0.06 <= estimate.high)
+
+    assert len(held) == (100 if shares[0] == 1 else 0)
+    assert not held or np.mean(held) >= 0.85
+    assert np.mean(missed) >= 0.93
+
+
+def test_a_round_is_left_out_while_anything_waits_that_was_asked_by_then(project):
+    for number in (1, 2):
+        drawn = [Drawn(f"likely-{number}", "likely", 1), Drawn(f"audit-{number}", "audit", 0.1)]
+        drawn.append(Drawn(f"other-{number}", "audit", 0.1))
+        project.record_round(drawn, strategy="mixture", settings={})
+
+    say(project, **{"likely-1": "unknown", "audit-1": "present", "audit-2": "absent"})
+    first = audits_now(project)
+    say(project, **{"likely-2": "present", "other-1": "absent"})
+    then = audits_now(project)
+
+    # What waits of its own audit does no harm to a round; that of a round before does.
+    assert [one.waiting for one in first] == [0, 2]
+    assert counted(first) == first[:1]
+    assert [one.waiting for one in then] == [0, 0]
+
+
+def test_items_of_known_class_that_were_asked_for_wait_for_nobody(project):
+    project.set_gold({"gold": "present", "drawn": "present", "nobody": "present"})
+    project.record_round(
+        # The one that was put among the audit has an inclusion of 1.
+        [Drawn("gold", "audit", 1), Drawn("drawn", "audit", 0.25), Drawn("a", "audit", 0.25)],
+        strategy="random",
+        settings={},
+    )
+    say(project, a="absent")
+
+    assert audits_now(project) == [AuditRound(1, 8, 2, 1)]
+
+
+def test_an_item_is_known_since_its_first_answer(project):
+    say(project, early="present")
+    project.record_round([Drawn("a", "audit", 0.1)], strategy="random", settings={})
+    say(project, a="absent", early="present")
+
+    assert audits_now(project) == [AuditRound(1, 10, 1, 0)]
+
+
+def audits_now(project):
+    return class_audits(project, soft_labels(project.answers(), project.classes, project.gold()))[1]
 
 
 @pytest.fixture

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from geoseg.commands.options import Json
-from geoseg.terminal import Outcome, Table, show
+from geoseg.terminal import Outcome, Table, note, show
 
 if TYPE_CHECKING:
     from geoseg.active.standing import Standing
     from geoseg.metrics.quantify import Estimate
 
-__all__ = ["as_share", "status"]
+__all__ = ["as_share", "left_out", "status"]
 
 
 def status(
@@ -33,6 +33,8 @@ def status(
     with opened(folder) as (project, pool):
         stands = standing(project, pool)
     tables = [_project(folder, stands), _classes(stands), _rounds(stands), _people(stands)]
+    if stands.left_out:
+        note(left_out(stands.left_out))
     if any(one.items for one in stands.agreements):
         tables.append(_agreement(stands))
     show(Outcome({"project": str(folder), **stands.figures()}, tables), as_json=json)
@@ -43,6 +45,15 @@ def as_share(estimate: Estimate | None) -> str:
     if estimate is None:
         return "-"
     return f"{estimate.value:.2%} ({estimate.low:.2%} to {estimate.high:.2%})"
+
+
+def left_out(rounds: int) -> str:
+    """That rounds are not counted in, and what to do."""
+    which = "1 round is" if rounds == 1 else f"{rounds} rounds are"
+    return (
+        f"{which} left out of the share of the pool, for items that were asked for by then wait; "
+        "answer all that is waiting"
+    )
 
 
 def _project(folder: Path, stands: Standing) -> Table:

@@ -32,10 +32,13 @@ def train(
     from geoseg.active.folder import HEADS, LABELS, held, opened
     from geoseg.active.heads import HeadSettings
     from geoseg.active.rounds import train as learn
+    from geoseg.commands.active.status import left_out
 
     with opened(folder) as (project, pool), held(folder):
         worth = learn(project, pool, HeadSettings(), seed=seed)
     note(f"The heads are {folder / HEADS}, the labels {folder / LABELS}")
+    if worth.left_out:
+        note(left_out(worth.left_out))
     figures = {"heads": str(folder / HEADS), "labels_file": str(folder / LABELS)}
     columns = ("class", "labels", "average precision", "recall", "share of the pool", "missed <=")
     table = Table(
