@@ -75,11 +75,16 @@ def read_truth(path: Path, project: Project, pool: Pool) -> dict[str, str]:
     """Class by item, of items whose class is known for sure; a table as `ingest` takes it.
 
     Raises:
-        ConfigError: a class that the project has not, or two for one item.
+        ConfigError: a class that the project has not, two for one item, or UNKNOWN.
         LabelError: no such table, or items that the pool has not.
     """
     said = [one._replace(annotator="gold") for one in _answers(_read_table(path, project))]
     _require_known(path, said, project, pool)
+    if unsure := [one.item for one in said if one.said == UNKNOWN]:
+        raise ConfigError(
+            f"{path} says {UNKNOWN!r} of {len(unsure)} items ({_some(unsure)}), which is "
+            "nothing to be known for sure; leave them out. Nothing was taken in."
+        )
     return {one.item: one.said for one in said}
 
 

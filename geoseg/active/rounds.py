@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 from dataclasses import asdict, replace
+from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -109,7 +110,8 @@ def make_round(
     """Learn from what was answered, propose, write the files of the round, and record it.
 
     Files appear together, and before the round is recorded: whatever ends this early leaves no half
-    round, and the next one takes its number. What waits for an answer, and what nobody could tell,
+    round, and the next one takes its number. Files of a round that was not recorded get another
+    name. What waits for an answer, and what nobody could tell,
     is not proposed again. One item in twenty is of known class, as long as there are such that
     nobody was asked for; nothing tells it from the others, so that it measures who answers.
 
@@ -136,9 +138,8 @@ def make_round(
     model = "" if learned.heads is None else save_heads(aside / HEADS, learned.heads)
     _write_proposal(aside / _PROPOSAL, proposed, pool)
     write_layer(aside / "proposal.gpkg", proposed)
-    # What lies there is of a round that was never recorded.
-    shutil.rmtree(folder, ignore_errors=True)
     try:
+        _keep_unrecorded(folder)
         aside.rename(folder)
     except OSError as error:
         raise OutputError(f"{folder} cannot be written: {error.strerror}.") from error
@@ -241,6 +242,16 @@ def _chances(pool: Pool, learned: Learned, items: Sequence[str]) -> list[float |
         return [None] * len(items)
     told = learned.heads.probabilities(pool.embeddings(pool.positions(items)))
     return [float(own[1] if len(own) == 2 else own.max()) for own in told]
+
+
+def _keep_unrecorded(folder: Path) -> None:
+    """Give another name to what lies there of a round that was never recorded.
+
+    Somebody may have answered on its layer.
+    """
+    if folder.exists():
+        names = (folder.with_name(f"{folder.name}.unrecorded-{n}") for n in count(1))
+        folder.rename(next(name for name in names if not name.exists()))
 
 
 def _write_proposal(path: Path, proposed: Sequence[Proposed], pool: Pool) -> None:

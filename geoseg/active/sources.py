@@ -144,10 +144,12 @@ def fill_pool(
     """
     pool = pool_folder(folder)
     told = folder / _FILE
-    if holds_pool(pool) and is_source_of(folder, source):
+    same = is_source_of(folder, source)
+    if same and holds_pool(pool):
         return Filled(open_pool(pool), [])
-    # A pool of something else must not be taken for this one's.
-    told.unlink(missing_ok=True)
+    if not same:
+        # A pool of something else must not be taken for this one's.
+        told.unlink(missing_ok=True)
     made = _of_pack(folder, source, engine, device, on_part) if source.kind == "pack" else None
     filled = made or _of_embeddings(pool, source, on_part)
     if not len(filled.pool):

@@ -12,10 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 from active.labelling import CLASSES, classes_of, items, small_pool, small_project
 
+from geoseg.active import sources
 from geoseg.active.answers import soft_labels
 from geoseg.active.folder import held, opened
 from geoseg.active.heads import HeadSettings, load_heads
-from geoseg.active.project import UNKNOWN, Answer
+from geoseg.active.project import UNKNOWN, Answer, Project
 from geoseg.active.propose import ProposeSettings
 from geoseg.active.rounds import labels_table, make_round, train
 from geoseg.active.sources import Source
@@ -135,15 +136,29 @@ def test_a_round_that_fails_leaves_nothing_but_what_the_next_sweeps_away(made):
     assert sorted(path.name for path in (project.folder / "rounds").iterdir()) == ["001"]
 
 
-def test_files_of_a_round_that_was_never_recorded_are_replaced(made):
+def test_files_of_a_round_that_was_never_recorded_are_kept_under_another_name(made):
     project, pool = made
     left = project.folder / "rounds" / "001"
-    left.mkdir(parents=True)
-    (left / "old").touch()
+    for what in ("first", "second"):
+        left.mkdir(parents=True)
+        (left / "proposal.gpkg").write_text(what)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Project, "record_round", stop)
+            with pytest.raises(KeyboardInterrupt):
+                a_round(project, pool)
+        if what == "first":
+            shutil.rmtree(left)
 
     a_round(project, pool)
 
     assert sorted(path.name for path in left.iterdir()) == ["proposal.gpkg", "proposal.parquet"]
+    kept = [left.with_name(f"001.unrecorded-{n}") / "proposal.gpkg" for n in (1, 2, 3)]
+    assert [path.read_text() for path in kept] == ["first", "second", ""]
+    assert len(list(left.parent.iterdir())) == 4
+
+
+def stop(*_, **__):
+    raise KeyboardInterrupt
 
 
 PROPOSE = """
@@ -271,15 +286,21 @@ def test_a_standing_says_who_did_what_and_what_is_left(made):
     (only,) = figures["rounds"]
     assert (only["proposed"], only["answered"]) == (20, 11)
     assert figures["annotators"]["ben"]["waiting"] == 13
-    assert figures["annotators"]["ben"]["accuracy"]["value"] == pytest.approx(2 / 3)
+    # What he said first, before he was told what others and heads say, was right.
+    assert figures["annotators"]["ben"]["accuracy"]["value"] == 1
+    assert pair_of(figures)["share"]["value"] == 1
     assert figures["annotators"]["anna"]["accuracy"]["value"] == 1
-    (pair,) = figures["agreement"]
-    assert (pair["annotators"], pair["items"]) == (["anna", "ben"], 6)
+    assert (pair_of(figures)["annotators"], pair_of(figures)["items"]) == (["anna", "ben"], 6)
     present = figures["classes"]["present"]
     truth = [classes_of(60)[name] == "present" for name in names[:10]]
     assert present["labels"] == pytest.approx(sum(truth))
     share = present["prevalence"]
     assert share is None or share["low"] <= share["value"] <= share["high"]
+
+
+def pair_of(figures):
+    (pair,) = figures["agreement"]
+    return pair
 
 
 def test_a_standing_of_nothing_is_one(made):
@@ -329,16 +350,37 @@ def test_a_project_begins_with_seeds_and_gold_and_takes_more_later(tmp_path):
         assert project.gold() == {"i005": "present"}
 
 
-def test_gold_that_cannot_be_taken_keeps_seeds_out_too(tmp_path):
+@pytest.mark.parametrize(
+    ("gold", "why"),
+    [
+        ("nowhere,yes", "items that the pool has not"),
+        ("i005,unknown", r"says 'unknown' of 1 items \('i005'\), which is nothing to be known"),
+    ],
+)
+def test_gold_that_cannot_be_taken_keeps_seeds_out_too(tmp_path, gold, why):
     of = write_table(tmp_path)
     (tmp_path / "seeds.csv").write_text("item,present\ni000,yes\n")
-    (tmp_path / "gold.csv").write_text("item,present\nnowhere,yes\n")
+    (tmp_path / "gold.csv").write_text(f"item,present\n{gold}\n")
 
-    with pytest.raises(LabelError, match="items that the pool has not"):
+    with pytest.raises((LabelError, ConfigError), match=why):
         begin(tmp_path, of, seeds=tmp_path / "seeds.csv", gold=tmp_path / "gold.csv")
 
     with opened(tmp_path / "p") as (project, _):
         assert project.answers() == []
+
+
+def test_a_pool_that_was_lost_is_made_again_also_when_that_was_killed_before(tmp_path, monkeypatch):
+    of = write_table(tmp_path)
+    begin(tmp_path, of)
+    shutil.rmtree(tmp_path / "p" / "pool")
+    with monkeypatch.context() as patch:
+        patch.setattr(sources, "_of_embeddings", stop)
+        with pytest.raises(KeyboardInterrupt):
+            begin(tmp_path, of)
+
+    assert begin(tmp_path, of).items == 10
+    with opened(tmp_path / "p") as (_, pool):
+        assert len(pool) == 10
 
 
 def test_another_pool_or_other_classes_are_no_project_that_is_there(tmp_path):
