@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from geoseg.active.known import Known
-from geoseg.active.record import UNKNOWN
+from geoseg.active.record import SEEDS, UNKNOWN
 from geoseg.metrics.reliability import wilson
 from geoseg.metrics.resampling import Interval
 
@@ -140,10 +140,17 @@ def known_of(labels: SoftLabels, pool: Pool) -> Known:
 def measure_annotators(
     answers: Sequence[Answer], classes: Sequence[str], gold: Mapping[str, str]
 ) -> list[Annotator]:
-    """People by name, each measured by the gold items that he answered."""
+    """People by name, each measured by the gold items that he answered; seeds are no person.
+
+    Args:
+        answers: one of each person on each item: the first (`Project.first_answers`), for who is
+            told what others and heads say may change his mind.
+        classes: of the project, K.
+        gold: class by item, where it is known for sure.
+    """
     column = {name: number for number, name in enumerate((*classes, UNKNOWN))}
     found = []
-    for name in sorted({one.annotator for one in answers}):
+    for name in sorted({one.annotator for one in answers} - {SEEDS}):
         own = [one for one in answers if one.annotator == name]
         confusion = np.zeros((len(classes), len(classes) + 1), dtype=np.intp)
         for one in own:
@@ -170,12 +177,18 @@ def agreements(answers: Sequence[Answer], classes: Sequence[str]) -> list[Agreem
 
     Cohen's kappa (1960, A coefficient of agreement for nominal scales) is (p - e) / (1 - e), with
     the share p on which they agree and e that of two who say as often what they do, without
-    looking. Its 95 % interval is normal, of the error of Fleiss, Cohen and Everitt (1969).
+    looking. Its 95 % interval is normal, of the error of Fleiss, Cohen and Everitt (1969). Seeds
+    are no person.
+
+    Args:
+        answers: one of each person on each item: the first (`Project.first_answers`), which nobody
+            gave knowing what the other had said.
+        classes: of the project.
     """
     column = {name: number for number, name in enumerate(classes)}
     said: defaultdict[str, dict[str, int]] = defaultdict(dict)
     for one in answers:
-        if one.said != UNKNOWN:
+        if one.said != UNKNOWN and one.annotator != SEEDS:
             said[one.annotator][one.item] = column[one.said]
     found = []
     for first, second in combinations(sorted(said), 2):

@@ -9,7 +9,6 @@ import numpy as np
 
 from geoseg.active.answers import agreements, measure_annotators, soft_labels
 from geoseg.active.audits import class_audits, counted, prevalence_by_audit
-from geoseg.active.record import SEEDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -103,7 +102,9 @@ def standing(project: Project, pool: Pool) -> Standing:
     """
     answers, gold, proposed = project.answers(), project.gold(), project.proposed()
     labels = soft_labels(answers, project.classes, gold)
-    people = measure_annotators(answers, project.classes, gold)
+    # People are measured by what they said first, and items are what they said last.
+    first = project.first_answers()
+    people = measure_annotators(first, project.classes, gold)
     rounds = project.rounds()
     audits = class_audits(project, labels)
     looked_at = set(labels.items)
@@ -121,10 +122,8 @@ def standing(project: Project, pool: Pool) -> Standing:
         proposed=_counts(rounds, [one.round for one in proposed]),
         answered=_counts(rounds, [one.round for one in proposed if one.item in looked_at]),
         annotators=tuple(people),
-        waiting={
-            one.name: 0 if one.name == SEEDS else len(project.waiting(one.name)) for one in people
-        },
-        agreements=tuple(agreements(answers, project.classes)),
+        waiting={one.name: len(project.waiting(one.name)) for one in people},
+        agreements=tuple(agreements(first, project.classes)),
     )
 
 

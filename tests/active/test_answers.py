@@ -165,6 +165,14 @@ def test_people_are_measured_by_gold_with_intervals():
     assert (anna.gold, anna.accuracy.low, anna.accuracy.high) == (0, 0, 1)
 
 
+def test_seeds_are_no_person_but_teach():
+    answers = said(("a", "anna", "present"), ("a", "seeds", "present"), ("b", "seeds", "present"))
+
+    assert [one.name for one in measure_annotators(answers, CLASSES, {"a": "present"})] == ["anna"]
+    assert agreements(answers, CLASSES) == []
+    assert by_item(soft_labels(answers, CLASSES))["b"] == [0, 1]
+
+
 def test_kappa_is_that_of_the_paper():
     """The example of Cohen (1960) as it is told in textbooks: 20, 5, 10, 15 of 50; kappa 0.4."""
     pairs = [("present", "present")] * 20 + [("present", "absent")] * 5
