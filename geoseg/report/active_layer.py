@@ -29,7 +29,7 @@ __all__ = ["map_link", "write_places_layer"]
 
 _CHIPS = "chips"
 _NULL = "{2839923C-8B7D-419E-B84B-CA2FE9B80EC7}"  # what QGIS writes for no value in a value map
-_FIXED = ("item", "rank", "why", "link")
+_FIXED = ("item", "rank", "link")
 _NOT_ANSWERED, _CANNOT_TELL = "#ffffff", "#f2c230"
 _COLOURS = ("#8a8f98", "#c8312b", "#1d6fd1", "#15803d", "#7c3aed", "#db2777", "#0f766e", "#a16207")
 _ZOOM = 14  # of a map: a valley
@@ -45,12 +45,13 @@ def write_places_layer(
     key: str,
     chip_m: float | None = None,
 ) -> None:
-    """Write items of a round as points to answer on, without what the model thinks of them.
+    """Write items of a round as points to answer on, without what would lead who answers.
 
-    The layer `places` has a row an item: item, rank, why; said, with a list of the classes and
-    `unknown` to choose from, empty until it is answered; annotator and note, free; and a link that
-    shows the place on a map. Where the side of a chip is known, a layer `chips` frames what was
-    looked at. An item without a position has a row and no point.
+    That is what the model thinks of them, and why they were proposed. The layer `places` has a row
+    an item: item and rank; said, with a list of the classes and `unknown` to choose from, empty
+    until it is answered; annotator and note, free; and a link that shows the place on a map. Where
+    the side of a chip is known, a layer `chips` frames what was looked at. An item without a
+    position has a row and no point.
 
     Args:
         path: the .gpkg; replaced when it exists.
@@ -72,7 +73,6 @@ def write_places_layer(
     table = {
         "item": [one.item for one in proposed],
         "rank": np.array([one.rank for one in proposed], dtype=np.int64),
-        "why": [one.why for one in proposed],
         "said": empty,
         "annotator": empty,
         "note": empty,

@@ -26,13 +26,13 @@ def write(folder, chip_m=None):
     return path, pool
 
 
-def test_a_row_an_item_with_nothing_said_and_no_probability(tmp_path):
+def test_a_row_an_item_with_nothing_said_and_nothing_that_leads(tmp_path):
     path, pool = write(tmp_path)
 
     rows = gpd.read_file(path, layer="places")
 
     assert list(rows.columns) == [
-        *("item", "rank", "why", "said", "annotator", "note", "link", "geometry"),
+        *("item", "rank", "said", "annotator", "note", "link", "geometry"),
     ]
     assert rows["item"].tolist() == ["i003", "i059"]
     assert rows[["said", "annotator", "note"]].isna().all(axis=None)
@@ -55,7 +55,7 @@ def test_what_can_be_said_is_a_list_and_a_legend(tmp_path):
     assert offered == ["(not answered)", *CLASSES, "unknown"]
     assert marks == [*CLASSES, "unknown", ""]
     fixed = {one.get("name") for one in root.findall("editable/field[@editable='0']")}
-    assert fixed == {"item", "rank", "why", "link"}
+    assert fixed == {"item", "rank", "link"}
 
 
 @pytest.mark.parametrize("side", [320.0, 1000.0])

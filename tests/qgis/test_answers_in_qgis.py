@@ -64,7 +64,7 @@ def test_a_proposal_is_answered_in_qgis_and_taken_in(qgis, made):
     assert [label for label, _ in seen["offered"]] == [
         *("(not answered)", "absent", "present", "unknown"),
     ]
-    assert set(seen["fixed"]) >= {"item", "rank", "why", "link"}
+    assert set(seen["fixed"]) >= {"item", "rank", "link"}
     assert not set(seen["fixed"]) & {"said", "annotator", "note"}
 
     assert ingest(path, project, pool) == (4, 2, 2, 0)
