@@ -159,9 +159,13 @@ def _compact(setting: Setting, count: int) -> NDArray[np.intp]:
     """Free items in the middle of small dense groups, of a random sample of the pool."""
     rows = _candidates(setting, np.zeros(len(setting.pool)), CANDIDATES)
     taken = np.flatnonzero(~setting.free)
-    both = np.concatenate([rows, taken[np.argsort(setting.ties[taken], kind="stable")]])
+    taken = taken[np.argsort(setting.ties[taken], kind="stable")]
+    # As many as of the others, or what was asked for would look dense.
+    some = round(len(taken) * len(rows) / max(int(setting.free.sum()), 1))
+    both = np.concatenate([rows, taken[:some]])
     labelled = np.arange(len(both)) >= len(rows)
-    return both[compact_groups(setting.pool.embeddings(both), labelled, count)]
+    embeddings, known = (setting.pool.embeddings(of) for of in (both, taken[some:]))
+    return both[compact_groups(embeddings, labelled, count, known=known)]
 
 
 def _representatives(setting: Setting, score: NDArray[np.floating], count: int) -> NDArray[np.intp]:

@@ -116,7 +116,8 @@ def propose(
         heads=heads,
         told=None if heads is None else _told(pool, heads),
         free=free,
-        ties=_mixed(hashes),
+        # Others in each round, so that what is drawn to choose from is drawn anew.
+        ties=_mixed(hashes + np.uint64(len(pool) - free.sum())),
         apart_m=settings.apart_m,
         seed=settings.seed,
     )
@@ -125,7 +126,8 @@ def propose(
     for one in chosen:
         left[one.rows] = False
     rest = np.flatnonzero(left)
-    # By hashes that nothing was chosen by: the smallest are a simple random sample.
+    # By hashes that nothing was chosen by: the smallest are a simple random sample. The same in
+    # every round, so that all audits follow one order, as `geoseg.active.audits` has it.
     audit = rest[np.argsort(hashes[rest], kind="stable")][: settings.audit]
     groups = [(one.why, one.rows, 1.0) for one in chosen]
     return _ranked(setting, [*groups, (AUDIT, audit, len(audit) / max(len(rest), 1))])

@@ -164,7 +164,11 @@ def representatives(embeddings: NDArray[np.floating], count: int, seed: int) -> 
 
 
 def compact_groups(
-    embeddings: NDArray[np.floating], labelled: NDArray[np.bool_], count: int
+    embeddings: NDArray[np.floating],
+    labelled: NDArray[np.bool_],
+    count: int,
+    *,
+    known: NDArray[np.floating] | None = None,
 ) -> NDArray[np.intp]:
     """Positions of items in the middle of small dense groups without a label, the densest first.
 
@@ -176,11 +180,16 @@ def compact_groups(
         embeddings: items (N, D), those with a label too.
         labelled: which have one (N,).
         count: how many, at most.
+        known: further items (L, D) with a label, when `embeddings` are a sample: they keep what
+            they are near to from being chosen, and make nothing dense.
     """
     if len(embeddings) <= _NEAR or count < 1:
         return np.empty(0, dtype=np.intp)
-    neighbours, contrast = _contrast(np.asarray(embeddings, dtype=np.float32))
+    points = np.asarray(embeddings, dtype=np.float32)
+    neighbours, contrast = _contrast(points)
     closed = labelled | labelled[neighbours].any(axis=1)
+    if known is not None and len(known):
+        closed |= _near_any(points, points[neighbours[:, -1]], known.astype(np.float32))
     chosen: list[int] = []
     for row in np.argsort(-contrast, kind="stable").tolist():
         if len(chosen) == count:
@@ -209,3 +218,17 @@ def _contrast(points: NDArray[np.float32]) -> tuple[NDArray[np.intp], NDArray[np
         near, far = least[:, _NEAR].clamp(min=0).sqrt(), least[:, around].clamp(min=0).sqrt()
         contrast[part] = (far / (near + 1e-6 * (length[part] + 1).sqrt())).numpy()
     return neighbours, contrast
+
+
+def _near_any(
+    points: NDArray[np.float32], farthest: NDArray[np.float32], known: NDArray[np.float32]
+) -> NDArray[np.bool_]:
+    """Whether an item of `known` (L, D) is as near to each point (N, D) as its fifth neighbour."""
+    reach = ((points - farthest) ** 2).sum(axis=1)
+    whole, others = torch.from_numpy(points), torch.from_numpy(known)
+    length = (whole**2).sum(dim=1)
+    least = torch.full((len(points),), torch.inf)
+    for part in others.split(_BLOCK):
+        squared = torch.addmm((part**2).sum(dim=1)[:, None], part, whole.T, beta=1, alpha=-2)
+        least = torch.minimum(least, squared.amin(dim=0) + length)
+    return np.asarray(least.numpy() <= reach)

@@ -148,6 +148,47 @@ def test_a_pool_that_is_used_up_gives_what_it_has(world):
     assert none == []
 
 
+def test_what_is_drawn_to_choose_from_is_drawn_anew_in_each_round(world, monkeypatch):
+    pool, known, heads, _ = world
+    monkeypatch.setattr("geoseg.active.choose.CANDIDATES", 60)
+
+    # Nearly all candidates are chosen, so that the proposal shows them.
+    first, later = (
+        {
+            one.item
+            for one in propose(
+                pool,
+                known,
+                heads,
+                ProposeSettings(strategy="core_set", count=66),
+                asked=np.arange(40, 40 + asked),
+            )
+            if one.why != AUDIT
+        }
+        for asked in (0, 20)
+    )
+
+    # By chance a sixth are the same.
+    assert len(first) == len(later) == 59
+    assert len(first & later) < 25
+
+
+def test_audits_follow_one_order_from_round_to_round(world):
+    pool, known, heads, _ = world
+
+    def audit(asked):
+        settings = ProposeSettings(strategy="random", count=20)
+        drawn = propose(pool, known, heads, settings, asked=asked)
+        return pool.positions([one.item for one in drawn])
+
+    first = audit(np.array([], dtype=np.intp))
+    second = audit(first)
+    both = propose(pool, known, heads, ProposeSettings(strategy="random", count=40))
+
+    rows = set(pool.positions([one.item for one in both]).tolist())
+    assert rows == {*first.tolist(), *second.tolist()}
+
+
 def test_any_first_part_of_a_proposal_holds_audit(world):
     pool, known, heads, _ = world
 

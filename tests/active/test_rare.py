@@ -102,3 +102,16 @@ def test_small_dense_groups_without_a_label_are_met_once_each():
     # The first group is known: the other two are met.
     assert sorted((found - 500) // 8) == [1, 2]
     assert compact_groups(embeddings[:3], labelled[:3], 2).tolist() == []
+
+
+def test_labels_beside_a_sample_keep_their_group_from_being_met_and_make_nothing_dense():
+    rng = np.random.default_rng(2)
+    centres = 4 * rng.standard_normal((3, 10))
+    groups = np.repeat(centres, 6, axis=0) + 0.1 * rng.standard_normal((18, 10))
+    sample = np.concatenate([rng.standard_normal((500, 10)), groups])
+    # One item of the first group, and hundreds in one place that is no group of the sample.
+    known = np.concatenate([centres[:1], np.full((300, 10), 0.5)])
+
+    found = compact_groups(sample, np.zeros(518, dtype=bool), 2, known=known)
+
+    assert sorted((found - 500) // 6) == [1, 2]
