@@ -61,8 +61,9 @@ def page(chromium, served):
     yield from opened(chromium, served, f"Ada {next(NUMBERS)}")
 
 
-def opened(chromium, served, name):
+def opened(chromium, served, name, before=""):
     context = chromium.new_context(viewport={"width": 1440, "height": 900})
+    context.add_init_script(before)
     page = context.new_page()
     page.name = name
     page.wrong = []
@@ -304,6 +305,31 @@ def test_an_answer_outlives_the_page_that_could_not_send_it(chromium, mortal, tm
 
         assert answers(tmp_path / "project", page) == {"place-0": "present"}
         assert rows(tmp_path / "project") == 2
+        page.wrong.clear()
+
+
+NO_STORAGE = {
+    "full": "Storage.prototype.setItem = () => { throw new DOMException('', 'Quota') }",
+    "switched off": """Object.defineProperty(window, "localStorage", {
+        get() { throw new DOMException("", "SecurityError"); } })""",
+}
+
+
+@pytest.mark.parametrize("why", NO_STORAGE)
+def test_an_answer_that_the_browser_cannot_keep_is_sent_and_the_page_says_so(
+    chromium, mortal, tmp_path, why
+):
+    for page in opened(chromium, mortal, "Ada", before=NO_STORAGE[why]):
+        mortal.kill()
+        press(page, "y")
+        until(lambda page=page: "1 unsent; trying again; this browser" in page.inner_text("#saved"))
+        mortal.start()
+        shows(page, HOSTILE)
+
+        assert page.inner_text("#saved") == (
+            "all saved; this browser keeps nothing, leave the page open while it saves"
+        )
+        assert answers(tmp_path / "project", page) == {"place-0": "present"}
         page.wrong.clear()
 
 

@@ -13,6 +13,25 @@ export class Refused extends Error {
   }
 }
 
+/** The storage of the browser, which may be full, or switched off. */
+export const storage = {
+  get places() {
+    return attempted(() => Object.keys(localStorage)) ?? [];
+  },
+  read: (place) => attempted(() => localStorage.getItem(place)) ?? null,
+  remove: (place) => attempted(() => localStorage.removeItem(place)),
+  /** Whether it is kept. */
+  keep: (place, text) => attempted(() => localStorage.setItem(place, text) ?? true) ?? false,
+};
+
+function attempted(work) {
+  try {
+    return work();
+  } catch {
+    return undefined;
+  }
+}
+
 const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 
 /** A key that no other answer has. */
@@ -46,31 +65,39 @@ async function persist(attempt, onAway) {
   }
 }
 
-/** What waits to be sent, kept by the browser also when the page is closed. */
+/** What waits to be sent, kept by the browser also when the page is closed, where it can. */
 export class Outbox {
   constructor(project, onAway) {
     this.places = `geoseg/${project}/unsent/`;
     this.project = project;
     this.onAway = onAway;
+    this.keeps = true; // whether the browser kept what was sent last
+    this.unkept = new Set(); // what waits and is gone when the page is closed
   }
 
   /** Where in the browser's storage something waits. */
   get waiting() {
-    return Object.keys(localStorage).filter((place) => place.startsWith(this.places));
+    return storage.places.filter((place) => place.startsWith(this.places));
+  }
+
+  /** How much waits. */
+  get unsent() {
+    return this.waiting.length + this.unkept.size;
   }
 
   /** Send, and again until the server has it; what it tells then. */
   send(path, said) {
     const place = this.places + freshKey();
     const body = JSON.stringify({ ...said, project: this.project });
-    localStorage.setItem(place, JSON.stringify({ path, body }));
+    this.keeps = storage.keep(place, JSON.stringify({ path, body }));
+    if (!this.keeps) this.unkept.add(place);
     return this.#deliver(place, path, body);
   }
 
   /** Send what was left unsent when a page was closed. */
   async rest() {
     for (const place of this.waiting) {
-      const { path, body } = JSON.parse(localStorage.getItem(place));
+      const { path, body } = JSON.parse(storage.read(place));
       await this.#deliver(place, path, body);
     }
   }
@@ -79,11 +106,16 @@ export class Outbox {
     const headers = { "Content-Type": "application/json" };
     try {
       const told = await persist(() => call(path, { method: "POST", headers, body }), this.onAway);
-      localStorage.removeItem(place);
+      this.#done(place);
       return told;
     } catch (error) {
-      if (error.final) localStorage.removeItem(place);
+      if (error.final) this.#done(place);
       throw error;
     }
+  }
+
+  #done(place) {
+    storage.remove(place);
+    this.unkept.delete(place);
   }
 }

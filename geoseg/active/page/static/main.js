@@ -1,6 +1,6 @@
 // The page: which place is shown, what a key does, what is told of what was answered.
 
-import { ask, freshKey, Outbox, Refused } from "./api.js";
+import { ask, freshKey, Outbox, Refused, storage } from "./api.js";
 import { make, one } from "./build.js";
 import { Lapse } from "./lapse.js";
 import { Outliner } from "./outline.js";
@@ -44,7 +44,7 @@ async function start() {
       mark();
     },
   });
-  await nameAnnotator(page.about.annotator || localStorage.getItem("geoseg/annotator"));
+  await nameAnnotator(page.about.annotator || storage.read("geoseg/annotator"));
   buildAnswers();
   await outbox.rest().catch((error) => {
     one("said").textContent = `An answer that was kept here was refused: ${error.message}`;
@@ -69,7 +69,7 @@ async function nameAnnotator(name) {
   }
   if (!name.trim()) return nameAnnotator("");
   page.annotator = name.trim();
-  localStorage.setItem("geoseg/annotator", page.annotator);
+  storage.keep("geoseg/annotator", page.annotator);
   one("who").textContent = page.annotator;
   one("who").onclick = () => nameAnnotator("").then(restart);
   return undefined;
@@ -379,11 +379,14 @@ function tell(state, text) {
   one("saved").textContent = text;
 }
 
-const saved = () => tell("saved", "all saved");
+const saved = () => tell("saved", `all saved${keeping()}`);
 
 function away(why) {
-  const left = outbox?.waiting.length ? `, ${outbox.waiting.length} unsent` : "";
-  tell("away", `${why.replace(/\.$/, "")}${left}; trying again`);
+  const left = outbox?.unsent ? `, ${outbox.unsent} unsent` : "";
+  tell("away", `${why.replace(/\.$/, "")}${left}; trying again${keeping()}`);
 }
+
+const keeping = () =>
+  outbox && !outbox.keeps ? "; this browser keeps nothing, leave the page open while it saves" : "";
 
 start().catch((error) => tell("refused", error.message));
