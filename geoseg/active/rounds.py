@@ -47,7 +47,6 @@ __all__ = [
 _ASIDE = ".making"
 _PROPOSAL = "proposal.parquet"
 _GOLD_SHARE = 0.05  # of a round
-_UNTOLD = "likely"  # why an item of known class is there, where all others are of the audit
 
 PROPOSAL_SCHEMA = pa.schema(
     [
@@ -226,14 +225,20 @@ def _drawn(
         pool,
         learned.known,
         learned.heads,
-        replace(settings, count=settings.count - len(gold_now)),
+        _without(settings, len(gold_now)),
         asked=asked[asked >= 0],
     )
-    reasons = [one.why for one in drawn if one.why != AUDIT] or [_UNTOLD]
+    reasons = [one.why for one in drawn if one.why != AUDIT] or [AUDIT]
     for item, probability in zip(gold_now, _chances(pool, learned, gold_now), strict=True):
         why = reasons[int(rng.integers(len(reasons)))]
         drawn.insert(int(rng.integers(len(drawn) + 1)), Drawn(item, why, 1.0, probability))
     return drawn
+
+
+def _without(settings: ProposeSettings, gold: int) -> ProposeSettings:
+    """What is proposed beside items of known class, with the audit of the whole round."""
+    count = settings.count - gold
+    return replace(settings, count=count, audit_share=min(settings.audit / count, 1.0))
 
 
 def _chances(pool: Pool, learned: Learned, items: Sequence[str]) -> list[float | None]:
@@ -255,6 +260,8 @@ def _keep_unrecorded(folder: Path) -> None:
 
 
 def _write_proposal(path: Path, proposed: Sequence[Proposed], pool: Pool) -> None:
+    # One of known class that is among the audit looks as the others do.
+    shown = min((one.inclusion for one in proposed if one.why == AUDIT), default=1.0)
     rows = pool.positions([one.item for one in proposed])
     columns = [
         [one.item for one in proposed],
@@ -262,7 +269,7 @@ def _write_proposal(path: Path, proposed: Sequence[Proposed], pool: Pool) -> Non
         pool.lat[rows],
         [one.rank for one in proposed],
         [one.why for one in proposed],
-        [one.inclusion for one in proposed],
+        [shown if one.why == AUDIT else one.inclusion for one in proposed],
     ]
     with writing(path) as aside:
         pq.write_table(pa.table(columns, schema=PROPOSAL_SCHEMA), aside)

@@ -14,6 +14,7 @@ from active.labelling import CLASSES, classes_of, items, small_pool, small_proje
 
 from geoseg.active import sources
 from geoseg.active.answers import soft_labels
+from geoseg.active.audits import audit_rounds
 from geoseg.active.folder import held, opened
 from geoseg.active.heads import HeadSettings, load_heads
 from geoseg.active.project import UNKNOWN, Answer, Project
@@ -116,9 +117,41 @@ def test_items_of_known_class_are_mixed_in_and_not_told_apart(made, strategy):
     assert len({name for names in rounds for name in names}) == 30
     whys = {one.why for one in project.proposed()}
     assert whys <= {"likely", "doubtful", "representative", "audit"}
-    assert any(one.why != "audit" for one in project.proposed() if one.item in project.gold())
+    chosen = [one.why != "audit" for one in project.proposed() if one.item in project.gold()]
+    assert any(chosen) == (strategy == "mixture")
     probabilities = [one.probability is None for one in project.proposed()]
     assert not any(probabilities)
+
+
+def test_nothing_in_the_files_tells_items_of_known_class_from_an_audit(made):
+    project, pool = made
+    gold = items(60)[:10]
+    project.set_gold({name: classes_of(60)[name] for name in gold})
+
+    done = a_round(project, pool, count=20, strategy="random")
+
+    table = pq.read_table(done.folder / "proposal.parquet").to_pandas()
+    assert any(name in gold for name in names_of(done))
+    assert set(table["why"]) == {"audit"}
+    assert len(set(table["inclusion_probability"])) == 1
+    # The record knows that one of them was not drawn.
+    assert sum(one.inclusion == 1 for one in done.proposed) == 1
+    truth = {name: float(word == "present") for name, word in classes_of(60).items()}
+    answer(project, names_of(done))
+    (audit,) = audit_rounds(project.rounds(), project.proposed(), project.answers(), truth)
+    assert audit.drawn == 19
+    assert audit.rest == pytest.approx(59)
+
+
+def test_the_audit_of_a_round_is_of_the_whole_round_whatever_is_of_known_class(made):
+    project, pool = made
+    answer(project, items(60)[:10])
+    project.set_gold({name: classes_of(60)[name] for name in items(60)[20:40]})
+
+    done = a_round(project, pool, count=20)
+
+    assert len(done.proposed) == 20
+    assert sum(one.why == "audit" for one in done.proposed) == 2
 
 
 def test_a_round_that_fails_leaves_nothing_but_what_the_next_sweeps_away(made):
@@ -164,6 +197,7 @@ def stop(*_, **__):
 PROPOSE = """
 import os, signal, sys
 from pathlib import Path
+from geoseg.active.audits import audit_rounds
 from geoseg.active.folder import held, opened
 from geoseg.active.heads import HeadSettings
 from geoseg.active.propose import ProposeSettings
