@@ -173,11 +173,13 @@ class Project:
         """Take back an answer of a person, or the last; its item, or None where there is none."""
         return self._undo("answer", annotator, number)
 
-    def answers(self) -> list[Answer]:
-        """The last word of each person on each item, by number."""
+    def answers(self, item: str | None = None) -> list[Answer]:
+        """The last word of each person on each item, or on one, by number."""
+        where, values = ("", ()) if item is None else ("AND item = ? ", (item,))
         rows = self._database.read(
             "SELECT max(number), item, annotator, said, time, via, note FROM answer "
-            "WHERE undone = 0 GROUP BY item, annotator ORDER BY 1"
+            f"WHERE undone = 0 {where}GROUP BY item, annotator ORDER BY 1",
+            values,
         )
         return [Answer(*row) for row in rows]
 

@@ -19,7 +19,8 @@ from labelled_places import HOSTILE, ask_for, pack_places, place, some_places
 from PIL import Image
 from starlette.testclient import TestClient
 
-from geoseg.active.page import server
+from geoseg.active.page import agreed, server
+from geoseg.active.page.agreed import Agreed
 from geoseg.active.page.desk import Desk
 from geoseg.active.page.guard import is_loopback
 from geoseg.active.page.server import make_app, serve
@@ -194,6 +195,45 @@ def test_the_queue_tells_how_far_all_are_and_how_they_agree(page, project):
     ]
     assert [one["id"] for one in told["before"]] == ["place-3", "place-2", HOSTILE, "place-0"]
     assert [one["id"] for one in told["places"]] == ["place-4"]
+
+
+def test_agreement_is_of_one_with_each_other_and_counted_every_few_seconds(project, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(agreed.time, "monotonic", lambda: clock[0])
+    for name, count in (("Ada", 4), ("Bo", 3), ("Cy", 4), ("Di", 0)):
+        for number in range(count):
+            said = "absent" if name == "Cy" and number < 2 else "present"
+            project.record(f"place-{number}", name, said, via="page")
+    kept = Agreed(project.classes)
+
+    told = [(one["with"], one["places"], one["share"]) for one in kept.of("Ada", project.answers())]
+    project.record("place-3", "Bo", "present", via="page")
+    soon = kept.of("Ada", project.answers())
+    clock[0] = 60
+    later = kept.of("Ada", project.answers())
+
+    assert told == [("Cy", 4, 0.5), ("Bo", 3, 1.0)]
+    assert [one["places"] for one in soon] == [4, 3]
+    assert [(one["with"], one["places"]) for one in later] == [("Bo", 4), ("Cy", 4)]
+
+
+def test_threads_that_learn_of_rounds_hide_none_from_others(desk):
+    learning = threading.Event()
+    wanted = desk._asked.copy()
+    lost = []
+
+    def look():
+        while not learning.is_set():
+            lost.extend([1] if desk._asked.keys() != wanted.keys() else [])
+
+    looker = threading.Thread(target=look)
+    looker.start()
+    for _ in range(300):
+        desk._take_rounds()
+    learning.set()
+    looker.join()
+
+    assert not lost
 
 
 def test_an_outline_is_kept_in_pixels_and_mended_and_erased_by_who_drew_it(page, project):

@@ -51,6 +51,16 @@ def test_the_last_word_of_each_person_counts(project):
     assert said == [("a", "ben", "absent", "page"), ("a", "anna", "present", "qgis")]
 
 
+def test_answers_of_one_item_are_those_of_all_that_are_on_it(project):
+    for number, item in enumerate("abab"):
+        project.record(item, f"person {number}", "absent", via="page")
+    project.undo("person 2")
+
+    for item, people in (("a", ["person 0"]), ("b", ["person 1", "person 3"]), ("c", [])):
+        assert [one.annotator for one in project.answers(item)] == people
+        assert project.answers(item) == [one for one in project.answers() if one.item == item]
+
+
 def test_the_first_word_of_each_person_is_kept_also_where_it_was_taken_back(project):
     project.record("a", "anna", "absent", via="page")
     project.record("a", "ben", "present", via="page")

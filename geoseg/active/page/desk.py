@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import shapely
 
-from geoseg.active.answers import agreements
+from geoseg.active.page.agreed import Agreed
 from geoseg.active.page.pictures import (
     COMPOSITIONS,
     picture,
@@ -85,6 +85,7 @@ class Desk:
         self._places: dict[str, int] = {}
         self._spots: dict[str, Spot] = {}
         self._asked: dict[str, Proposed] = {}
+        self._agreed = Agreed(project.classes)
         self._kept: OrderedDict[int, Place | Problem] = OrderedDict()
         self._turn = threading.Lock()
         # In the address of each picture: browsers keep those, and may meet another project here.
@@ -119,17 +120,19 @@ class Desk:
         self._take_rounds()
         answers = [one for one in self.project.answers() if one.item in self._asked]
         waiting = [one for one in self.project.waiting(annotator) if self._is_asked(one)]
-        own = [one for one in answers if one.annotator == annotator]
+        own = [one for one in answers if one.annotator == annotator][-_BACK:]
+        looked_at = {one.item for one in own}
+        near = [one for one in answers if one.item in looked_at]
         return {
             "places": [self._shown(one.item) for one in waiting[:_AHEAD]],
-            "before": [self._told(one, answers) for one in reversed(own[-_BACK:])],
+            "before": [self._told(one, near) for one in reversed(own)],
             "progress": {
                 "places": len(self._asked),
                 "answered": len(self._asked) - len(waiting),
                 "by_anyone": len({one.item for one in answers}),
                 "annotators": len({one.annotator for one in answers}),
             },
-            "agreement": self._agreement(answers, annotator),
+            "agreement": self._agreed.of(annotator, answers),
         }
 
     def place(self, number: int, annotator: str) -> dict[str, Any]:
@@ -139,7 +142,7 @@ class Desk:
             NotThereError: no place of that number.
         """
         item = self._item(number)
-        answers = [one for one in self.project.answers() if one.item == item]
+        answers = self.project.answers(item)
         own = next((one for one in answers if one.annotator == annotator), None)
         outlines = [
             _drawn(one)
@@ -163,7 +166,7 @@ class Desk:
         """
         item = self._item(number)
         made = self.project.record(item, annotator, said, via="page", sent=sent)
-        answers = [one for one in self.project.answers() if one.item == item]
+        answers = self.project.answers(item)
         own = next((one for one in answers if one.number == made), None)
         return {"number": made, "told": None if own is None else self._told(own, answers)}
 
@@ -255,10 +258,12 @@ class Desk:
             for item in fresh:
                 self._places[item] = len(self._items)
                 self._items.append(item)
-            self._asked = {}
+            # Whole at once: other threads read it while this one learns.
+            asked: dict[str, Proposed] = {}
             for one in proposed:
                 if self._is_asked(one):
-                    self._asked.setdefault(one.item, one)
+                    asked.setdefault(one.item, one)
+            self._asked = asked
 
     def _is_asked(self, one: Proposed) -> bool:
         return self.number in {None, one.round}
@@ -306,21 +311,6 @@ class Desk:
             {"class": known.get(id_, str(id_)), "image": image, "geometry": geometry}
             for id_, image, geometry in found
         ]
-
-    def _agreement(self, answers: list[Answer], annotator: str) -> list[dict[str, Any]]:
-        """How far a person says what each other one says, most places in common first."""
-        pairs = [one for one in agreements(answers, self.project.classes) if one.items]
-        found = [
-            {
-                "with": one.second if one.first == annotator else one.first,
-                "places": one.items,
-                "share": one.share.value,
-                "kappa": one.kappa.value,
-            }
-            for one in pairs
-            if annotator in {one.first, one.second}
-        ]
-        return sorted(found, key=lambda one: -one["places"])
 
     def _told(self, own: Answer, answers: list[Answer]) -> dict[str, Any]:
         """What is told of a place when it was answered."""
