@@ -264,7 +264,7 @@ def _checked(
     targets: NDArray[np.floating],
     weights: NDArray[np.floating] | None,
 ) -> NDArray[np.float64]:
-    """Weights of items (L,)."""
+    """Weights of items (L,), of a mean of 1: losses take their sums for numbers of items."""
     if not len(embeddings) or targets.ndim != 2 or len(targets) != len(embeddings):
         raise LabelError(
             f"{len(embeddings)} items and targets of shape {targets.shape} do not teach; give one "
@@ -279,7 +279,7 @@ def _checked(
     own = np.ones(len(targets)) if weights is None else np.asarray(weights, dtype=np.float64)
     if own.shape != (len(targets),) or not ((own > 0) & np.isfinite(own)).all():
         raise LabelError("Weights of items are no numbers above 0; give each item one.")
-    return own
+    return np.asarray(own / own.mean())
 
 
 def _scale(embeddings: NDArray[np.float64]) -> Scale:

@@ -29,19 +29,23 @@ _LARGEST_MARGIN = 0.5  # of Cao et al. 2019
 
 
 def class_balanced_weights(counts: ArrayLike, *, beta: float = _BETA) -> Tensor:
-    """Weights (..., K) by the effective number of samples, which add to K.
+    """Weights (..., K) by the effective number of samples, 1 in the mean of classes that have any.
 
     Cui, Jia, Lin, Song and Belongie 2019, Class-balanced loss based on effective number of samples:
     w_y is proportional to (1 - beta) / (1 - beta^n_y). Classes of 1 and 100 samples get 1.98 and
-    0.02; beyond 1 / (1 - beta) samples all classes count alike.
+    0.02; beyond 1 / (1 - beta) samples all classes count alike. A class without a sample gets 1:
+    as one of a single sample it would take nearly all weight from the others.
 
     Args:
-        counts: (..., K) samples of each class; less than one counts as one.
+        counts: (..., K) samples of each class; above 0 and less than one counts as one.
         beta: 0 weighs all classes alike, towards 1 by 1 / n.
     """
-    number = -np.expm1(np.maximum(np.asarray(counts, dtype=np.float64), 1) * np.log(beta))
-    weights = 1 / number
-    return torch.from_numpy(weights / weights.mean(axis=-1, keepdims=True))
+    samples = np.asarray(counts, dtype=np.float64)
+    weights = -1 / np.expm1(np.maximum(samples, 1) * np.log(beta))
+    there = samples > 0
+    total = (weights * there).sum(axis=-1, keepdims=True)
+    mean = total / there.sum(axis=-1, keepdims=True).clip(min=1)
+    return torch.from_numpy(np.where(there, weights, 1) / np.where(there, mean, 1))
 
 
 def log_shares(counts: ArrayLike) -> Tensor:

@@ -111,6 +111,20 @@ def test_an_item_of_more_weight_counts_as_so_many():
     assert alike.probabilities(embeddings)[0, 0] == pytest.approx(0.5, abs=0.05)
 
 
+@pytest.mark.parametrize("loss", ["balanced_softmax", "adjusted_after", "class_balanced"])
+def test_weights_that_add_up_to_one_teach_as_those_of_a_mean_of_one(loss):
+    classes = (np.arange(200) % 10 == 0).astype(int)
+    embeddings = np.random.default_rng(0).standard_normal((200, 3)) + classes[:, None]
+    settings = HeadSettings(loss=loss, hidden=0, members=2, steps=50)
+
+    alike = train_heads(embeddings, np.eye(2)[classes], settings, 0)
+    shares = train_heads(embeddings, np.eye(2)[classes], settings, 0, weights=np.full(200, 0.005))
+
+    np.testing.assert_allclose(
+        shares.probabilities(embeddings), alike.probabilities(embeddings), atol=1e-4
+    )
+
+
 @pytest.mark.parametrize("loss", ["logit_adjusted", "adjusted_after"])
 def test_probabilities_are_as_if_classes_were_equally_frequent(loss):
     rng = np.random.default_rng(1)
