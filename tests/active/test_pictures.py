@@ -81,6 +81,38 @@ def test_all_dates_of_a_sensor_are_stretched_alike_and_other_sensors_by_themselv
     assert (alone[..., 0].min(), alone[..., 0].max()) == (0, 255)
 
 
+def test_stretches_are_reckoned_once_for_all_pictures_of_a_place(monkeypatch):
+    rng = np.random.default_rng(2)
+    kinds = (
+        ("sentinel-2", ("blue", "green", "red", "nir")),
+        ("sentinel-2", ("green", "red", "nir")),
+        ("sentinel-1", ("vv", "vh")),
+        ("dem", ("elevation",)),
+    )
+    images = [
+        chip(sensor, names, rng.random((len(names), HEIGHT, WIDTH)), year=year)
+        for sensor, names in kinds
+        for year in (2000, 2010)
+    ]
+    many = place(*images)
+    asked = [
+        (number, composition)
+        for number, image in enumerate(shown_images(many))
+        for composition in image.compositions
+    ]
+    alone = [picture(many, *one) for one in asked]
+    counted, reckon = [], np.percentile
+    monkeypatch.setattr(np, "percentile", lambda *given: counted.append(1) or reckon(*given))
+
+    stretches = {}
+    together = [picture(many, *one, stretches) for one in asked]
+
+    for one, other in zip(alone, together, strict=True):
+        np.testing.assert_array_equal(one, other)
+    # rgb and nir of four bands, nir of three, radar, elevation, change.
+    assert len(counted) == 3 + 3 + 3 + 3 + 1 + 1
+
+
 def test_two_in_a_hundred_at_each_end_are_black_and_white():
     image = np.linspace(0, 1, HEIGHT * WIDTH).reshape(HEIGHT, WIDTH)
 

@@ -26,7 +26,7 @@ from geoseg.presence.packs import Problem
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from geoseg.active.page.pictures import ShownImage
+    from geoseg.active.page.pictures import ShownImage, Stretches
     from geoseg.active.project import Answer, Outline, Project, Proposed
     from geoseg.chips import Place
     from geoseg.presence.packs import PlaceFinder, Spot
@@ -87,6 +87,7 @@ class Desk:
         self._asked: dict[str, Proposed] = {}
         self._agreed = Agreed(project.classes)
         self._kept: OrderedDict[int, Place | Problem] = OrderedDict()
+        self._stretches: dict[int, Stretches] = {}
         self._turn = threading.Lock()
         # In the address of each picture: browsers keep those, and may meet another project here.
         both = f"{project.key} {finder.pack.digest}"
@@ -240,7 +241,8 @@ class Desk:
             raise NotThereError
         if composition not in shown_images(place)[image].compositions:
             raise NotThereError
-        return png_bytes(picture(place, image, composition))
+        stretches = self._stretches.setdefault(number, {})
+        return png_bytes(picture(place, image, composition, stretches))
 
     def _take_rounds(self) -> None:
         """Learn of what has been proposed since."""
@@ -279,7 +281,8 @@ class Desk:
             if number not in self._kept:
                 self._kept[number] = self._finder.read(self._spots[item])
                 if len(self._kept) > _KEPT:
-                    self._kept.popitem(last=False)
+                    gone, _ = self._kept.popitem(last=False)
+                    self._stretches.pop(gone, None)
             self._kept.move_to_end(number)
             return self._kept[number]
 

@@ -21,7 +21,15 @@ if TYPE_CHECKING:
 
     from geoseg.chips import Chip, Place
 
-__all__ = ["COMPOSITIONS", "ShownImage", "picture", "png_bytes", "shown_images", "shown_masks"]
+__all__ = [
+    "COMPOSITIONS",
+    "ShownImage",
+    "Stretches",
+    "picture",
+    "png_bytes",
+    "shown_images",
+    "shown_masks",
+]
 
 COMPOSITIONS = {  # by name, as they are called on the page, in the order of its rows
     "rgb": "true colour",
@@ -71,7 +79,20 @@ def shown_images(place: Place) -> list[ShownImage]:
     ]
 
 
-def picture(place: Place, image: int, composition: str) -> NDArray[np.uint8]:
+class _Ranges(NamedTuple):
+    """What a composition is stretched from."""
+
+    decibels: bool  # whether values are turned into them first
+    spans: list[tuple[float, float]]  # of each layer: where black is, and how far white is from it
+
+
+# Of the images of a place: by sensor, bands and composition. It is empty at first and fills itself.
+Stretches = dict[tuple[str, frozenset[str], str], _Ranges]
+
+
+def picture(
+    place: Place, image: int, composition: str, stretches: Stretches | None = None
+) -> NDArray[np.uint8]:
     """One image of a place (H, W, 4): red, green, blue and alpha, which is 0 where not valid.
 
     All images of one sensor are stretched alike, from the 2nd to the 98th percentile of the valid
@@ -83,13 +104,15 @@ def picture(place: Place, image: int, composition: str) -> NDArray[np.uint8]:
         place: with its images.
         image: number of one.
         composition: one that `shown_images` names for it.
+        stretches: of the same place, so that they are reckoned once for all its pictures.
     """
+    stretches = {} if stretches is None else stretches
     chip = place.images[image]
     valid = chip.valid.numpy()
     if composition == "change":
-        colours, valid = _change(place, chip)
+        colours, valid = _change(place, chip, stretches)
     else:
-        colours = _stretched(place, chip, composition)
+        colours = _stretched(place, chip, composition, stretches)
     alpha = np.where(valid, 255, 0)
     shown = np.dstack([np.where(valid, colour, 0) for colour in colours] + [alpha])
     return np.asarray(np.rint(shown), dtype=np.uint8)
@@ -180,24 +203,41 @@ def _layers(chip: Chip, composition: str) -> list[NDArray[np.float32]]:
     return [image[names.index(name)] for name in wanted]
 
 
-def _stretched(place: Place, chip: Chip, composition: str) -> list[NDArray[np.float64]]:
+def _stretched(
+    place: Place, chip: Chip, composition: str, stretches: Stretches
+) -> list[NDArray[np.float64]]:
     """Red, green and blue (H, W), 0 to 255."""
+    key = (chip.sensor_id, frozenset(_names(chip)), composition)
+    if key not in stretches:
+        stretches[key] = _ranges(place, chip, composition)
+    decibels, spans = stretches[key]
+    layers = _layers(_in_decibels(chip) if decibels else chip, composition)
+    shown = [
+        255 * np.clip((layer.astype(np.float64) - low) / span, 0, 1)
+        for layer, (low, span) in zip(layers, spans, strict=True)
+    ]
+    return shown if len(shown) == 3 else shown[:1] * 3
+
+
+def _ranges(place: Place, chip: Chip, composition: str) -> _Ranges:
+    """Of all images of a place that are of the sensor of one, and have its bands."""
     alike = [
         one
         for one in place.images
         if one.sensor_id == chip.sensor_id and set(_names(chip)) <= set(_names(one))
     ]
-    if composition == "sar":
-        alike, chip = _in_decibels(alike, chip)
-    usual = [_layers(one, composition) for one in alike]
-    shown = []
-    for number, layer in enumerate(_layers(chip, composition)):
+    # Power is never negative, decibels nearly always are.
+    decibels = composition == "sar" and not any(
+        bool((one.image[:, one.valid] < 0).any()) for one in alike
+    )
+    usual = [_layers(_in_decibels(one) if decibels else one, composition) for one in alike]
+    spans = []
+    for number in range(len(_layers(chip, composition))):
         pixels = [
             layers[number][one.valid.numpy()] for layers, one in zip(usual, alike, strict=True)
         ]
-        low, span = _range(np.concatenate(pixels), composition)
-        shown.append(255 * np.clip((layer.astype(np.float64) - low) / span, 0, 1))
-    return shown if len(shown) == 3 else shown[:1] * 3
+        spans.append(_range(np.concatenate(pixels), composition))
+    return _Ranges(decibels, spans)
 
 
 def _range(pixels: NDArray[np.float32], composition: str) -> tuple[float, float]:
@@ -210,32 +250,40 @@ def _range(pixels: NDArray[np.float32], composition: str) -> tuple[float, float]
     return (low + high - span) / 2, span
 
 
-def _in_decibels(alike: Sequence[Chip], chip: Chip) -> tuple[list[Chip], Chip]:
-    """Images of backscatter in decibels; power is never negative, decibels nearly always are."""
-    if any(bool((one.image[:, one.valid] < 0).any()) for one in alike):
-        return list(alike), chip
-    turned = [replace(one, image=10 * one.image.clamp(min=1e-6).log10()) for one in (*alike, chip)]
-    return turned[:-1], turned[-1]
+def _in_decibels(chip: Chip) -> Chip:
+    return replace(chip, image=10 * chip.image.clamp(min=1e-6).log10())
 
 
-def _change(place: Place, chip: Chip) -> tuple[list[NDArray[np.float64]], NDArray[np.bool_]]:
+def _change(
+    place: Place, chip: Chip, stretches: Stretches
+) -> tuple[list[NDArray[np.float64]], NDArray[np.bool_]]:
     """Colours of how the surface moved since the first image of elevation, and where it is known.
 
     One scale for all dates.
     """
     surfaces = [one for one in place.images if "elevation" in _names(one)]
     first = surfaces[0]
-    moved = {
-        id(one): (_layers(one, "elevation")[0] - _layers(first, "elevation")[0]).astype(np.float64)
-        for one in surfaces
-        if _one_grid(first, one)
-    }
-    both = {id(one): (one.valid & first.valid).numpy() for one in surfaces if id(one) in moved}
-    known = np.concatenate([np.abs(moved[key][both[key]]) for key in moved])
-    most = max(float(np.percentile(known, _PERCENT[1])) if len(known) else 0.0, _LEAST_CHANGE_M)
-    share = np.clip(moved[id(chip)] / most, -1, 1)
+    key = ("", frozenset[str](), "change")
+    if key not in stretches:
+        stretches[key] = _Ranges(False, [(0.0, _most_moved(surfaces))])
+    (_, most), *_ = stretches[key].spans
+    moved, both = _moved(first, chip)
+    share = np.clip(moved / most, -1, 1)
     colours = [
         np.where(share < 0, none + (loss - none) * -share, none + (gain - none) * share)
         for loss, none, gain in zip(_LOSS, _NONE, _GAIN, strict=True)
     ]
-    return colours, both[id(chip)]
+    return colours, both
+
+
+def _most_moved(surfaces: Sequence[Chip]) -> float:
+    """How far nearly all of the surfaces moved since the first, in metres."""
+    pairs = [_moved(surfaces[0], one) for one in surfaces if _one_grid(surfaces[0], one)]
+    known = np.concatenate([np.abs(moved[both]) for moved, both in pairs])
+    return max(float(np.percentile(known, _PERCENT[1])) if len(known) else 0.0, _LEAST_CHANGE_M)
+
+
+def _moved(first: Chip, other: Chip) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """How far a surface moved since the first (H, W), in metres, and where both are valid."""
+    moved = _layers(other, "elevation")[0] - _layers(first, "elevation")[0]
+    return moved.astype(np.float64), (first.valid & other.valid).numpy()
