@@ -58,7 +58,8 @@ def test_a_labelling_goes_from_a_table_to_labels(tmp_path, table):
     assert stands["labelled"] == 33
     assert stands["rounds"][0]["metrics"]["labels"] == 33
     assert stands["annotators"]["anna"]["waiting"] == 0
-    assert stands["annotators"]["seeds"]["waiting"] == 0
+    assert list(stands["annotators"]) == ["anna"]
+    assert stands["rounds_left_out"] == worth["rounds_left_out"] == 0
     assert "Annotators" in geoseg_here("active", "status", folder).stdout
     assert pd.read_csv(worth["labels_file"])["present"].notna().sum() == 33
 

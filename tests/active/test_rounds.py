@@ -15,6 +15,7 @@ from active.labelling import CLASSES, classes_of, items, small_pool, small_proje
 from geoseg.active import sources
 from geoseg.active.answers import soft_labels
 from geoseg.active.audits import audit_rounds
+from geoseg.active.estimate import round_worth
 from geoseg.active.folder import held, opened
 from geoseg.active.heads import HeadSettings, load_heads
 from geoseg.active.project import UNKNOWN, Answer, Project
@@ -23,6 +24,7 @@ from geoseg.active.rounds import labels_table, make_round, train
 from geoseg.active.sources import Source
 from geoseg.active.standing import standing
 from geoseg.active.start import Beginning, start_project
+from geoseg.commands.active.status import left_out
 from geoseg.errors import ConfigError, DataError, LabelError, OutputError
 from geoseg.presence.packs import read_labels
 from geoseg.scale import Engine
@@ -330,6 +332,27 @@ def test_a_standing_says_who_did_what_and_what_is_left(made):
     assert present["labels"] == pytest.approx(sum(truth))
     share = present["prevalence"]
     assert share is None or share["low"] <= share["value"] <= share["high"]
+
+
+def test_a_round_that_is_half_answered_is_left_out_and_the_next_words_mend_that(made):
+    project, pool = made
+    names = names_of(a_round(project, pool, count=20))
+    audit = [one.item for one in project.proposed() if one.why == "audit"]
+    answer(project, {*names[:10], *audit})
+
+    half = standing(project, pool)
+    worth = round_worth(
+        project, pool, soft_labels(project.answers(), project.classes), QUICK, seed=0
+    )
+    answer(project, names[10:])
+    whole = standing(project, pool)
+
+    assert (half.left_out, whole.left_out, worth.left_out) == (1, 0, 1)
+    assert half.figures()["rounds_left_out"] == worth.figures()["rounds_left_out"] == 1
+    assert [one.prevalence is None for one in (half.classes[1], worth.classes[1])] == [True] * 2
+    assert whole.classes[1].prevalence is not None
+    assert left_out(1).startswith("1 round is left out of the share of the pool")
+    assert left_out(2).startswith("2 rounds are left out of the share of the pool")
 
 
 def pair_of(figures):
