@@ -242,12 +242,13 @@ class Project:
         """Take back an outline of a person, or the last; its item, or None where there is none."""
         return self._undo("outline", annotator, number)
 
-    def outlines(self, item: str) -> list[Outline]:
-        """The outlines of an item that stand, by number."""
+    def outlines(self, item: str | None = None) -> list[Outline]:
+        """The outlines that stand, of an item or of all, by number."""
+        where, values = ("", ()) if item is None else ("AND item = ? ", (item,))
         rows = self._database.read(
             "SELECT number, item, annotator, class, geometry, image, time FROM outline "
-            "WHERE item = ? AND undone = 0 ORDER BY number",
-            (item,),
+            f"WHERE undone = 0 {where}ORDER BY number",
+            values,
         )
         return [Outline(*row)._replace(geometry=json.loads(row[4])) for row in rows]
 

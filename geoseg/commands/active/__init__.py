@@ -6,6 +6,7 @@ import typer
 
 from geoseg.commands.active.ingest import ingest
 from geoseg.commands.active.init import init
+from geoseg.commands.active.outlines import outlines
 from geoseg.commands.active.propose import propose
 from geoseg.commands.active.regions import regions
 from geoseg.commands.active.serve import serve
@@ -21,6 +22,7 @@ active_app = typer.Typer(
 )
 active_app.command()(ingest)
 active_app.command()(init)
+active_app.command()(outlines)
 active_app.command()(propose)
 active_app.command()(regions)
 active_app.command()(serve)
