@@ -206,15 +206,19 @@ def test_agreement_is_of_one_with_each_other_and_counted_every_few_seconds(proje
             project.record(f"place-{number}", name, said, via="page")
     kept = Agreed(project.classes)
 
-    told = [(one["with"], one["places"], one["share"]) for one in kept.of("Ada", project.answers())]
+    told = kept.of("Ada", project.first_answers)
     project.record("place-3", "Bo", "present", via="page")
-    soon = kept.of("Ada", project.answers())
+    # He changes his mind once he is told what others say, which is no agreement.
+    project.record("place-0", "Cy", "present", via="page")
+    soon = kept.of("Ada", project.first_answers)
     clock[0] = 60
-    later = kept.of("Ada", project.answers())
+    later = kept.of("Ada", project.first_answers)
 
-    assert told == [("Cy", 4, 0.5), ("Bo", 3, 1.0)]
+    assert [(one["with"], one["places"]) for one in told] == [("Cy", 4), ("Bo", 3)]
+    assert [one["share"] for one in told] == [0.5, 1.0]
     assert [one["places"] for one in soon] == [4, 3]
     assert [(one["with"], one["places"]) for one in later] == [("Bo", 4), ("Cy", 4)]
+    assert [one["share"] for one in later] == [1.0, 0.5]
 
 
 def test_threads_that_learn_of_rounds_hide_none_from_others(desk):

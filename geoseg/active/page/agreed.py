@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from geoseg.active.answers import agreements
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from geoseg.active.project import Answer
 
@@ -26,13 +26,18 @@ class Agreed:
         self._classes = classes
         self._kept: dict[str, tuple[float, list[dict[str, Any]]]] = {}
 
-    def of(self, annotator: str, answers: Sequence[Answer]) -> list[dict[str, Any]]:
-        """How far a person says what each other one says, most places in common first."""
+    def of(self, annotator: str, answers: Callable[[], Sequence[Answer]]) -> list[dict[str, Any]]:
+        """How far a person says what each other one says, most places in common first.
+
+        Args:
+            annotator: the person.
+            answers: gives the first of each person on each place, when it is counted.
+        """
         now = time.monotonic()
         before = self._kept.get(annotator)
         if before is not None and now - before[0] < _FRESH_S:
             return before[1]
-        found = self._counted(annotator, answers)
+        found = self._counted(annotator, answers())
         if len(self._kept) >= _MOST:
             self._kept.clear()
         self._kept[annotator] = now, found

@@ -133,8 +133,12 @@ class Desk:
                 "by_anyone": len({one.item for one in answers}),
                 "annotators": len({one.annotator for one in answers}),
             },
-            "agreement": self._agreed.of(annotator, answers),
+            "agreement": self._agreed.of(annotator, self._first_answers),
         }
+
+    def _first_answers(self) -> list[Answer]:
+        """What people said of places before they were told more."""
+        return [one for one in self.project.first_answers() if one.item in self._asked]
 
     def place(self, number: int, annotator: str) -> dict[str, Any]:
         """A place with its outlines, and what is told of it once the person has answered.
