@@ -173,6 +173,25 @@ def test_what_is_drawn_to_choose_from_is_drawn_anew_in_each_round(world, monkeyp
     assert len(first & later) < 25
 
 
+def test_groups_are_looked_for_with_labels_as_sparse_as_the_others(world, monkeypatch):
+    pool, known, heads, _ = world
+    seen = []
+
+    def look(embeddings, labelled, _, *, known):
+        seen.append((len(embeddings), int(labelled.sum()), len(known)))
+        return np.empty(0, dtype=np.intp)
+
+    monkeypatch.setattr("geoseg.active.choose.CANDIDATES", 60)
+    monkeypatch.setattr("geoseg.active.choose.compact_groups", look)
+    propose(pool, known, heads, ProposeSettings(count=20), asked=np.arange(40, 200))
+
+    ((points, labelled, others),) = seen
+    taken = labelled + others
+    assert points - labelled == 60
+    assert taken > 200
+    assert labelled / taken == pytest.approx(60 / (400 - taken), abs=0.01)
+
+
 def test_audits_follow_one_order_from_round_to_round(world):
     pool, known, heads, _ = world
 
