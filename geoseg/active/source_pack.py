@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -15,15 +14,15 @@ from geoseg.active.pool import PoolBatch
 from geoseg.errors import ConfigError, DataError, ModelError
 from geoseg.files import writing
 from geoseg.models import choose_device
-from geoseg.models.classifier import ClassifierCheckpoint, load_classifier
 from geoseg.presence.ahead import Ahead
+from geoseg.presence.loaded import same_classifier, same_pack
 from geoseg.presence.packs import Pack, Problem, Shard, read_pack, read_shard
 from geoseg.presence.scoring import batches_of, fit_places
 from geoseg.scale import Manifest, Unit, inputs_hash, run_units
 from geoseg.training.forest import statistics_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -38,6 +37,14 @@ _AHEAD = 2  # batches that wait for the network
 _MOST_IMAGES = 128  # of a batch
 _SMALLEST_SD = 1e-6
 _FARTHEST = 30.0  # standard deviations: farther out is as far
+_PART = pa.schema(
+    [
+        ("item", pa.string()),
+        ("lon", pa.float64()),
+        ("lat", pa.float64()),
+        ("embedding", pa.list_(pa.float32())),
+    ]
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,12 +138,16 @@ def batches_of_pack(pack: Path, out: Path, *, standard: bool) -> Iterator[PoolBa
         standard: whether to bring each number to mean 0 and standard deviation 1 over all places,
             as numbers of several units need it.
     """
-    shards = len(read_pack(pack).shards)
-    mean, sd = _moments(out, shards) if standard else (np.float64(0), np.float64(1))
-    for number in range(shards):
-        for batch in _read_part(_part(out, number)):
+    parts = [_part(out, number) for number in range(len(read_pack(pack).shards))]
+    if not standard:
+        for part in parts:
+            yield from _read_part(part)
+        return
+    mean, sd = _moments(parts)
+    for part in parts:
+        for batch in _read_part(part):
             scaled = ((batch.embeddings - mean) / sd).clip(-_FARTHEST, _FARTHEST)
-            yield batch._replace(embeddings=scaled.astype(np.float32)) if standard else batch
+            yield batch._replace(embeddings=scaled.astype(np.float32))
 
 
 def _units(job: PackJob, pack: Pack, out: Path) -> Iterator[Unit]:
@@ -148,24 +159,23 @@ def _units(job: PackJob, pack: Pack, out: Path) -> Iterator[Unit]:
 
 def _embed_shard(work: _ShardJob) -> dict[str, Any]:
     """Embed one shard; counts and problems."""
-    pack = _pack(work.job.pack, work.digest)
+    pack = same_pack(work.job.pack, work.digest)
     problems: list[Problem] = []
-    with_model = work.job.model is not None
-    embed = _by_classifier if with_model else _by_statistics
-    found = [batch for batch in embed(work, pack, problems) if len(batch.items)]
+    embed = _by_statistics if work.job.model is None else _by_classifier
+    found = embed(work, pack, problems)
     with writing(work.output) as aside:
         _write_part(aside, found)
     return {
-        "items": sum(len(batch.items) for batch in found),
-        "width": found[0].embeddings.shape[1] if found else 0,
+        "items": len(found.items),
+        "width": found.embeddings.shape[1] if found.items else 0,
         "problems": problems,
     }
 
 
-def _by_classifier(work: _ShardJob, pack: Pack, problems: list[Problem]) -> Iterator[PoolBatch]:
+def _by_classifier(work: _ShardJob, pack: Pack, problems: list[Problem]) -> PoolBatch:
     assert work.job.model is not None
     device = choose_device(work.job.device)
-    classifier = _checkpoint(work.job.model, work.job.sha256).classifier.to(device)
+    classifier = same_classifier(work.job.model, work.job.sha256).classifier.to(device)
     places = fit_places(read_shard(work.shard, pack), classifier, problems.append)
     # By number, so that items come in the order of the shard whatever their shapes are.
     found: list[tuple[int, str, float, float, NDArray[np.float32]]] = []
@@ -179,7 +189,7 @@ def _by_classifier(work: _ShardJob, pack: Pack, problems: list[Problem]) -> Iter
                 else:
                     problems.append(_shows_nothing(place.id))
     found.sort(key=lambda one: one[0])
-    yield _batch([one[1:] for one in found])
+    return _batch([one[1:] for one in found])
 
 
 def _of_places(
@@ -188,25 +198,13 @@ def _of_places(
     """Embeddings (n, D) of places, and which of them (n,) show something."""
     batch = ready.batch.to(device)
     said = classifier([b.view() for b in batch.batches], batch.owners, batch.size)
-    images = torch.cat(said.embeddings)
-    owner = torch.cat(batch.owners).cpu().numpy()
-    valid = torch.cat([b.valid.flatten(1).float().mean(dim=1) for b in batch.batches])
-    logits = (classifier.dates(images) + valid.log()).double().cpu().numpy()
-    top = np.full(batch.size, -np.inf)
-    np.maximum.at(top, owner, logits)
-    seen = np.isfinite(top)
-    weights = np.exp(logits - np.where(seen, top, 0)[owner])
-    total = np.bincount(owner, weights, minlength=batch.size)
-    places = np.zeros((batch.size, images.shape[1]))
-    np.add.at(places, owner, weights[:, None] * images.double().cpu().numpy())
-    found = places[seen] / total[seen, None]
-    if not np.isfinite(found).all():
+    found, seen = said.joined.float().cpu().numpy(), batch.seen.cpu().numpy()
+    if not np.isfinite(found[seen]).all():
         raise ModelError("The network gives numbers that are not finite; train it again.")
-    places[seen] = found
-    return places.astype(np.float32), seen
+    return found, seen
 
 
-def _by_statistics(work: _ShardJob, pack: Pack, problems: list[Problem]) -> Iterator[PoolBatch]:
+def _by_statistics(work: _ShardJob, pack: Pack, problems: list[Problem]) -> PoolBatch:
     found = []
     for place in read_shard(work.shard, pack):
         if isinstance(place, Problem):
@@ -217,7 +215,7 @@ def _by_statistics(work: _ShardJob, pack: Pack, problems: list[Problem]) -> Iter
             found.append((place.id, place.lon, place.lat, np.mean(rows, axis=0)))
         else:
             problems.append(_shows_nothing(place.id))
-    yield _batch(found)
+    return _batch(found)
 
 
 def _shows_nothing(name: str) -> Problem:
@@ -238,25 +236,13 @@ def _part(out: Path, number: int) -> Path:
     return out / f"{number:06d}.parquet"
 
 
-def _write_part(path: Path, batches: list[PoolBatch]) -> None:
-    columns: dict[str, list[Any]] = {"item": [], "lon": [], "lat": [], "embedding": []}
-    for batch in batches:
-        columns["item"] += batch.items
-        columns["lon"] += batch.lon.tolist()
-        columns["lat"] += batch.lat.tolist()
-        columns["embedding"] += list(batch.embeddings)
-    schema = pa.schema(
-        [
-            ("item", pa.string()),
-            ("lon", pa.float64()),
-            ("lat", pa.float64()),
-            ("embedding", pa.list_(pa.float32())),
-        ]
-    )
-    pq.write_table(pa.table(columns, schema=schema), path)
+def _write_part(path: Path, batch: PoolBatch) -> None:
+    columns = [batch.items, batch.lon, batch.lat, list(batch.embeddings)]
+    pq.write_table(pa.table(columns, schema=_PART), path)
 
 
 def _read_part(path: Path) -> Iterator[PoolBatch]:
+    """The places of a part, if any."""
     table = pq.read_table(path)
     if len(table):
         flat = table["embedding"].combine_chunks().flatten().to_numpy()
@@ -268,11 +254,11 @@ def _read_part(path: Path) -> Iterator[PoolBatch]:
         )
 
 
-def _moments(out: Path, shards: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _moments(parts: Sequence[Path]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean and standard deviation (D,) of each number."""
     count, total, squares = 0, np.float64(0), np.float64(0)
-    for number in range(shards):
-        for batch in _read_part(_part(out, number)):
+    for part in parts:
+        for batch in _read_part(part):
             values = batch.embeddings.astype(np.float64)
             count += len(values)
             total = total + values.sum(axis=0)
@@ -281,19 +267,3 @@ def _moments(out: Path, shards: int) -> tuple[NDArray[np.float64], NDArray[np.fl
     sd = np.sqrt(np.maximum(squares / count - mean**2, 0))
     still = sd <= _SMALLEST_SD * np.abs(mean).clip(min=_SMALLEST_SD)
     return mean, np.where(still, 1.0, sd)
-
-
-@lru_cache(maxsize=1)
-def _checkpoint(path: Path, sha256: str) -> ClassifierCheckpoint:
-    checkpoint = load_classifier(path)
-    if checkpoint.sha256 != sha256:
-        raise ModelError(f"{path} was changed while it was used; run again.")
-    return checkpoint
-
-
-@lru_cache(maxsize=1)
-def _pack(folder: Path, digest: str) -> Pack:
-    pack = read_pack(folder)
-    if pack.digest != digest:
-        raise DataError(f"{folder} was packed anew while it was read; run again.")
-    return pack

@@ -67,6 +67,7 @@ class Findings(NamedTuple):
     images: tuple[Tensor, ...]  # for each batch, of each image (n,)
     evidence: tuple[Tensor, ...]  # for each batch, of each cell of its images (n, h, w)
     embeddings: tuple[Tensor, ...]  # for each batch, of each image (n, D)
+    joined: Tensor  # (N, D) embedding of each place: the mean of its images by their attention
 
 
 class Classifier(nn.Module):
@@ -109,16 +110,16 @@ class Classifier(nn.Module):
         embeddings = tuple(embedding for embedding, _ in pooled)
         images = tuple(self.head(embedding).squeeze(-1) for embedding in embeddings)
         evidence = tuple(self.head(f.movedim(1, -1)).squeeze(-1) for f in cells)
-        if owners is None:
-            return Findings(torch.cat(images), images, evidence, embeddings)
         every = torch.cat(embeddings)
+        if owners is None:
+            return Findings(torch.cat(images), images, evidence, embeddings, every)
         owner = torch.cat(list(owners))
         seen = torch.cat([valid for _, valid in pooled])
         size = int(owner.max()) + 1 if count is None else count
         weights = _softmax_of_groups(self.dates(every) + seen.log(), owner, size)
         places = every.new_zeros(size, every.shape[1])
         places = places.index_add(0, owner, every * weights[:, None])
-        return Findings(self.head(places).squeeze(-1), images, evidence, embeddings)
+        return Findings(self.head(places).squeeze(-1), images, evidence, embeddings, places)
 
     def features(self, views: Sequence[View]) -> list[Tensor]:
         """Features (n, D, h, w) of the images of each view.

@@ -5,16 +5,16 @@ from __future__ import annotations
 import csv
 import math
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
-from geoseg.errors import DataError, ModelError
+from geoseg.errors import ModelError
 from geoseg.files import sha256_of, writing
 from geoseg.models import choose_device, extrapolation
-from geoseg.models.classifier import ClassifierCheckpoint, load_classifier
+from geoseg.models.classifier import load_classifier
 from geoseg.presence.about import about_run, require_same, short, write_about
 from geoseg.presence.duplicates import repeated
+from geoseg.presence.loaded import same_classifier, same_pack
 from geoseg.presence.packs import PROBLEMS, Pack, Problem, Shard, read_pack, read_shard
 from geoseg.presence.results import part_of_shard, read_part, read_told, write_part
 from geoseg.presence.scoring import Verdict, score
@@ -96,7 +96,7 @@ def predict_pack(
         OutputError: the results cannot be written, or another run is writing them.
     """
     pack = read_pack(prediction.pack)
-    checkpoint = _checkpoint(prediction.model, sha256_of_model(prediction.model))
+    checkpoint = same_classifier(prediction.model, sha256_of_model(prediction.model))
     verdict = Verdict.of(checkpoint.record, prediction.prevalence)
     source = {"pack": str(prediction.pack), "pack_digest": pack.digest}
     about = about_run(checkpoint, checkpoint.record, verdict, source)
@@ -187,11 +187,11 @@ def _units(prediction: Prediction, pack: Pack, sha256: str) -> Iterator[Unit]:
 def _predict_shard(job: _Job) -> dict[str, Any]:
     """Predict one shard; counts and problems."""
     device = choose_device(job.device)
-    checkpoint = _checkpoint(job.model, job.sha256)
+    checkpoint = same_classifier(job.model, job.sha256)
     classifier = checkpoint.classifier.to(device)
     problems: list[Problem] = []
     found = score(
-        read_shard(job.shard, _pack(job.pack, job.digest)),
+        read_shard(job.shard, same_pack(job.pack, job.digest)),
         classifier,
         Verdict.of(checkpoint.record, job.prevalence),
         device=device,
@@ -216,23 +216,6 @@ def _recognise(unit: Unit) -> Any:  # noqa: ANN401  any JSON value
     if not isinstance(told, dict) or told.get("inputs") != unit.inputs:
         return None
     return told.get("result")
-
-
-# A worker does many shards with one network.
-@lru_cache(maxsize=1)
-def _checkpoint(path: Path, sha256: str) -> ClassifierCheckpoint:
-    checkpoint = load_classifier(path)
-    if checkpoint.sha256 != sha256:
-        raise ModelError(f"{path} was changed while it was used; run again.")
-    return checkpoint
-
-
-@lru_cache(maxsize=1)
-def _pack(folder: Path, digest: str) -> Pack:
-    pack = read_pack(folder)
-    if pack.digest != digest:
-        raise DataError(f"{folder} was packed anew while it was read; run again.")
-    return pack
 
 
 def _sum_up(out: Path, pack: Pack, manifest: Manifest) -> Predicted:
