@@ -29,9 +29,8 @@ class NeedleSettings:
     prevalence: float = 0.01
     width: int = 64  # numbers of an embedding
     clusters: int = 30  # of the background
-    offset: float = (
-        4.5  # from the middle of a cluster to that of a kind of positives, in its spread
-    )
+    offset: float = 4.5  # from the middle of a cluster to that of a kind, in spreads of the cluster
+    spread: float = 0.5  # of a kind, in that of a cluster
 
     def __post_init__(self) -> None:
         if not 0 < self.prevalence < 0.5 or self.items * self.prevalence < 2 * len(_SHARES):
@@ -53,8 +52,8 @@ class Needles:
 def simulate_needles(settings: NeedleSettings, *, seed: int, part: int = 0) -> Needles:
     """Items of Gaussian clusters; beside four of these lies a kind of positives each.
 
-    Kinds have 40, 30, 20 and 10 % of the positives and half the spread of a cluster. A kind lies in
-    a direction of its own, so that one says little of the others.
+    Kinds have 40, 30, 20 and 10 % of the positives. Each lies in a direction of its own, so that
+    one says little of the others.
 
     Args:
         settings: how many, and how hard.
@@ -77,7 +76,7 @@ def simulate_needles(settings: NeedleSettings, *, seed: int, part: int = 0) -> N
         (centres[beside] + ways)[kinds],
         centres[rng.integers(0, settings.clusters, settings.items)],
     )
-    spread = np.where(present, 0.5, 1.0)[:, None]
+    spread = np.where(present, settings.spread, 1.0)[:, None]
     embeddings = middle + spread * rng.standard_normal((settings.items, settings.width))
     return Needles(
         embeddings=embeddings.astype(np.float32), classes=present.astype(np.intp), kinds=kinds
