@@ -70,7 +70,7 @@ if TYPE_CHECKING:
 PARTS = ("imbalance", "needles", "wide", "strategies", "real", "scale", "clicks")
 ITEMS, WIDTH, PROPOSED = 1_000_000, 256, 1000
 NEEDLES, LOOP = NeedleSettings(), LoopSettings(rounds=15)
-WIDE = NeedleSettings(items=100_000, prevalence=0.001, spread=1.0)
+WIDE = NeedleSettings(items=100_000, prevalence=0.001, spread=1.0, offset=6.0)
 WIDE_STRATEGIES = ("mixture", "likely", "random")
 SLUMP_LOOP = LoopSettings(rounds=15, batch=50)
 EUROSAT_LOOP = LoopSettings(rounds=10, batch=20)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +26,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
+SYSTEM_PYTHON = "/usr/bin/python3"
 CRS = "EPSG:32645"
 PIXEL_M = 30.0
 HEIGHT, WIDTH = 96, 160  # not square: a swapped axis is seen
@@ -108,3 +110,25 @@ def example(tmp_path):
     path = tmp_path / "outlines.gpkg"
     outlines.to_file(path, layer="glaciers")
     return Example(raster=raster, outlines=path, scene=scene_of(raster))
+
+
+@pytest.fixture(scope="session")
+def qgis():
+    """Run the Python of QGIS, apart from this virtual environment."""
+
+    def run(*arguments):
+        return subprocess.run(
+            [SYSTEM_PYTHON, "-I", *map(str, arguments)],
+            env={"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "QT_QPA_PLATFORM": "offscreen"},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+
+    if not Path(SYSTEM_PYTHON).exists() or run("-c", "import qgis.core").returncode:
+        pytest.skip(
+            f"{SYSTEM_PYTHON} has no qgis; apt-get install --no-install-recommends "
+            "python3-qgis qgis-providers."
+        )
+    return run

@@ -17,13 +17,13 @@ audit of which nobody could tell is left out, as if it was missing at random.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from scipy.special import betaincinv
 
-from geoseg.errors import LabelError
 from geoseg.metrics.audit import weighted_count_interval
 from geoseg.metrics.quantify import Estimate
 
@@ -36,15 +36,18 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AUDIT",
+    "LEAST_AUDIT",
     "AuditRound",
     "audit_rounds",
+    "audit_size",
     "class_audits",
-    "counted",
+    "left_out",
     "missed_at_most",
     "prevalence_by_audit",
 ]
 
 AUDIT = "audit"  # why an item was proposed that was drawn at random
+LEAST_AUDIT = 0.1  # share of what is proposed
 _CONFIDENCE = 0.9
 _SURE = 0.95  # of the bound on what is missed
 
@@ -79,9 +82,14 @@ def class_audits(project: Project, labels: SoftLabels) -> list[list[AuditRound]]
     return found
 
 
-def counted(audits: Sequence[AuditRound]) -> list[AuditRound]:
-    """Those by which a pool can be counted: nothing waits that was asked by then."""
-    return [one for one in audits if not one.waiting]
+def audit_size(count: int, share: float) -> int:
+    """How many of `count` items are drawn at random: `share` of them or a little more."""
+    return math.ceil(round(count * share, 6))  # 20.000000000000004 is 20
+
+
+def left_out(audits: Sequence[AuditRound]) -> int:
+    """How many rounds tell nothing of the pool, for something waits that was asked by then."""
+    return sum(one.waiting > 0 for one in audits)
 
 
 def audit_rounds(
@@ -130,8 +138,8 @@ def audit_rounds(
 
 def prevalence_by_audit(
     audits: Sequence[AuditRound], size: int, found: float, *, confidence: float = _CONFIDENCE
-) -> Estimate:
-    """The share of a pool that is positive, from the audits of its rounds.
+) -> Estimate | None:
+    """The share of a pool that is positive, from the audits of its rounds; None if none tells it.
 
     Each round gives an estimate without bias, `known` + `rest` x `present` / `drawn`, whatever
     earlier rounds found; their mean counts a later round more, by its number, for less is then
@@ -144,20 +152,14 @@ def prevalence_by_audit(
     98 % of cases.
 
     Args:
-        audits: of rounds, in order. Only those of `counted` tell something.
+        audits: of rounds, in order. One tells something once nothing waits that was asked by then.
         size: items of the pool.
         found: positives that have a label: no fewer are there.
         confidence: of the interval.
-
-    Raises:
-        LabelError: no round has an audit with a label, and all else answered.
     """
-    audits = counted(audits)
+    audits = [one for one in audits if not one.waiting]
     if not audits:
-        raise LabelError(
-            "No item of a random audit has a label, in a round of which all that was chosen is "
-            "answered, so nothing tells what is in the pool; answer a round to its end."
-        )
+        return None
     weight = np.array([number * one.drawn for number, one in enumerate(audits, 1)], dtype=float)
     weight /= weight.sum()
     stands = np.array([one.rest / one.drawn for one in audits])

@@ -128,7 +128,7 @@ def choose(setting: Setting, strategy: str, count: int) -> list[Chosen]:
 def _mixture(setting: Setting, count: int) -> list[Chosen]:
     """The mixture of `geoseg.active.rare`, each rare class with an equal part of it."""
     shares = shares_of(count)
-    rare = rare_classes(setting.probabilities)
+    rare = _rare(setting)
     likely, doubtful = [], []
     # `count` candidates of each kind: the same item may be the best of several.
     for n, k in enumerate(rare):
@@ -179,7 +179,7 @@ def _representatives(setting: Setting, score: NDArray[np.floating], count: int) 
 
 def _likely(setting: Setting, count: int) -> list[Chosen]:
     """The most likely ones of each rare class."""
-    rare = rare_classes(setting.probabilities)
+    rare = _rare(setting)
     kinds = []
     for n, k in enumerate(rare):
         quota = _part(count, n, len(rare))
@@ -265,6 +265,12 @@ def _apart(setting: Setting, kinds: list[_Kind]) -> list[Chosen]:
         Chosen(kind.why, table["chip_id"].to_numpy(dtype=np.intp))
         for kind, table in zip(kinds, picked, strict=True)
     ]
+
+
+def _rare(setting: Setting) -> list[int]:
+    """Classes that are the likeliest of few items."""
+    told = setting.probabilities
+    return rare_classes(np.bincount(told.argmax(axis=1), minlength=told.shape[1]))
 
 
 def _part(count: int, number: int, parts: int) -> int:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from geoseg.active.answers import known_of
-from geoseg.active.audits import class_audits, counted, missed_at_most, prevalence_by_audit
+from geoseg.active.audits import class_audits, left_out, missed_at_most, prevalence_by_audit
 from geoseg.active.heads import scale_of, train_heads
 from geoseg.active.neighbourhood import neighbourhoods
 from geoseg.metrics.detection import average_precision
@@ -108,14 +108,13 @@ def round_worth(
                 labels=found,
                 average_precision=_precision(told, known, k),
                 recall=_recall(told, known, k),
-                prevalence=prevalence_by_audit(audits, len(pool), found)
-                if counted(audits)
-                else None,
+                prevalence=prevalence_by_audit(audits, len(pool), found),
                 missed_at_most=missed_at_most(audits, len(pool) - len(known.rows)),
             )
         )
-    left_out = len(by_class[0]) - len(counted(by_class[0]))
-    return RoundWorth(labels=len(known.rows), left_out=left_out, classes=tuple(classes))
+    return RoundWorth(
+        labels=len(known.rows), left_out=left_out(by_class[0]), classes=tuple(classes)
+    )
 
 
 def out_of_fold(

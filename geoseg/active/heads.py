@@ -49,7 +49,6 @@ _BATCH = 256  # items that a member sees in a step
 _RATE = 0.01  # of AdamW at the begin
 _PIECE = 65_536  # items said of at once
 _SAMPLE = 100_000  # items that tell the scale of a pool
-_CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,9 +153,8 @@ class Heads:
                 f"The heads read {self.width} numbers of an item and were given "
                 f"{embeddings.shape[-1]}; give those of the encoder that they learned from."
             )
-        device = self.layers[0][0].device
         for first in range(0, max(len(embeddings), 1), _PIECE):
-            yield _standard(embeddings[first : first + _PIECE], self.scale).to(device)
+            yield _standard(embeddings[first : first + _PIECE], self.scale)
 
 
 def train_heads(
@@ -167,7 +165,6 @@ def train_heads(
     *,
     weights: NDArray[np.floating] | None = None,
     scale: Scale | None = None,
-    device: torch.device = _CPU,
 ) -> Heads:
     """Heads that have learned from some items; the same seed gives the same ones on a CPU.
 
@@ -178,7 +175,6 @@ def train_heads(
         seed: of first weights, and of what each member sees.
         weights: of items (L,), above 0; 1 when not given.
         scale: of all items, which many tell better than few: `scale_of`; of these when not given.
-        device: that they learn on.
 
     Raises:
         LabelError: no items, or targets that are no probabilities of these.
@@ -187,9 +183,9 @@ def train_heads(
     of_items = _checked(embeddings, targets, weights)
     scale = scale or _scale(np.asarray(embeddings, dtype=np.float64))
     rng = np.random.default_rng(seed)
-    layers = _begin((len(scale.mean), targets.shape[1]), settings, rng, device)
-    inputs = _standard(embeddings, scale).to(device)
-    wanted = torch.from_numpy(np.asarray(targets, dtype=np.float32)).to(device)
+    layers = _begin((len(scale.mean), targets.shape[1]), settings, rng)
+    inputs = _standard(embeddings, scale)
+    wanted = torch.from_numpy(np.asarray(targets, dtype=np.float32))
     seen = _seen(of_items, settings, rng)
     counts = (of_items[:, None] * targets).sum(axis=0)
     plain = settings.loss == ADJUSTED_AFTER
@@ -198,7 +194,7 @@ def train_heads(
     optimizer = torch.optim.AdamW(parameters, lr=_RATE, weight_decay=settings.weight_decay)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.steps)
     for step, rows in enumerate(seen):
-        chosen = torch.from_numpy(rows).to(device)
+        chosen = torch.from_numpy(rows)
         logits = _forward(layers, inputs[chosen])
         loss = loss_of(
             logits.flatten(0, 1), wanted[chosen].flatten(0, 1), (step + 1) / settings.steps
@@ -295,7 +291,7 @@ def _standard(embeddings: NDArray[np.floating], scale: Scale) -> Tensor:
 
 
 def _begin(
-    ends: tuple[int, int], settings: HeadSettings, rng: np.random.Generator, device: torch.device
+    ends: tuple[int, int], settings: HeadSettings, rng: np.random.Generator
 ) -> list[tuple[Tensor, Tensor]]:
     """First weights: normal, of a variance that keeps that of what goes in (He and others 2015)."""
     widths = [ends[0], settings.hidden, ends[1]] if settings.hidden else list(ends)
@@ -304,8 +300,7 @@ def _begin(
         # The last layer begins small: no class is preferred before something is learned.
         size = math.sqrt(2 / wide) if number < len(widths) - 2 else 0.1 / math.sqrt(wide)
         drawn = rng.standard_normal((settings.members, wide, out), dtype=np.float32) * size
-        weight = torch.from_numpy(drawn).to(device)
-        layers.append((weight, torch.zeros(settings.members, 1, out, device=device)))
+        layers.append((torch.from_numpy(drawn), torch.zeros(settings.members, 1, out)))
     return layers
 
 

@@ -61,13 +61,11 @@ def ingest(path: Path, project: Project, pool: Pool, *, annotator: str | None = 
         ConfigError: an answer is of no class, of nobody, or of two.
         LabelError: another project's file, no such table, or items that the pool has not.
     """
-    if path.suffix == ".gpkg":
-        table, via = _read_layer(path, project), "qgis"
-    else:
-        table, via = _read_table(path, project), "table"
+    via: Via = "qgis" if path.suffix == ".gpkg" else "table"
+    table = _read_layer(path, project) if via == "qgis" else _read_table(path, project)
     said = [one._replace(annotator=one.annotator or annotator or "") for one in _answers(table)]
     _require_known(path, said, project, pool)
-    taken = project.record_new(said, via=_via(via))
+    taken = project.record_new(said, via=via)
     return Ingested(len(table), len(table) - len(said), taken, len(said) - taken)
 
 
@@ -86,10 +84,6 @@ def read_truth(path: Path, project: Project, pool: Pool) -> dict[str, str]:
             "nothing to be known for sure; leave them out. Nothing was taken in."
         )
     return {one.item: one.said for one in said}
-
-
-def _via(name: str) -> Via:
-    return "qgis" if name == "qgis" else "table"
 
 
 def _answers(table: pd.DataFrame) -> list[Said]:

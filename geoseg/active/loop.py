@@ -10,6 +10,7 @@ import numpy as np
 from geoseg.active.heads import HeadSettings, Scale, scale_of, train_heads
 from geoseg.active.known import Known, known_classes
 from geoseg.active.propose import ProposeSettings, propose
+from geoseg.active.rare import rare_classes
 from geoseg.errors import ConfigError, LabelError
 from geoseg.metrics.detection import average_precision
 
@@ -19,16 +20,7 @@ if TYPE_CHECKING:
     from geoseg.active.heads import Heads
     from geoseg.active.pool import Pool
 
-__all__ = [
-    "LabelledPool",
-    "LoopSettings",
-    "Worth",
-    "full_worth",
-    "positive_classes",
-    "run_loop",
-]
-
-_RARE = 0.5  # of an equal share
+__all__ = ["LabelledPool", "LoopSettings", "Worth", "full_worth", "run_loop"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -48,11 +40,16 @@ class LabelledPool:
                 f"A pool of {len(self.pool)} items has {len(self.classes)} classes; give each one."
             )
         for what, classes in (("pool", self.classes), ("test", self.tested_classes)):
-            held = np.isin(positive_classes(self.classes, len(self.names)), classes)
+            held = np.isin(self.positive, classes)
             if not held.all() or len(np.unique(classes)) < 2:
                 raise LabelError(
                     f"The {what} part lacks positives or others; give both parts some of each."
                 )
+
+    @property
+    def positive(self) -> list[int]:
+        """The classes of interest."""
+        return rare_classes(np.bincount(self.classes, minlength=len(self.names)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,8 +59,6 @@ class LoopSettings:
     batch: int = 100  # labels of a round
     rounds: int = 20
     starts: int = 5  # positives known before, all of one hidden kind where kinds are known
-    apart_m: float = 0.0
-    audit_share: float = 0.1
     heads: HeadSettings = field(default_factory=HeadSettings)
 
     def __post_init__(self) -> None:
@@ -85,18 +80,6 @@ class Worth(NamedTuple):
     balanced_accuracy: float  # on items that test
 
 
-def positive_classes(classes: NDArray[np.intp], count: int) -> list[int]:
-    """Which classes are of interest: of two the second, of more those below half an equal share.
-
-    The rarest where there is no such.
-    """
-    if count == 2:
-        return [1]
-    counts = np.bincount(classes, minlength=count)
-    rare = np.flatnonzero(counts < _RARE * len(classes) / count)
-    return [int(k) for k in rare] or [int(counts.argmin())]
-
-
 def run_loop(
     labelled: LabelledPool, strategy: str, settings: LoopSettings, *, seed: int
 ) -> list[Worth]:
@@ -116,13 +99,7 @@ def run_loop(
     heads: Heads | None = None
     worths = [_worth(labelled, rows, heads)]
     for number in range(settings.rounds):
-        wanted = ProposeSettings(
-            strategy=strategy,
-            count=settings.batch,
-            apart_m=settings.apart_m,
-            audit_share=settings.audit_share,
-            seed=seed,
-        )
+        wanted = ProposeSettings(strategy=strategy, count=settings.batch, seed=seed)
         drawn = propose(labelled.pool, _known(labelled, rows), heads, wanted)
         new = labelled.pool.positions([one.item for one in drawn])
         rows = np.concatenate([rows, new])
@@ -139,8 +116,7 @@ def full_worth(labelled: LabelledPool, heads: HeadSettings, *, seed: int) -> Wor
 
 
 def _starts(labelled: LabelledPool, count: int, rng: np.random.Generator) -> NDArray[np.intp]:
-    positive = positive_classes(labelled.classes, len(labelled.names))
-    rows = np.flatnonzero(np.isin(labelled.classes, positive))
+    rows = np.flatnonzero(np.isin(labelled.classes, labelled.positive))
     kinds = labelled.kinds[rows]
     if (kinds >= 0).any():
         rows = rows[kinds == rng.choice(np.unique(kinds[kinds >= 0]))]
@@ -169,7 +145,7 @@ def _learn(
 
 def _worth(labelled: LabelledPool, rows: NDArray[np.intp], heads: Heads | None) -> Worth:
     count = len(labelled.names)
-    positive = positive_classes(labelled.classes, count)
+    positive = labelled.positive
     present = np.isin(labelled.classes, positive)
     has = np.zeros(len(present), dtype=bool)
     has[rows] = True

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from geoseg.active.audits import AUDIT
+from geoseg.active.audits import AUDIT, LEAST_AUDIT, audit_size
 from geoseg.active.choose import STRATEGIES, Setting, choose
 from geoseg.active.record import Drawn
 from geoseg.errors import ConfigError, DataError, nearest
@@ -33,9 +33,8 @@ if TYPE_CHECKING:
     from geoseg.active.known import Known
     from geoseg.active.pool import Pool
 
-__all__ = ["ProposeSettings", "propose"]
+__all__ = ["ProposeSettings", "propose", "shown_chances"]
 
-_LEAST_AUDIT = 0.1
 _NOBODY = np.empty(0, dtype=np.intp)
 
 
@@ -46,7 +45,7 @@ class ProposeSettings:
     strategy: str = "mixture"  # of geoseg.active.choose.STRATEGIES
     count: int = 200  # items, the audit included
     apart_m: float = 0.0  # at least, between two that are chosen; 0: no matter
-    audit_share: float = _LEAST_AUDIT  # of the items, drawn at random; all of them by `random`
+    audit_share: float = LEAST_AUDIT  # of the items, drawn at random; all of them by `random`
     seed: int = 0  # of the audit; the same in every round will do
 
     def __post_init__(self) -> None:
@@ -60,7 +59,7 @@ class ProposeSettings:
             raise ConfigError(
                 f"Items cannot be kept {self.apart_m} m apart; give 1 or more metres, or 0."
             )
-        if not _LEAST_AUDIT <= self.audit_share <= 1:
+        if not LEAST_AUDIT <= self.audit_share <= 1:
             raise ConfigError(
                 f"An audit of a share of {self.audit_share} is too small or too large; give 0.1 "
                 "to 1, for without one nothing tells what heads miss."
@@ -69,8 +68,7 @@ class ProposeSettings:
     @property
     def audit(self) -> int:
         """How many are drawn at random."""
-        share = 1.0 if self.strategy == "random" else self.audit_share
-        return math.ceil(round(self.count * share, 6))  # 20.000000000000004 is 20
+        return audit_size(self.count, 1.0 if self.strategy == "random" else self.audit_share)
 
 
 def propose(
@@ -133,6 +131,11 @@ def propose(
     return _ranked(setting, [*groups, (AUDIT, audit, len(audit) / max(len(rest), 1))])
 
 
+def shown_chances(told: NDArray[np.floating]) -> list[float]:
+    """What people are shown of probabilities (n, K): of the second of two, or of the likeliest."""
+    return [float(of) for of in (told[:, 1] if told.shape[1] == 2 else told.max(axis=1))]
+
+
 def _require_own(pool: Pool, known: Known, heads: Heads | None) -> None:
     if len(known.rows) and not (known.rows.min() >= 0 and known.rows.max() < len(pool)):
         raise DataError(
@@ -161,18 +164,11 @@ def _ranked(setting: Setting, groups: list[tuple[str, NDArray[np.intp], float]])
     spread = np.concatenate([(np.arange(len(rows)) + 0.5) / len(rows) for _, rows, _ in groups])
     rows = np.concatenate([rows for _, rows, _ in groups]).astype(np.intp)
     names = setting.pool.names(rows)
+    told = setting.told
+    chances = [None] * len(rows) if told is None else shown_chances(told[rows])
     return [
-        Drawn(names[n], whys[n], shares[n], _probability(setting, int(rows[n])))
-        for n in np.argsort(spread, kind="stable")
+        Drawn(names[n], whys[n], shares[n], chances[n]) for n in np.argsort(spread, kind="stable")
     ]
-
-
-def _probability(setting: Setting, row: int) -> float | None:
-    """That an item is of the second of two classes, or of the likeliest of more."""
-    if setting.told is None:
-        return None
-    own = setting.told[row]
-    return float(own[1] if len(own) == 2 else own.max())
 
 
 def _mixed(hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:

@@ -47,7 +47,7 @@ __all__ = [
 ]
 
 _DOUBTFUL, _REPRESENTATIVE = 0.2, 0.2  # of what is chosen
-_RARE = 0.5  # of an equal share of the pool
+_RARE = 0.5  # of an equal share
 _ROUNDS = 20  # of k-means
 _NEAR, _AROUND = 5, 60  # neighbours of a small group, and of what lies around it
 _BLOCK = 1000  # items that are compared with all at once
@@ -67,21 +67,19 @@ def shares_of(count: int) -> Shares:
     return Shares(count - doubtful - others, doubtful, others)
 
 
-def rare_classes(probabilities: NDArray[np.floating]) -> list[int]:
+def rare_classes(counts: NDArray[np.integer]) -> list[int]:
     """Which classes are the positives, the rarest first.
 
-    Of two classes the second, as a project names them. Of more, those that are the likeliest of
-    fewer than half as many items as an equal share would be; the rarest where there is no such.
+    Of two classes the second, as a project names them. Of more, those of fewer than half as many
+    items as an equal share would be; the rarest where there is no such.
 
     Args:
-        probabilities: of all items of a pool (N, K).
+        counts: items of each class (K,).
     """
-    classes = probabilities.shape[1]
-    if classes == 2:
+    if len(counts) == 2:
         return [1]
-    counts = np.bincount(probabilities.argmax(axis=1), minlength=classes)
     order = np.argsort(counts, kind="stable")
-    rare = [int(k) for k in order if counts[k] < _RARE * len(probabilities) / classes]
+    rare = [int(k) for k in order if counts[k] < _RARE * counts.sum() / len(counts)]
     return rare or [int(order[0])]
 
 

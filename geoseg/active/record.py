@@ -28,7 +28,7 @@ __all__ = [
 
 UNKNOWN = "unknown"  # what a person says who has looked and cannot tell
 SEEDS = "seeds"  # who gave labels that were there before and name nobody; is asked for nothing
-Via = Literal["page", "qgis", "table", "simulated"]
+Via = Literal["page", "qgis", "table"]
 
 
 class Proposed(NamedTuple):

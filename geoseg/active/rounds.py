@@ -18,7 +18,7 @@ from geoseg.active.audits import AUDIT
 from geoseg.active.estimate import round_worth
 from geoseg.active.folder import HEADS, LABELS, round_folder
 from geoseg.active.heads import Heads, HeadSettings, save_heads, scale_of, train_heads
-from geoseg.active.propose import propose
+from geoseg.active.propose import propose, shown_chances
 from geoseg.active.record import Drawn, Proposed
 from geoseg.errors import LabelError, OutputError
 from geoseg.files import writing
@@ -242,11 +242,11 @@ def _without(settings: ProposeSettings, gold: int) -> ProposeSettings:
 
 
 def _chances(pool: Pool, learned: Learned, items: Sequence[str]) -> list[float | None]:
-    """What heads say of items: of the second of two classes, or of the likeliest of more."""
+    """What heads say of items, if there are any."""
     if learned.heads is None or not items:
         return [None] * len(items)
-    told = learned.heads.probabilities(pool.embeddings(pool.positions(items)))
-    return [float(own[1] if len(own) == 2 else own.max()) for own in told]
+    embeddings = pool.embeddings(pool.positions(items))
+    return [*shown_chances(learned.heads.probabilities(embeddings))]
 
 
 def _keep_unrecorded(folder: Path) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from geoseg.active.answers import agreements, measure_annotators, soft_labels
-from geoseg.active.audits import class_audits, counted, prevalence_by_audit
+from geoseg.active.audits import class_audits, left_out, prevalence_by_audit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -118,7 +118,7 @@ def standing(project: Project, pool: Pool) -> Standing:
         gold=len(gold),
         classes=_classes(project, pool, labels, audits),
         rounds=tuple(rounds),
-        left_out=len(audits[0]) - len(counted(audits[0])),
+        left_out=left_out(audits[0]),
         proposed=_counts(rounds, [one.round for one in proposed]),
         answered=_counts(rounds, [one.round for one in proposed if one.item in looked_at]),
         annotators=tuple(people),
@@ -133,8 +133,7 @@ def _classes(
     found = []
     for k, name in enumerate(project.classes):
         count = float(labels.probabilities[labels.told, k].sum(dtype=np.float64))
-        told = bool(counted(audits[k]))
-        prevalence = prevalence_by_audit(audits[k], len(pool), count) if told else None
+        prevalence = prevalence_by_audit(audits[k], len(pool), count)
         found.append(ClassStanding(name=name, labels=count, prevalence=prevalence))
     return tuple(found)
 

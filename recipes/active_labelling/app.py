@@ -8,12 +8,15 @@ from __future__ import annotations
 from importlib.resources import as_file, files
 from json import dumps
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from geoseg.commands.options import Changes, Json
 from geoseg.terminal import Outcome, Table, note, show
+
+if TYPE_CHECKING:
+    from geoseg_recipes.active_labelling.steps import Run
 
 __all__ = ["app"]
 
@@ -71,19 +74,17 @@ def run(
     show(outcome, as_json=json)
 
 
-def _simulated(opened: object) -> Outcome:
+def _simulated(opened: Run) -> Outcome:
     from geoseg.commands.active.simulate import figures_of
     from geoseg_recipes.active_labelling import steps
 
-    assert isinstance(opened, steps.Run)
     curves = steps.simulate(opened)
     return figures_of(curves, opened.simulation)
 
 
-def _begun(opened: object) -> Outcome:
+def _begun(opened: Run) -> Outcome:
     from geoseg_recipes.active_labelling import steps
 
-    assert isinstance(opened, steps.Run)
     made = steps.begin(opened)
     note(f"Label it: geoseg active serve {opened.project} --pack {opened.pack}")
     reasons = [one.why for one in made.proposed]

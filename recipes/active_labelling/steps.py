@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, NamedTuple, overload
 
 import numpy as np
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from geoseg.active.record import Proposed
     from geoseg.active.rounds import MadeRound
     from geoseg.active.simulate import Curves
     from geoseg.chips import Place
@@ -135,13 +134,13 @@ def begin(run: Run) -> MadeRound:
         seed=run.recipe.seed,
     )
     with opened(run.project) as (project, pool), held(run.project):
-
-        def write_layer(path: Path, proposed: Sequence[Proposed]) -> None:
-            chip_m = chip_side_m(run.project)
-            write_places_layer(
-                path, proposed, pool, project.classes, key=project.key, chip_m=chip_m
-            )
-
+        write_layer = partial(
+            write_places_layer,
+            pool=pool,
+            classes=project.classes,
+            key=project.key,
+            chip_m=chip_side_m(run.project),
+        )
         return make_round(project, pool, settings, heads=HeadSettings(), write_layer=write_layer)
 
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import os
 import signal
 import socket
@@ -34,6 +35,10 @@ TOKEN = "a-secret"
 PLACES = some_places(6)
 
 
+def map_link(lon, lat):
+    return f"map of {lon} {lat}" if math.isfinite(lon + lat) else None
+
+
 @pytest.fixture(scope="module")
 def finder(tmp_path_factory):
     return pack_places(tmp_path_factory.mktemp("pack"), PLACES)
@@ -47,7 +52,7 @@ def project(tmp_path):
 
 @pytest.fixture
 def desk(project, finder):
-    return Desk(project, finder)
+    return Desk(project, finder, map_link)
 
 
 @pytest.fixture
@@ -325,7 +330,7 @@ def test_a_mask_has_its_number_where_nobody_knows_its_class(tmp_path, classes, i
     finder = pack_places(tmp_path / "pack", places)
     with ask_for(tmp_path / "project", places, classes=classes) as project:
         project.record("a", "Ada", "unknown", via="page")
-        told = Desk(project, finder).place(0, "Ada")["masks"]
+        told = Desk(project, finder, map_link).place(0, "Ada")["masks"]
 
     assert sorted({one["class"] for one in told}, reverse=True) == called
 
@@ -334,7 +339,7 @@ def test_a_place_opens_in_qgis_as_a_point_and_one_of_nowhere_does_not(tmp_path):
     places = [PLACES[0], place(*PLACES[0].images, id_="b", lon=np.nan, lat=np.nan)]
     finder = pack_places(tmp_path / "pack", places)
     with ask_for(tmp_path / "project", places) as project:
-        desk = Desk(project, finder)
+        desk = Desk(project, finder, map_link)
         page = TestClient(make_app(desk), base_url=HERE)
 
         found = page.get(f"/place/{desk.edition}/0.geojson")
@@ -347,12 +352,10 @@ def test_a_place_opens_in_qgis_as_a_point_and_one_of_nowhere_does_not(tmp_path):
     assert (told["lon"], told["lat"], told["map"]) == (None, None, None)
 
 
-def test_a_place_has_the_address_of_a_map(page, project, finder):
-    by_default = page.get("/api/place", params={"annotator": "Ada", "n": 0}).json()["map"]
-    given = Desk(project, finder, link=lambda lon, lat: f"map of {lon} {lat}")
+def test_a_place_has_the_address_of_a_map(page):
+    told = page.get("/api/place", params={"annotator": "Ada", "n": 0}).json()
 
-    assert by_default == "geo:67.50000,-135.25000"
-    assert given.place(0, "Ada")["map"] == "map of -135.25 67.5"
+    assert told["map"] == "map of -135.25 67.5"
 
 
 @pytest.mark.parametrize(
@@ -490,7 +493,7 @@ def test_hosts_that_only_this_machine_reaches_need_no_token(host, alone):
 
 def test_a_round_that_is_added_shows_up_and_numbers_of_places_stay(finder, tmp_path):
     with ask_for(tmp_path / "project", PLACES[:5], rounds=2) as project:
-        desk = Desk(project, finder)
+        desk = Desk(project, finder, map_link)
         numbers = {one["id"]: one["number"] for one in desk.queue("Ada")["places"]}
         fresh = [Drawn("place-0", "audit", 0.1), Drawn("place-5", "audit", 0.1)]
         project.record_round(fresh, strategy="random", settings={})
@@ -503,7 +506,7 @@ def test_a_round_that_is_added_shows_up_and_numbers_of_places_stay(finder, tmp_p
 
 def test_only_one_round_is_asked_for_where_one_is_named(finder, tmp_path):
     with ask_for(tmp_path / "project", PLACES, rounds=2) as project:
-        desk = Desk(project, finder, number=2)
+        desk = Desk(project, finder, map_link, number=2)
         told = desk.queue("Ada")
 
     assert [one["id"] for one in told["places"]] == [HOSTILE, "place-3", "place-5"]
@@ -514,7 +517,7 @@ def test_a_pack_that_lacks_what_was_proposed_is_refused(project, finder):
     project.record_round([Drawn("gone", "audit", 0.1)], strategy="random", settings={})
 
     with pytest.raises(DataError) as refused:
-        Desk(project, finder)
+        Desk(project, finder, map_link)
 
     assert str(refused.value) == (
         f"{finder.pack.folder} lacks 1 of 6 places that were proposed, 'gone' among them; give "
@@ -527,13 +530,13 @@ def test_where_nothing_was_proposed_there_is_nothing_to_serve(project, finder):
         r"^Nothing has been proposed in round 7 in .*project; run `geoseg active propose .*`\.$"
     )
     with pytest.raises(ConfigError, match=wanted):
-        Desk(project, finder, number=7)
+        Desk(project, finder, map_link, number=7)
 
 
 def test_where_a_shard_is_gone_it_is_told_and_what_was_seen_before_can_be_answered(
     project, tmp_path
 ):
-    desk = Desk(project, pack_places(tmp_path / "pack", PLACES))
+    desk = Desk(project, pack_places(tmp_path / "pack", PLACES), map_link)
     page = TestClient(make_app(desk), base_url=HERE, headers={"Origin": HERE})
     (tmp_path / "pack" / "000000.tar").unlink()
 

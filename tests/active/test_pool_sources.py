@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from active.small_pack import (
+from presence.small_pack import (
     SPOT,
     image,
     make_small_model,

@@ -17,15 +17,6 @@ def test_an_item_is_as_similar_as_its_angle_to_the_nearest_positive_is_small():
     np.testing.assert_allclose(both, [1, 1, 0.5**0.5, 0, 0], atol=1e-12)
 
 
-def test_what_is_near_a_known_negative_too_is_less_similar():
-    items = np.array([[1.0, 0.0], [1.0, 1.0]])
-
-    np.testing.assert_allclose(similarity(items, EAST, NORTH), [1, 0], atol=1e-12)
-    np.testing.assert_allclose(
-        similarity(items, EAST, NORTH[:0]), similarity(items, EAST), atol=1e-12
-    )
-
-
 def test_items_in_half_precision_beyond_a_block_are_each_compared(monkeypatch):
     monkeypatch.setattr("geoseg.active.acquire.similar._BLOCK", 7)
     rng = np.random.default_rng(0)

@@ -8,7 +8,7 @@ from command_line import geoseg_here
 from pools import pool_of
 
 from geoseg.active.heads import HeadSettings
-from geoseg.active.loop import LabelledPool, LoopSettings, Worth, positive_classes, run_loop
+from geoseg.active.loop import LabelledPool, LoopSettings, Worth, run_loop
 from geoseg.active.needles import NeedleSettings, needle_pool, simulate_needles
 from geoseg.active.pool import PoolBatch, write_pool
 from geoseg.active.simulate import (
@@ -83,12 +83,6 @@ def test_positives_known_before_are_of_one_hidden_kind(needles):
 
     assert start.found == 2
     assert start.worst_recall == 0
-
-
-def test_positives_of_many_classes_are_those_below_half_an_equal_share():
-    assert positive_classes(np.array([0, 0, 1]), 2) == [1]
-    assert positive_classes(np.repeat([0, 1, 2], [60, 39, 1]), 3) == [2]
-    assert positive_classes(np.repeat([0, 1, 2], [34, 33, 33]), 3) == [1]
 
 
 def test_a_pool_without_positives_to_find_or_to_test_by_is_refused(needles):

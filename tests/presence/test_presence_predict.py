@@ -1,6 +1,5 @@
 """`geoseg presence predict`: a pack through a classifier, whatever happens on the way."""
 
-import io
 import json
 import os
 import signal
@@ -8,13 +7,22 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
-from datetime import UTC, datetime
 
 import numpy as np
 import pytest
 import torch
 from command_line import geoseg, geoseg_here
-from PIL import Image
+from presence.small_pack import (
+    BANDS,
+    DAY,
+    RGB,
+    SPOT,
+    image,
+    make_small_pack,
+    place,
+    varied,
+    varied_shards,
+)
 from typer.testing import CliRunner
 
 from geoseg.chips import stack_places
@@ -31,9 +39,8 @@ from geoseg.models.classifier import (
 )
 from geoseg.presence.about import unfinished
 from geoseg.presence.ahead import Ahead
-from geoseg.presence.packs import ImageKind, Shards, make_pack, read_shard
-from geoseg.presence.packs.stored import StoredImage, StoredPlace
-from geoseg.presence.packs.tars import TarWriter
+from geoseg.presence.packs import ImageKind, read_shard
+from geoseg.presence.packs.stored import StoredImage
 from geoseg.presence.predict import Prediction, beyond_training, predict_pack
 from geoseg.presence.results import part_of_shard, results_table
 from geoseg.presence.scoring import Verdict, score
@@ -41,50 +48,11 @@ from geoseg.scale import Engine
 from geoseg.sensors import find_sensor
 
 PRESENCE = "from geoseg.commands.presence import presence_app; presence_app()"
-DAY = datetime(2020, 7, 1, tzinfo=UTC)
-BANDS = ("red", "green", "blue")
-RGB = ImageKind(sensor_id="sentinel-2", bands=BANDS, gsd_m=10.0, nodata=0.0)
-SPOT = ImageKind(sensor_id="spot-5", bands=("green", "red", "nir"), gsd_m=10.0)
-
-
-def image(seed, kind=RGB, *, shape=(16, 24), time=DAY, empty=False):
-    pixels = np.random.default_rng(seed).integers(1, 255, (*shape, 3), dtype=np.uint8)
-    file = io.BytesIO()
-    Image.fromarray(pixels * (not empty)).save(file, "PNG")
-    return StoredImage(pixels=file.getvalue(), suffix="png", kind=kind, time=time)
 
 
 def noise(seed):
     pixels = np.random.default_rng(seed).integers(1, 2**16, (3, 128, 128), dtype=np.uint16)
     return StoredImage(pixels=pixels, suffix="npy", kind=RGB, time=DAY)
-
-
-def place(name, *images, present=None):
-    return StoredPlace(id=name, lon=10.0, lat=60.0, present=present, images=images)
-
-
-def varied(number):
-    """A place of one of four shapes: small, large, of two dates, or of nothing valid."""
-    later = DAY.replace(year=2022)
-    return [
-        lambda: place(f"p{number}", image(number), present=True),
-        lambda: place(f"p{number}", image(number, shape=(32, 16))),
-        lambda: place(f"p{number}", image(number, shape=(32, 16)), image(number + 500, time=later)),
-        lambda: place(f"p{number}", image(number, empty=True)),
-    ][number % 4]()
-
-
-def make_shards(folder, shards, pack="pack"):
-    """A pack of shards that hold these places."""
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for number, places in enumerate(shards):
-        paths.append(folder / f"s{number}.tar")
-        writer = TarWriter(paths[-1])
-        for one in places:
-            writer.add(one)
-        writer.close()
-    return make_pack(Shards(paths=paths, foreign=None), folder / pack).pack
 
 
 def make_model(path, *, encoder="test_resnet", fixed=True, seed=0, **record):
@@ -108,7 +76,7 @@ def model(tmp_path_factory):
 @pytest.fixture(scope="module")
 def pack(tmp_path_factory):
     folder = tmp_path_factory.mktemp("packed")
-    return make_shards(folder, [[varied(4 * n + k) for k in range(4)] for n in range(3)])
+    return make_small_pack(folder, varied_shards(3, 4))
 
 
 def one_by_one(pack, model):
@@ -161,7 +129,7 @@ def test_images_of_a_place_keep_their_order_whatever_they_are(tmp_path):
         )
     ]
     alone = [place(f"alone{n}", one) for n, one in enumerate(images)]
-    pack = make_shards(tmp_path / "shards", [[place("all", *images), *alone]])
+    pack = make_small_pack(tmp_path / "shards", [[place("all", *images), *alone]])
 
     predict(pack, model, tmp_path / "out")
 
@@ -186,7 +154,7 @@ def test_bands_are_brought_into_the_order_of_the_network(model, tmp_path):
             time=DAY,
         ),
     ]
-    made = make_shards(tmp_path / "s", [[place(str(n), one) for n, one in enumerate(both)]])
+    made = make_small_pack(tmp_path / "s", [[place(str(n), one) for n, one in enumerate(both)]])
 
     predict(made, model, tmp_path / "out")
 
@@ -195,7 +163,7 @@ def test_bands_are_brought_into_the_order_of_the_network(model, tmp_path):
 
 
 def test_an_image_without_a_band_of_the_network_is_a_problem_of_its_place(model, tmp_path):
-    made = make_shards(tmp_path / "s", [[place("a", image(1)), place("b", image(2, SPOT))]])
+    made = make_small_pack(tmp_path / "s", [[place("a", image(1)), place("b", image(2, SPOT))]])
 
     done = predict(made, model, tmp_path / "out")
 
@@ -230,7 +198,7 @@ def test_results_of_another_model_pack_or_prevalence_are_not_added_to(pack, mode
     out = tmp_path / "out"
     predict(pack, model, out)
     other = make_model(tmp_path / "other.safetensors", seed=1)
-    few = make_shards(tmp_path / "smaller", [[varied(0)]])
+    few = make_small_pack(tmp_path / "smaller", [[varied(0)]])
 
     with pytest.raises(ConfigError, match=r"another model .*; name another folder"):
         predict(pack, other, out)
@@ -239,7 +207,7 @@ def test_results_of_another_model_pack_or_prevalence_are_not_added_to(pack, mode
 
 
 def test_a_shard_that_is_gone_or_cut_is_told_of_by_name_and_the_others_go_on(model, tmp_path):
-    made = make_shards(tmp_path / "s", [[varied(4 * n + k) for k in range(4)] for n in range(4)])
+    made = make_small_pack(tmp_path / "s", varied_shards(4, 4))
     whole = (tmp_path / "s" / "s2.tar").read_bytes()
     (tmp_path / "s" / "s0.tar").rename(tmp_path / "aside.tar")
     (tmp_path / "s" / "s2.tar").write_bytes(whole[:2000])
@@ -260,7 +228,7 @@ def test_a_shard_that_is_gone_or_cut_is_told_of_by_name_and_the_others_go_on(mod
 
 
 def test_a_shard_that_is_cut_while_it_is_read_is_told_of(tmp_path):
-    made = make_shards(tmp_path / "s", [[place(f"p{n}", noise(n)) for n in range(40)]])
+    made = make_small_pack(tmp_path / "s", [[place(f"p{n}", noise(n)) for n in range(40)]])
     path = made.shards[0].path
     reading = read_shard(made.shards[0], made)
     next(reading)
@@ -271,7 +239,7 @@ def test_a_shard_that_is_cut_while_it_is_read_is_told_of(tmp_path):
 
 
 def test_names_that_come_twice_in_different_shards_are_told_of(model, tmp_path):
-    made = make_shards(tmp_path / "s", [[varied(0), varied(1)], [varied(1), varied(2)]])
+    made = make_small_pack(tmp_path / "s", [[varied(0), varied(1)], [varied(1), varied(2)]])
 
     done = predict(made, model, tmp_path / "out")
 
@@ -350,7 +318,7 @@ def test_two_processes_give_the_bytes_of_one(pack, model, tmp_path):
 
 @pytest.mark.slow
 def test_a_run_that_is_killed_is_gone_on_with_and_loses_nothing(model, tmp_path):
-    made = make_shards(tmp_path / "s", [[varied(40 * n + k) for k in range(40)] for n in range(12)])
+    made = make_small_pack(tmp_path / "s", varied_shards(12, 40))
     command = [sys.executable, "-c", PRESENCE, "predict", made.folder, "--model", model, "--out"]
     rest = ["--executor", "processes", "--workers", "2", "--device", "cpu", "--json"]
     subprocess.run([*command, tmp_path / "whole", *rest], check=True, capture_output=True)
@@ -371,7 +339,7 @@ def test_a_run_that_is_killed_is_gone_on_with_and_loses_nothing(model, tmp_path)
 
 
 def test_the_command_ends_with_1_where_something_was_left_out(model, tmp_path):
-    made = make_shards(tmp_path / "s", [[varied(0)], [varied(1)]])
+    made = make_small_pack(tmp_path / "s", [[varied(0)], [varied(1)]])
     (tmp_path / "s" / "s1.tar").unlink()
     asked = ["predict", made.folder, "--model", model, "--out", tmp_path / "out", "--json"]
 
@@ -387,7 +355,7 @@ def test_images_unlike_those_of_the_training_are_told_of(model, tmp_path):
     coarse = ImageKind(sensor_id="landsat-8", bands=("red", "swir16"), gsd_m=30.0)
     pixels = np.ones((2, 16, 16), dtype=np.uint8)
     images = (StoredImage(pixels=pixels, suffix="npy", kind=coarse, time=DAY),)
-    made = make_shards(tmp_path / "s", [[varied(0)], [place("far", *images)]])
+    made = make_small_pack(tmp_path / "s", [[varied(0)], [place("far", *images)]])
     any_bands = make_model(tmp_path / "any.safetensors", fixed=False)
 
     job = Prediction(pack=made.folder, model=any_bands, out=tmp_path / "out", device="cpu")

@@ -1,7 +1,6 @@
 """A proposal opens in QGIS with a list to answer from, and what is answered there comes back."""
 
 import json
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -13,30 +12,7 @@ from geoseg.report.active_layer import write_places_layer
 
 pytestmark = pytest.mark.qgis
 
-SYSTEM_PYTHON = "/usr/bin/python3"
 ANSWER = Path(__file__).parent / "answer_in_qgis.py"
-
-
-@pytest.fixture(scope="module")
-def qgis():
-    """Run the Python of QGIS, apart from this virtual environment."""
-
-    def run(*arguments):
-        return subprocess.run(
-            [SYSTEM_PYTHON, "-I", *map(str, arguments)],
-            env={"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "QT_QPA_PLATFORM": "offscreen"},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=300,
-        )
-
-    if not Path(SYSTEM_PYTHON).exists() or run("-c", "import qgis.core").returncode:
-        pytest.skip(
-            f"{SYSTEM_PYTHON} has no qgis; apt-get install --no-install-recommends "
-            "python3-qgis qgis-providers."
-        )
-    return run
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """What QGIS itself makes of an inventory: layers, styles, time, the project and its printed map."""
 
 import json
-import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -15,34 +14,11 @@ from geoseg.report.qgis_project import inventory_project
 
 pytestmark = pytest.mark.qgis
 
-SYSTEM_PYTHON = "/usr/bin/python3"
 INSPECT = Path(__file__).parent / "inspect_inventory.py"
 NO_NUMBER = "+proj=laea +lat_0=28 +lon_0=86.9 +x_0=500000 +y_0=3000000 +ellps=WGS84 +units=m"
 TIMED = {"surveys", "outlines", "lakes", "changes", "events"}
 # Before, first, between, second, between, third.
 YEARS = (1963, 1964, 1999, 2000, 2019, 2020)
-
-
-@pytest.fixture(scope="module")
-def qgis():
-    """Run the Python of QGIS, apart from this virtual environment."""
-
-    def run(*arguments):
-        return subprocess.run(
-            [SYSTEM_PYTHON, "-I", *map(str, arguments)],
-            env={"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "QT_QPA_PLATFORM": "offscreen"},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=300,
-        )
-
-    if not Path(SYSTEM_PYTHON).exists() or run("-c", "import qgis.core").returncode:
-        pytest.skip(
-            f"{SYSTEM_PYTHON} has no qgis; apt-get install --no-install-recommends "
-            "python3-qgis qgis-providers."
-        )
-    return run
 
 
 def write(path, inventory):

@@ -1,6 +1,5 @@
 import datetime as dt
 import json
-import subprocess
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -22,7 +21,6 @@ from geoseg.report.qgis import inventory_styles
 from geoseg.report.qgis_layout import PrintedMap, add_layout
 from geoseg.report.qgis_project import inventory_project
 
-SYSTEM_PYTHON = "/usr/bin/python3"
 OPEN_IN_QGIS = Path(__file__).parent / "open_in_qgis.py"
 RENDER_IN_QGIS = Path(__file__).parents[2] / "docs" / "render_in_qgis.py"
 
@@ -189,28 +187,6 @@ def test_a_scale_bar_is_of_a_round_length_that_fits_the_map(width_m):
 
 
 # In QGIS itself
-
-
-@pytest.fixture(scope="module")
-def qgis():
-    """Run a script by the Python of QGIS, apart from this virtual environment."""
-
-    def run(*arguments):
-        return subprocess.run(
-            [SYSTEM_PYTHON, "-I", *map(str, arguments)],
-            env={"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "QT_QPA_PLATFORM": "offscreen"},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
-        )
-
-    if not Path(SYSTEM_PYTHON).exists() or run("-c", "import qgis.core").returncode:
-        pytest.skip(
-            f"{SYSTEM_PYTHON} has no qgis; apt-get install --no-install-recommends "
-            "python3-qgis qgis-providers."
-        )
-    return run
 
 
 @pytest.fixture

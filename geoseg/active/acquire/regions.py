@@ -7,7 +7,6 @@ score tells nothing of what the score misses.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
@@ -17,10 +16,13 @@ import shapely
 from scipy.stats import rankdata
 
 from geoseg.active.acquire.diverse import core_set
+from geoseg.active.audits import AUDIT, LEAST_AUDIT, audit_size
 from geoseg.errors import ConfigError, nearest
 from geoseg.grids import crs_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from geoseg.active.acquire.windows import MapWindows
@@ -29,7 +31,6 @@ __all__ = ["RegionScore", "RegionSettings", "Regions", "choose_regions"]
 
 RegionScore = Literal["entropy", "rare", "mixture"]
 _A_PLACE = 10  # candidates for each window that is wanted
-_LEAST_AUDIT = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +43,7 @@ class RegionSettings:
         str, ...
     ] = ()  # classes; all but the first, which is the ground, where none is named
     least_valid: float = 0.5  # share of a window that has data
-    audit_share: float = _LEAST_AUDIT  # of the windows, drawn at random
+    audit_share: float = LEAST_AUDIT  # of the windows, drawn at random
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -57,7 +58,7 @@ class RegionSettings:
                 f"A share of {self.least_valid:g} of a window cannot have data; give more than 0, "
                 "up to 1."
             )
-        if not _LEAST_AUDIT <= self.audit_share <= 1:
+        if not LEAST_AUDIT <= self.audit_share <= 1:
             raise ConfigError(
                 f"An audit of a share of {self.audit_share:g} is too small or too large; give 0.1 "
                 "to 1, for without it nothing tells what the map misses."
@@ -66,7 +67,7 @@ class RegionSettings:
     def shares(self, eligible: int) -> tuple[int, int]:
         """How many of as many windows are chosen, and how many are drawn as the audit."""
         count = min(self.count, eligible)
-        audit = math.ceil(round(count * self.audit_share, 6))
+        audit = audit_size(count, self.audit_share)
         return count - audit, audit
 
 
@@ -74,11 +75,13 @@ class Regions(NamedTuple):
     """Windows to label, and what they were taken from."""
 
     windows: gpd.GeoDataFrame  # rank, why, score, inclusion, valid, geometry: by rank
-    eligible: int  # windows with enough data
+    eligible: int  # windows with enough data, proposed never before
     left_out: int  # with too little
 
 
-def choose_regions(windows: MapWindows, settings: RegionSettings) -> Regions:
+def choose_regions(
+    windows: MapWindows, settings: RegionSettings, *, done: Sequence[gpd.GeoSeries] = ()
+) -> Regions:
     """Windows to label, in order; any first part of them holds audit too.
 
     The score is the mean entropy; or `rare`, the share of all that is expected of each rare class
@@ -94,11 +97,13 @@ def choose_regions(windows: MapWindows, settings: RegionSettings) -> Regions:
     Args:
         windows: of a map.
         settings: how many, by which score.
+        done: windows of rounds before, in any CRS: none is chosen that overlaps one.
 
     Raises:
         ConfigError: a rare class that the map does not have, or one of an uncertainty alone.
     """
-    fit = np.flatnonzero(windows.valid >= settings.least_valid)
+    valid = windows.valid >= settings.least_valid
+    fit = _not_done(windows, np.flatnonzero(valid), done)
     score, why = _scores(windows, fit, settings)
     rng = np.random.default_rng(settings.seed)
     wanted, audit = settings.shares(len(fit))
@@ -112,7 +117,7 @@ def choose_regions(windows: MapWindows, settings: RegionSettings) -> Regions:
     inclusion = [1.0, len(drawn) / max(len(rest), 1)]
     table = gpd.GeoDataFrame(
         {
-            "why": np.concatenate([why[chosen], np.full(len(drawn), "audit", dtype=object)]),
+            "why": np.concatenate([why[chosen], np.full(len(drawn), AUDIT, dtype=object)]),
             "score": score[rows],
             "inclusion": np.repeat(inclusion, [len(chosen), len(drawn)]),
             "valid": windows.valid[fit[rows]],
@@ -120,12 +125,26 @@ def choose_regions(windows: MapWindows, settings: RegionSettings) -> Regions:
         geometry=_outlines(windows, fit[rows]),
         crs=crs_of(windows.grid),
     )
-    return Regions(_ranked(table), len(fit), len(windows.valid) - len(fit))
+    return Regions(_ranked(table), len(fit), int((~valid).sum()))
+
+
+def _not_done(
+    windows: MapWindows, fit: NDArray[np.intp], done: Sequence[gpd.GeoSeries]
+) -> NDArray[np.intp]:
+    """Of windows those that overlap none that was proposed before."""
+    crs = crs_of(windows.grid)
+    before = [np.asarray(frames.to_crs(crs)) for frames in done]
+    if not before:
+        return fit
+    # Windows of one map and side touch, and rounding must not make that an overlap.
+    inner = shapely.buffer(_outlines(windows, fit), -0.01 * abs(windows.grid.resolution.x))
+    _, hits = shapely.STRtree(inner).query(np.concatenate(before), predicate="intersects")
+    return np.delete(fit, np.unique(hits))
 
 
 def _ranked(table: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
     """Rows with a rank from 1, those of the audit spread evenly over it."""
-    audit = table["why"].groupby(table["why"] == "audit")
+    audit = table["why"].groupby(table["why"] == AUDIT)
     spread = (audit.cumcount() + 0.5) / audit.transform("size").astype(np.float64)
     ranked = table.iloc[np.argsort(spread.to_numpy(), kind="stable")].reset_index(drop=True)
     ranked.insert(0, "rank", np.arange(1, len(ranked) + 1))

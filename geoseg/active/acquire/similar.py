@@ -17,11 +17,9 @@ _BLOCK = 8192  # items that are compared with all known ones at once
 
 
 def similarity(
-    embeddings: NDArray[np.floating],
-    positives: NDArray[np.floating],
-    negatives: NDArray[np.floating] | None = None,
+    embeddings: NDArray[np.floating], positives: NDArray[np.floating]
 ) -> NDArray[np.float64]:
-    """Cosine to the nearest positive (N,), -1 to 1, less that to the nearest negative where known.
+    """Cosine to the nearest positive (N,), -1 to 1.
 
     For the first labels of a rare class, of which a few are known and a random item is none
     (Coleman et al. 2022, Similarity search for efficient active learning and search of rare
@@ -31,7 +29,6 @@ def similarity(
     Args:
         embeddings: items (N, D).
         positives: (P, D), P >= 1.
-        negatives: (M, D); none, or none known: M = 0.
 
     Raises:
         ConfigError: no positive is known, or they are of another width.
@@ -41,20 +38,12 @@ def similarity(
             "No positive item is known, so none can be similar to it; give one an answer, or "
             "propose by typiclust."
         )
-    found = _nearest(embeddings, positives)
-    if negatives is not None and len(negatives):
-        found -= _nearest(embeddings, negatives)
-    return found
-
-
-def _nearest(embeddings: NDArray[np.floating], known: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Cosine (N,) to the nearest known item."""
-    if known.shape[1:] != embeddings.shape[1:]:
+    if positives.shape[1:] != embeddings.shape[1:]:
         raise ConfigError(
-            f"Known items have {known.shape[-1]} numbers and the others {embeddings.shape[-1]}; "
-            "embed both with one encoder."
+            f"Known items have {positives.shape[-1]} numbers and the others "
+            f"{embeddings.shape[-1]}; embed both with one encoder."
         )
-    directions = _directions(known).T
+    directions = _directions(positives).T
     found = np.empty(len(embeddings))
     for first in range(0, len(embeddings), _BLOCK):
         block = slice(first, first + _BLOCK)

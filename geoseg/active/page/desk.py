@@ -44,10 +44,6 @@ class NotThereError(LookupError):
     """A place or a picture that there is none of."""
 
 
-def _geo_address(lon: float, lat: float) -> str | None:
-    return f"geo:{lat:.5f},{lon:.5f}" if math.isfinite(lon + lat) else None
-
-
 class Desk:
     """A project and the pack of its places, for one page or several.
 
@@ -60,19 +56,19 @@ class Desk:
         self,
         project: Project,
         finder: PlaceFinder,
+        link: Callable[[float, float], str | None],
         *,
         number: int | None = None,
         annotator: str = "",
-        link: Callable[[float, float], str | None] = _geo_address,
     ) -> None:
         """A desk.
 
         Args:
             project: that is labelled.
             finder: of the pack.
+            link: the address of a map of (lon, lat) in degrees; None where there is none.
             number: of the only round that is asked for; all are when None.
             annotator: who sits at it; everybody is asked for his name when empty.
-            link: the address of a map of (lon, lat) in degrees; None where there is none.
 
         Raises:
             ConfigError: nothing has been proposed, or not in that round.

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from geoseg.commands.options import Json
 from geoseg.terminal import Outcome, Table, note, show
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from geoseg.active.record import Proposed
 
 __all__ = ["propose"]
 
@@ -51,17 +47,13 @@ def propose(
 
     settings = ProposeSettings(strategy=strategy, count=count, apart_m=apart_m, seed=seed)
     with opened(folder) as (project, pool), held(folder):
-
-        def write_layer(path: Path, proposed: Sequence[Proposed]) -> None:
-            write_places_layer(
-                path,
-                proposed,
-                pool,
-                project.classes,
-                key=project.key,
-                chip_m=chip_side_m(folder),
-            )
-
+        write_layer = partial(
+            write_places_layer,
+            pool=pool,
+            classes=project.classes,
+            key=project.key,
+            chip_m=chip_side_m(folder),
+        )
         try:
             made = make_round(
                 project, pool, settings, heads=HeadSettings(), write_layer=write_layer

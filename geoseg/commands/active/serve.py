@@ -54,7 +54,7 @@ def serve(
                     folder / "page",
                     lambda done, total: advance(done, total, "shards"),
                 )
-            desk = Desk(project, finder, number=round_, annotator=annotator.strip(), link=map_link)
+            desk = Desk(project, finder, map_link, number=round_, annotator=annotator.strip())
             serve_page(desk, host=host, port=port, on_ready=_tell)
         except KeyboardInterrupt:
             note("Stopped. Every answer is in the project.")

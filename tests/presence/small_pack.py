@@ -12,7 +12,6 @@ from geoseg.models.classifier import ClassifierSpec, build_classifier, save_clas
 from geoseg.presence.packs import ImageKind, Shards, make_pack
 from geoseg.presence.packs.stored import StoredImage, StoredPlace
 from geoseg.presence.packs.tars import TarWriter
-from geoseg.sensors import find_sensor
 
 DAY = datetime(2020, 7, 1, tzinfo=UTC)
 BANDS = ("red", "green", "blue")
@@ -27,8 +26,8 @@ def image(seed, kind=RGB, *, shape=(16, 24), time=DAY, empty=False):
     return StoredImage(pixels=file.getvalue(), suffix="png", kind=kind, time=time)
 
 
-def place(name, *images, lon=10.0, lat=60.0):
-    return StoredPlace(id=name, lon=lon, lat=lat, present=None, images=images)
+def place(name, *images, present=None, lon=10.0, lat=60.0):
+    return StoredPlace(id=name, lon=lon, lat=lat, present=present, images=images)
 
 
 def varied(number):
@@ -40,7 +39,13 @@ def varied(number):
         (image(number, shape=(32, 16)), image(number + 500, time=later)),
         (image(number, empty=True),),
     ][number % 4]
-    return place(f"p{number}", *images, lon=10 + number / 100)
+    present = True if number % 4 == 0 else None
+    return place(f"p{number}", *images, present=present, lon=10 + number / 100)
+
+
+def varied_shards(count, places):
+    """So many shards of so many places."""
+    return [[varied(places * n + k) for k in range(places)] for n in range(count)]
 
 
 def make_small_pack(folder, shards):
@@ -62,7 +67,6 @@ def make_small_model(path, *, seed=0):
     spec = ClassifierSpec(
         encoder="test_resnet", input=given, target="thaw_slump", size_px=16, width=16
     )
-    assert all(find_sensor("sentinel-2").band(name) for name in BANDS)
     classifier = build_classifier(spec)
     with torch.no_grad():
         # As after a training: places differ, and images of one in how much they count.
