@@ -62,6 +62,10 @@ class LabelSettings(Section):
     """The first layer when not named."""
     class_of: str = "class_name"
     """The column with the class of each outline, or one class name for all of them."""
+    inside: str | None = None
+    """A layer of the same file that frames where all was outlined, such as `windows` of `geoseg
+    active regions`: nothing is known elsewhere. Frames whose `said` is not `labelled` do not count.
+    """
     date_of: str | None = None
     """The column with the day that each outline shows; that of the scene when not named."""
     within_years: float = Field(default=2.0, ge=0, le=100)

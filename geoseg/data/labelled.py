@@ -15,6 +15,7 @@ from geoseg.labels import (
     ClassScheme,
     Dating,
     place_labels,
+    read_frames,
     read_outlines,
 )
 from geoseg.scenes import Asset, Scene, read_scene
@@ -45,6 +46,7 @@ class LabelledScene:
     layer: str | None
     class_of: str  # the column with the class of each outline, or the class of all of them
     scheme: ClassScheme
+    inside: str | None = None  # the layer that frames where all was outlined; everywhere if None
     learned: bool = True  # False: only ever scored, as the film of a series of scenes is
     date_of: str | None = None  # the column with the day of each outline; that of the scene if None
     within_years: float = 2.0  # how far from the scene outlines may be that serve it
@@ -64,7 +66,19 @@ class LabelledScene:
             layer=self.layer,
             class_of=self.class_of,
             date_of=self.date_of,
+            least=0 if self.inside else 1,
         )
+
+    def read_frames(self) -> gpd.GeoSeries | None:
+        """Where all was outlined, in the CRS of the file; None where that is everywhere.
+
+        Raises:
+            LabelError: no such layer, or nobody has outlined anything yet.
+            GridError: the layer has no coordinate reference system.
+        """
+        if self.inside is None or self.outlines is None:
+            return None
+        return read_frames(self.outlines, self.inside)
 
     @property
     def dating(self) -> Dating:
@@ -88,7 +102,12 @@ class LabelledScene:
             GridError: a margin in metres on a grid in another unit.
         """
         return place_labels(
-            self.read_outlines(), grid, self.scheme, margin_m=margin_m, dating=self.dating
+            self.read_outlines(),
+            grid,
+            self.scheme,
+            margin_m=margin_m,
+            dating=self.dating,
+            frames=self.read_frames(),
         )
 
     def fingerprint(self) -> str:

@@ -182,6 +182,7 @@ def _labelled(
         scene=describe_scene(settings, base),
         outlines=base / labels.path,
         layer=labels.layer,
+        inside=labels.inside,
         class_of=labels.class_of,
         scheme=scheme,
         learned=learned,

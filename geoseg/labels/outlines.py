@@ -28,9 +28,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
     from odc.geo.geobox import GeoBox
+    from shapely.geometry.base import BaseGeometry
 
-__all__ = ["BurntLabels", "Labels", "place_labels", "read_outlines"]
+__all__ = ["BurntLabels", "Labels", "place_labels", "read_frames", "read_outlines"]
 
+LABELLED = "labelled"  # what is said of a frame once all in it is outlined
+_SAID = "said"
 _BLOCK_PX = 512
 _CACHED_BLOCKS = 512  # a quarter of a megabyte each, less where nothing lies
 
@@ -42,6 +45,7 @@ def read_outlines(
     layer: str | None,
     class_of: str,
     date_of: str | None = None,
+    least: int = 1,
 ) -> gpd.GeoDataFrame:
     """Outlines with a column `class_name`, and `survey_day` where asked for, in their CRS.
 
@@ -51,30 +55,46 @@ def read_outlines(
         layer: which layer; the first when None.
         class_of: the column that holds the class of each outline, or the class of all of them.
         date_of: the column that holds the day that each outline shows; not asked for when None.
+        least: polygons that there have to be; 0 where frames tell that nothing lies in them.
 
     Raises:
         LabelError: no such file or layer, no polygon or no date in it, or a class outside the
             scheme.
         GridError: the layer has no coordinate reference system.
     """
-    table = _read_layer(path, layer)
-    where = f"{path} (layer {layer})" if layer else str(path)
-    polygons = table[table.geom_type.isin(["Polygon", "MultiPolygon"])]
-    if polygons.empty:
+    where = _named(path, layer)
+    polygons = _polygons(path, layer)
+    if len(polygons) < least:
         raise LabelError(f"{where} holds no polygon; give a layer of outlines.")
-    if polygons.crs is None:
-        raise GridError(
-            f"{where} has no coordinate reference system; set it with `ogr2ogr -a_srs EPSG:...`."
-        )
     names = _class_names(polygons, scheme, class_of=class_of, where=where)
-    # By structure, so that what is mended stays an area: a spike is cut off, not kept as a line.
-    geometry = shapely.make_valid(
-        polygons.geometry.to_numpy(), method="structure", keep_collapsed=False
-    )
+    geometry = _valid(polygons)
     columns: dict[str, object] = {"class_name": names}
     if date_of is not None:
         columns[SURVEY_DAY] = _days(polygons, date_of, where)
     return gpd.GeoDataFrame(columns, geometry=geometry, crs=polygons.crs)
+
+
+def read_frames(path: Path, layer: str) -> gpd.GeoSeries:
+    """Frames within which all was outlined, in their CRS.
+
+    Args:
+        path: any vector file that GDAL reads.
+        layer: of polygons. Where it has a column `said`, as `geoseg active regions` writes it,
+            those count of which it says `labelled`.
+
+    Raises:
+        LabelError: no such file or layer, or no frame that counts.
+        GridError: the layer has no coordinate reference system.
+    """
+    polygons = _polygons(path, layer)
+    if _SAID in polygons.columns:
+        polygons = polygons[polygons[_SAID] == LABELLED]
+    if polygons.empty:
+        raise LabelError(
+            f"{_named(path, layer)} frames nothing that was outlined; draw what lies in a frame "
+            f"and set its {_SAID} to {LABELLED}."
+        )
+    return gpd.GeoSeries(_valid(polygons), crs=polygons.crs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +105,10 @@ class Labels:
     class_ids: NDArray[np.uint8]
     margins: NDArray[np.object_]  # where the true edge may lie, one for each polygon
     tree: STRtree
+    known: BaseGeometry | None = None  # all that is outside is IGNORE; None: nothing is
 
     def burn(self, grid: GeoBox) -> NDArray[np.uint8]:
-        """Class ids (H, W) on a grid, IGNORE within the uncertain margins, 0 elsewhere."""
+        """Class ids (H, W) on a grid, IGNORE where nothing is known, 0 elsewhere."""
         return self.on(grid).burn(Window(0, 0, grid.shape.x, grid.shape.y))
 
     def on(self, grid: GeoBox) -> BurntLabels:
@@ -97,9 +118,19 @@ class Labels:
         height = np.where(self.class_ids == IGNORE, 0, self.class_ids)
         hits = hits[np.argsort(height[hits], kind="stable")]
         margins = [i for i in hits if not self.margins[i].is_empty]
-        shapes = np.concatenate([self.polygons[hits], self.margins[margins]])
-        values = np.concatenate([self.class_ids[hits], np.full(len(margins), IGNORE, np.uint8)])
+        unknown = [*self.margins[margins], *self._outside(grid)]
+        shapes = np.array([*self.polygons[hits], *unknown], dtype=object)
+        values = np.concatenate([self.class_ids[hits], np.full(len(unknown), IGNORE, np.uint8)])
         return BurntLabels((grid.shape.y, grid.shape.x), _in_pixels(shapes, grid), values)
+
+    def _outside(self, grid: GeoBox) -> list[BaseGeometry]:
+        """What of a grid is not known, and a pixel around it, for edges of windows round."""
+        if self.known is None:
+            return []
+        margin = max(abs(grid.resolution.x), abs(grid.resolution.y))
+        whole = shapely.box(*grid.boundingbox.bbox).buffer(margin, join_style="mitre")
+        rest = whole.difference(self.known)
+        return [] if rest.is_empty else [rest]
 
 
 class BurntLabels:
@@ -174,6 +205,7 @@ def place_labels(
     *,
     margin_m: float = 0.0,
     dating: Dating | None = None,
+    frames: gpd.GeoSeries | None = None,
 ) -> Labels:
     """Labels of a scene, from outlines in any CRS.
 
@@ -184,16 +216,18 @@ def place_labels(
         margin_m: how far the true edge may lie from the drawn one on the map, to either side.
         dating: when the scene was taken: outlines of its time serve, with a margin that grows with
             the years between; where only others lie, nothing is known. All serve when None.
+        frames: where all was outlined, in any CRS; everywhere when None.
 
     Raises:
-        LabelError: no outline lies on the scene, or none of its time.
+        LabelError: no outline lies on the scene, or none of its time; or no frame does.
         GridError: a margin in metres on a grid in another unit.
     """
     crs = crs_of(grid)
     placed = outlines.to_crs(crs)
     extent = shapely.box(*grid.boundingbox.bbox)
     placed = placed[shapely.intersects(placed.geometry.to_numpy(), extent)]
-    if placed.empty:
+    known = None if frames is None else _known(frames, grid)
+    if placed.empty and known is None:
         raise LabelError(
             "The labels do not overlap the scene.\n"
             f"  scene:  {describe_grid(grid)}, box {_box(grid.boundingbox.bbox)}\n"
@@ -217,7 +251,43 @@ def place_labels(
         require_metres(crs, "Labels with an uncertain margin")
     margins = shapely.buffer(shapely.boundary(polygons), reach_m)
     bounds = shapely.bounds(polygons) + reach_m[:, None] * np.array([-1, -1, 1, 1])
-    return Labels(polygons, ids, margins, STRtree([shapely.box(*box) for box in bounds]))
+    return Labels(polygons, ids, margins, STRtree([shapely.box(*box) for box in bounds]), known)
+
+
+def _known(frames: gpd.GeoSeries, grid: GeoBox) -> BaseGeometry:
+    """What of a scene lies in frames."""
+    placed = frames.to_crs(crs_of(grid))
+    inside: BaseGeometry = placed.union_all().intersection(shapely.box(*grid.boundingbox.bbox))
+    if inside.area == 0:
+        raise LabelError(
+            f"No frame lies on the scene.\n  scene:  {describe_grid(grid)}, box "
+            f"{_box(grid.boundingbox.bbox)}\n  frames: box {_box(placed.total_bounds)} in the "
+            "same reference system\nGive frames of this place, or leave labels.inside out."
+        )
+    return inside
+
+
+def _named(path: Path, layer: str | None) -> str:
+    return f"{path} (layer {layer})" if layer else str(path)
+
+
+def _polygons(path: Path, layer: str | None) -> gpd.GeoDataFrame:
+    table = _read_layer(path, layer)
+    polygons = table[table.geom_type.isin(["Polygon", "MultiPolygon"])]
+    if polygons.crs is None:
+        raise GridError(
+            f"{_named(path, layer)} has no coordinate reference system; set it with `ogr2ogr "
+            "-a_srs EPSG:...`."
+        )
+    return polygons
+
+
+def _valid(polygons: gpd.GeoDataFrame) -> NDArray[np.object_]:
+    # By structure, so that what is mended stays an area: a spike is cut off, not kept as a line.
+    mended: NDArray[np.object_] = shapely.make_valid(
+        polygons.geometry.to_numpy(), method="structure", keep_collapsed=False
+    )
+    return mended
 
 
 def _read_layer(path: Path, layer: str | None) -> gpd.GeoDataFrame:

@@ -7,8 +7,11 @@ from xml.etree import ElementTree as ET
 
 import geopandas as gpd
 import numpy as np
+from pyogrio.errors import DataLayerError, DataSourceError
 
+from geoseg.errors import LabelError
 from geoseg.inventory.storage.geopackage import LayerTraits, write_geopackage
+from geoseg.labels import LABELLED
 from geoseg.report.qgis import qgis_document
 from geoseg.report.qgis_form import FORM_CATEGORIES, value_maps
 
@@ -16,10 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-__all__ = ["write_region_layers"]
+__all__ = ["read_windows", "write_region_layers"]
 
 _WINDOWS, _OUTLINES = "windows", "outlines"
-_SAID = {"all outlines are drawn": "labelled", "cannot be told": "unknown"}
+_SAID = {"all outlines are drawn": LABELLED, "cannot be told": "unknown"}
 _COLOURS = {"doubtful": "217,119,6", "rare": "190,18,60", "audit": "29,111,209"}
 
 
@@ -54,6 +57,20 @@ def write_region_layers(path: Path, windows: gpd.GeoDataFrame, classes: Sequence
     write_geopackage(
         path, {_WINDOWS: asked, _OUTLINES: drawn}, styles=styles, metadata={}, traits=traits
     )
+
+
+def read_windows(path: Path) -> gpd.GeoSeries:
+    """The windows of a file that `write_region_layers` wrote, answered or not.
+
+    Raises:
+        LabelError: it is none.
+    """
+    try:
+        return gpd.read_file(path, layer=_WINDOWS, columns=["said"]).geometry
+    except (DataSourceError, DataLayerError, ValueError) as error:
+        raise LabelError(
+            f"{path} holds no windows ({error}); give a file of `geoseg active regions`."
+        ) from error
 
 
 def _style(choices: dict[str, dict[str, str]], *parts: ET.Element) -> str:

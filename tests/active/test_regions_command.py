@@ -1,15 +1,19 @@
 """`geoseg active regions`, and what QGIS makes of its GeoPackage."""
 
 import json
-import subprocess
-from pathlib import Path
+from datetime import UTC, datetime
 
 import geopandas as gpd
 import pytest
-from active.maps import CRS, three_kinds, write_shares
+from active.maps import CRS, LEFT, TOP, three_kinds, write_shares
 from command_line import geoseg_here
+from odc.geo.geobox import GeoBox
+from rasterio import Affine
 
-SYSTEM_PYTHON = "/usr/bin/python3"
+from geoseg.data import LabelledScene
+from geoseg.labels import IGNORE, ClassScheme
+from geoseg.scenes import Asset, Scene
+
 # Opens both layers as a person does, and says which values each field takes.
 INSPECT = """
 import json, sys
@@ -61,22 +65,11 @@ def test_windows_are_written_with_their_reasons_and_a_layer_to_draw_into(folder)
 
 
 @pytest.mark.qgis
-def test_qgis_offers_answers_for_windows_and_classes_for_outlines(folder):
+def test_qgis_offers_answers_for_windows_and_classes_for_outlines(qgis, folder):
     out = folder / "windows.gpkg"
     geoseg_here("active", "regions", folder, "--window-m", 240, "--out", out)
-    if not Path(SYSTEM_PYTHON).exists():
-        pytest.skip(f"{SYSTEM_PYTHON} is not there.")
 
-    done = subprocess.run(
-        [SYSTEM_PYTHON, "-I", "-c", INSPECT, out],
-        env={"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "QT_QPA_PLATFORM": "offscreen"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-    if "No module named 'qgis'" in done.stderr:
-        pytest.skip(f"{SYSTEM_PYTHON} has no qgis; apt-get install python3-qgis qgis-providers.")
+    done = qgis("-c", INSPECT, out)
 
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == {
@@ -117,3 +110,60 @@ def test_a_folder_without_maps_is_refused(tmp_path):
 
     assert done.returncode == 1
     assert "holds neither probability.tif nor uncertainty.tif" in " ".join(done.stderr.split())
+
+
+def answered(path, windows, outlines):
+    """A file of windows as QGIS saves it: some are said to be labelled, and what lies there."""
+    table = gpd.read_file(path, layer="windows")
+    table["said"] = [("labelled" if n in windows else None) for n in range(len(table))]
+    table.to_file(path, layer="windows")
+    drawn = gpd.GeoDataFrame({"class_name": ["ice"] * len(outlines)}, geometry=outlines, crs=CRS)
+    drawn.to_file(path, layer="outlines")
+
+
+def test_windows_of_rounds_before_are_not_chosen_again(folder):
+    first, then = folder / "first.gpkg", folder / "then.gpkg"
+    ask = ("active", "regions", folder, "--window-m", 240, "--json")
+    geoseg_here(*ask, "--count", 14, "--out", first)
+
+    done = geoseg_here(*ask, "--count", 60, "--done", first, "--out", then)
+    over = geoseg_here(*ask, "--done", first, "--out", first)
+    other = geoseg_here(*ask, "--done", folder / "probability.tif", "--out", then)
+
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["eligible"] == 60 - 14
+    both = [gpd.read_file(path, layer="windows").union_all() for path in (first, then)]
+    assert both[0].intersection(both[1]).area == 0
+    assert "is of a round before; name another file for --out" in over.stderr
+    assert "holds no windows" in other.stderr
+    assert (over.returncode, other.returncode) == (2, 1)
+
+
+def test_only_what_was_outlined_in_labelled_windows_teaches(folder):
+    path = folder / "windows.gpkg"
+    geoseg_here("active", "regions", folder, "--window-m", 480, "--count", 4, "--out", path)
+    windows = gpd.read_file(path, layer="windows").geometry
+    answered(path, {0, 2}, [windows[0].buffer(-120), windows[1]])
+    scene = Scene(
+        id="map",
+        sensor_id="landsat-7",
+        start=datetime(2000, 10, 30, tzinfo=UTC),
+        end=datetime(2000, 10, 31, tzinfo=UTC),
+        bands={"red": Asset(path=folder / "probability.tif")},
+    )
+    source = LabelledScene(
+        scene=scene,
+        outlines=path,
+        layer="outlines",
+        inside="windows",
+        class_of="class_name",
+        scheme=ClassScheme.of({"ice": "#ffffff"}),
+    )
+    grid = GeoBox((64, 96), Affine(30, 0, LEFT, 0, -20, TOP), CRS)
+
+    label = source.labels_on(grid, margin_m=0).burn(grid)
+
+    known = (label != IGNORE).sum() * 600
+    assert known == windows[[0, 2]].area.sum()
+    assert (label == 1).sum() * 600 == pytest.approx(windows[0].buffer(-120).area)
+    assert (label == 0).sum() * 600 == pytest.approx(known - windows[0].buffer(-120).area)

@@ -24,6 +24,7 @@ from geoseg.labels import (
     MapClass,
     geodesic_areas_km2,
     place_labels,
+    read_frames,
     read_outlines,
 )
 
@@ -119,6 +120,55 @@ def test_a_spike_is_cut_off_and_leaves_an_area(tmp_path):
     assert list(table.geom_type) == ["Polygon"]
     assert table.area[0] == 600 * 600
     assert (place_labels(table, GRID, GLACIER, margin_m=15).burn(GRID) == 1).any()
+
+
+def frames_of(*boxes, said=None):
+    columns = {} if said is None else {"said": said}
+    return gpd.GeoDataFrame(columns, geometry=[shapely.box(*box) for box in boxes], crs=CRS)
+
+
+def test_beyond_frames_nothing_is_known_in_any_window():
+    left, top = 500_000, 3_100_000
+    frames = frames_of((left + 300, top - 1500, left + 1500, top - 300)).to_crs("EPSG:4326")
+
+    labels = place_labels(true_outlines(), GRID, GLACIER, frames=frames.geometry)
+
+    free, framed = place_labels(true_outlines(), GRID, GLACIER).burn(GRID), labels.burn(GRID)
+    assert (framed[12:48, 12:48] == free[12:48, 12:48]).all()
+    framed[8:52, 8:52] = IGNORE
+    assert (framed == IGNORE).all()
+    window = Window(30, 20, 50, 40)
+    np.testing.assert_array_equal(labels.on(GRID).read(window), labels.burn(GRID)[20:60, 30:80])
+
+
+def test_frames_in_which_nothing_lies_say_that_all_is_ground():
+    left, top = 500_000, 3_100_000
+    frames = frames_of((left, top - 300, left + 300, top))
+
+    label = place_labels(true_outlines().iloc[:0], GRID, GLACIER, frames=frames.geometry).burn(GRID)
+
+    assert (label[:10, :10] == 0).all()
+    assert (label == IGNORE).sum() == HEIGHT * WIDTH - 100
+
+
+def test_frames_count_once_they_are_labelled(tmp_path):
+    path = tmp_path / "windows.gpkg"
+    boxes = [(0, 0, 1, 1), (2, 0, 3, 1), (4, 0, 5, 1)]
+    frames_of(*boxes, said=["labelled", "unknown", None]).to_file(path, layer="windows")
+    frames_of(*boxes, said=[None] * 3).to_file(path, layer="waiting")
+    frames_of(*boxes).to_file(path, layer="plain")
+
+    assert read_frames(path, "windows").area.tolist() == [1]
+    assert len(read_frames(path, "plain")) == 3
+    with pytest.raises(LabelError, match="frames nothing that was outlined"):
+        read_frames(path, "waiting")
+
+
+def test_frames_of_another_place_are_refused_with_both_boxes():
+    with pytest.raises(
+        LabelError, match=r"No frame lies on the scene(.|\n)*leave labels.inside out"
+    ):
+        place_labels(true_outlines(), GRID, GLACIER, frames=frames_of((0, 0, 1, 1)).geometry)
 
 
 def test_an_empty_layer_and_one_without_a_reference_system_are_refused(tmp_path):

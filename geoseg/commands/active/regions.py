@@ -31,26 +31,37 @@ def regions(
         str, typer.Option(help="Rare classes: debris,lake; all but the ground if not given.")
     ] = "",
     out: Annotated[Path, typer.Option(help="The GeoPackage to write.")] = Path("windows.gpkg"),
+    done: Annotated[
+        list[Path] | None,
+        typer.Option(help="A GeoPackage of a round before; its windows are not chosen again."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the audit: another one draws others.")] = 0,
     json: Json = False,
 ) -> None:
     """Say which windows of a map to outline next: doubtful or rich in rare classes, and unlike.
 
     A tenth are drawn at random, with their chance to be drawn beside them (inclusion). QGIS opens
-    the GeoPackage with a list of answers for each window, and a layer to draw outlines into.
+    the GeoPackage with a list of answers for each window, and a layer to draw outlines into. A
+    recipe learns from them by `labels: {path: windows.gpkg, layer: outlines, inside: windows}`.
 
     Example: geoseg active regions out/maps/scene --window-m 1280 --count 20 --out windows.gpkg
+
+    Example: geoseg active regions out/maps/scene --window-m 1280 --done windows.gpkg --out b.gpkg
     """
     from typing import cast
 
     from geoseg.active.acquire.regions import RegionScore, RegionSettings, choose_regions
     from geoseg.active.acquire.windows import map_of, measure_windows
+    from geoseg.errors import ConfigError
     from geoseg.inventory.storage.geopackage import check_geopackage_path
-    from geoseg.report.region_layer import write_region_layers
+    from geoseg.report.region_layer import read_windows, write_region_layers
 
     wanted = tuple(name.strip() for name in rare.split(",") if name.strip())
     settings = RegionSettings(count=count, score=cast("RegionScore", score), rare=wanted, seed=seed)
     check_geopackage_path(out)
+    before = [read_windows(path) for path in done or []]
+    if out in (done or []):
+        raise ConfigError(f"{out} is of a round before; name another file for --out.")
     source = map_of(map_)
     try:
         with progress("Reading") as advance:
@@ -62,7 +73,7 @@ def regions(
     except KeyboardInterrupt:
         note("Stopped; nothing was written. Run the same command again.")
         raise typer.Exit(130) from None
-    found = choose_regions(windows, settings)
+    found = choose_regions(windows, settings, done=before)
     write_region_layers(out, found.windows, windows.classes[1:])
     kinds = {why: int((found.windows["why"] == why).sum()) for why in ("doubtful", "rare", "audit")}
     told = {"map": str(source), "windows": str(out), "eligible": found.eligible}
