@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from geoseg.evaluation import Candidate, Comparison
     from geoseg.metrics.resampling import Interval
 
-__all__ = ["as_outcome", "compare_models"]
+__all__ = ["as_interval", "as_outcome", "compare_models"]
 
 
 def compare_models(
@@ -69,11 +69,11 @@ def as_outcome(comparison: Comparison) -> Outcome:
     models = comparison.models
     first = models[0]
     scores = [
-        ("mean IoU", *(_interval(m.mean_iou) for m in models)),
-        *((name, *(_interval(m.per_class[name]) for m in models)) for name in first.per_class),
+        ("mean IoU", *(as_interval(m.mean_iou) for m in models)),
+        *((name, *(as_interval(m.per_class[name]) for m in models)) for name in first.per_class),
     ]
     sensors = [
-        (name, *(_interval(m.per_sensor[name].mean) for m in models)) for name in first.per_sensor
+        (name, *(as_interval(m.per_sensor[name].mean) for m in models)) for name in first.per_sensor
     ]
     costs = [
         ("training (s)", *(f"{m.cost.train_seconds:.0f}" for m in models)),
@@ -91,5 +91,6 @@ def as_outcome(comparison: Comparison) -> Outcome:
     return Outcome(comparison.to_dict(), tables)
 
 
-def _interval(interval: Interval) -> str:
+def as_interval(interval: Interval) -> str:
+    """A value, and its interval in brackets."""
     return f"{interval.value:.3f} ({interval.low:.2f}-{interval.high:.2f})"

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from geoseg.active.project import Project
     from geoseg.metrics.quantify import Estimate
 
-__all__ = ["ClassWorth", "RoundWorth", "out_of_fold", "round_worth"]
+__all__ = ["ClassWorth", "RoundWorth", "class_precision", "out_of_fold", "round_worth"]
 
 _FOLDS = 5
 
@@ -106,7 +106,7 @@ def round_worth(
             ClassWorth(
                 name=name,
                 labels=found,
-                average_precision=_precision(told, known, k),
+                average_precision=class_precision(told, known, k),
                 recall=_recall(told, known, k),
                 prevalence=prevalence_by_audit(audits, len(pool), found),
                 missed_at_most=missed_at_most(audits, len(pool) - len(known.rows)),
@@ -168,7 +168,11 @@ def _folds(
     return dealt[group]
 
 
-def _precision(told: NDArray[np.float32], known: Known, k: int) -> float:
+def class_precision(told: NDArray[np.float32], known: Known, k: int) -> float:
+    """Average precision of a class, of what was told of labelled items (L, K), NaN where nothing.
+
+    NaN where none of these is of it, or all are.
+    """
     scored = np.isfinite(told[:, k])
     present = known.targets[scored, k] > 0.5
     if not present.any() or present.all():

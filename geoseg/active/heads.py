@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ADJUSTED_AFTER",
+    "LOSSES",
     "HeadSettings",
     "Heads",
     "Scale",
@@ -45,6 +46,7 @@ __all__ = [
 ]
 
 ADJUSTED_AFTER = "adjusted_after"
+LOSSES = (ADJUSTED_AFTER, *CLASSIFICATION_LOSSES)
 _BATCH = 256  # items that a member sees in a step
 _RATE = 0.01  # of AdamW at the begin
 _PIECE = 65_536  # items said of at once
@@ -61,16 +63,15 @@ class HeadSettings:
     teach what each kind of common item looks like, and rank what is like nothing known above it.
     """
 
-    loss: str = ADJUSTED_AFTER  # that, or one of geoseg.models.imbalance.CLASSIFICATION_LOSSES
+    loss: str = ADJUSTED_AFTER  # of LOSSES
     hidden: int = 64  # width of the hidden layer of a member; 0: it is linear
     members: int = 5
     weight_decay: float = 0.1  # of AdamW
     steps: int = 200
 
     def __post_init__(self) -> None:
-        losses = (ADJUSTED_AFTER, *CLASSIFICATION_LOSSES)
-        if self.loss not in losses:
-            raise ConfigError(f"no loss named {self.loss!r}. {nearest(self.loss, losses)}")
+        if self.loss not in LOSSES:
+            raise ConfigError(f"no loss named {self.loss!r}. {nearest(self.loss, LOSSES)}")
         if self.hidden < 0 or self.members < 1 or self.steps < 1:
             raise ConfigError(
                 f"Heads of {self.members} members, {self.hidden} hidden numbers and {self.steps} "
