@@ -45,6 +45,16 @@ class LearningSettings(Section):
     """Decay of the running mean of the weights that is kept as the model; 0 keeps the last ones."""
     present_share: float = Field(default=0.4, gt=0, lt=1)
     """Of the places of a step that hold what is looked for, however rare it is."""
+    loss: Literal[
+        "cross_entropy",
+        "class_balanced",
+        "focal",
+        "class_balanced_focal",
+        "asymmetric",
+        "logit_adjusted",
+    ] = "cross_entropy"
+    """Of places with a label: one of `geoseg.models.imbalance.multilabel_loss`, told by how many of
+    them are seen with it and without. `geoseg compare --project` tells which serves labels best."""
     flips: bool = True
     """Turn and mirror images at random."""
     jitter: float = Field(default=0.0, ge=0, le=1)

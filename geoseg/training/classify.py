@@ -23,6 +23,7 @@ from geoseg.models import (
     read_tensors,
     save_classifier,
 )
+from geoseg.models.imbalance import multilabel_loss
 from geoseg.training.averaging import precision_of, running_mean
 from geoseg.training.forest import forest_labels
 from geoseg.training.loop import StepReport
@@ -188,10 +189,18 @@ class _Learner(NamedTuple):
             positive = present > 0.5
             loss = non_negative_pu_loss(logits[positive], logits[~positive], prior=settings.prior)
         else:
-            loss = presence_loss(logits, present)
+            loss = self._of_labels(logits, present)
         if settings.masks > 0:
             loss = loss + settings.masks * self._of_masks(found, places)
         return loss
+
+    def _of_labels(self, logits: Tensor, present: Tensor) -> Tensor:
+        settings = self.recipe.learning
+        if settings.loss == "cross_entropy":
+            return presence_loss(logits, present)
+        seen = settings.steps * settings.batch * settings.present_share
+        counts = [[settings.steps * settings.batch - seen, seen]]
+        return multilabel_loss(settings.loss, counts)(logits[:, None], present[:, None])
 
     def _of_masks(self, found: Findings, places: PlaceBatch) -> Tensor:
         """Mean over what is known of the places with a label, whatever the bands of an image.

@@ -22,7 +22,8 @@ from geoseg.chips import stack_places
 from geoseg.config import FewLabelSettings
 from geoseg.errors import LabelError, ModelError
 from geoseg.labels import IGNORE
-from geoseg.models import load_classifier
+from geoseg.models import load_classifier, presence_loss
+from geoseg.models.imbalance import MULTILABEL_LOSSES, multilabel_loss
 from geoseg.training import choose_labels, classify, is_begun, train_classifier
 from geoseg.training.classify import _Learner, vary_places
 
@@ -186,9 +187,10 @@ def test_with_masks_evidence_is_for_it_inside_what_is_marked_and_against_it_outs
     assert wrong < 0.5 * wrong_without
 
 
-def learner_of(classifier, **few_labels):
+def learner_of(classifier, few_labels=None, **learning):
     """What takes a step, and is its own running mean."""
-    return _Learner(None, classifier, None, classifier, recipe_of(few_labels=few_labels))
+    recipe = recipe_of(few_labels=few_labels or {}, **learning)
+    return _Learner(None, classifier, None, classifier, recipe)
 
 
 def test_masks_of_places_whose_label_is_not_granted_are_not_learned_from(places, tmp_path):
@@ -208,6 +210,23 @@ def test_masks_of_places_whose_label_is_not_granted_are_not_learned_from(places,
 
     assert losses[0] == losses[1]
     assert losses[0] != without.loss  # those of places with a label are
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("loss", [name for name in MULTILABEL_LOSSES if name != "cross_entropy"])
+def test_places_are_learned_from_by_the_loss_that_is_named(loss, places, others, tmp_path):
+    """The loss of a first step is that of its places, and what is plain to see is learned."""
+    batch = stack_places(places[::15])
+    learner = learner_of(fresh_classifier(), loss=loss, batch=4, present_share=0.25, steps=10)
+    with torch.no_grad():
+        found, one = classify(learner.network, batch), float(learner._loss(batch))
+
+    result = taught(samples_of(places), recipe_of(loss=loss), tmp_path)
+
+    logits, present = found.places[:, None], batch.present[:, None]
+    assert one == pytest.approx(float(multilabel_loss(loss, [[30, 10]])(logits, present)))
+    assert one != pytest.approx(float(presence_loss(found.places, batch.present)))
+    assert accuracy(result, others) > 0.9
 
 
 @pytest.mark.parametrize("rare", [1, 5])
@@ -329,7 +348,7 @@ def test_a_place_that_shows_nothing_teaches_nothing(few_labels, places):
     for label in (1.0, 0.0, torch.nan):  # of what shows nothing
         classifier.zero_grad()
         present = torch.cat([batch.present[:8], torch.full((4,), label)])
-        loss = learner_of(classifier, **few_labels)._loss(batch._replace(present=present))
+        loss = learner_of(classifier, few_labels)._loss(batch._replace(present=present))
         loss.backward()
         losses.append(float(loss.detach()))
         gradients.append(float(classifier.head.bias.grad))
@@ -341,7 +360,7 @@ def test_a_place_that_shows_nothing_teaches_nothing(few_labels, places):
 def test_of_a_place_that_shows_nothing_no_answer_is_sure(places):
     classifier = fresh_classifier()
     torch.nn.init.constant_(classifier.head.bias, 30.0)
-    learner = learner_of(classifier, unlabelled="pseudo_labels")
+    learner = learner_of(classifier, {"unlabelled": "pseudo_labels"})
 
     assert float(learner._taught(stack_places(places[-4:])).detach()) > 0
     assert float(learner._taught(stack_places([clouded(p) for p in places[-4:]])).detach()) == 0
