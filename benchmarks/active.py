@@ -35,7 +35,6 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
-from datetime import UTC, datetime
 from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
@@ -44,7 +43,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pyarrow as pa
 import torch
-from PIL import Image
+from imbalance import measure as losses_for_rare_classes
+from imbalance import statistics_of_file
 
 from geoseg.active.choose import STRATEGIES
 from geoseg.active.heads import HeadSettings, train_heads
@@ -54,12 +54,10 @@ from geoseg.active.needles import NeedleSettings, needle_pool
 from geoseg.active.pool import Pool, PoolBatch, open_pool, write_pool
 from geoseg.active.propose import ProposeSettings, propose
 from geoseg.active.simulate import Curves, curves_of, labels_by_chance, summarise
-from geoseg.chips import Chip
 from geoseg.data import fetch
 from geoseg.data.slumps import cut_windows, read_slump_images
 from geoseg.errors import GeosegError
 from geoseg.files import without_nan
-from geoseg.sensors import find_sensor
 from geoseg.training.forest import statistics_of
 
 if TYPE_CHECKING:
@@ -240,16 +238,6 @@ def _peak_mb() -> float:
     return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
-def imbalance() -> dict[str, float]:
-    """Of benchmarks/imbalance.py."""
-    try:
-        from imbalance import measure
-    except ImportError as error:
-        print(f"imbalance is left out: {error}")
-        return {}
-    return dict(measure())
-
-
 def clicks() -> dict[str, float]:
     """Of benchmarks/active_clicks.py, which needs a browser."""
     try:
@@ -315,23 +303,7 @@ def _eurosat_table() -> tuple[np.ndarray, np.ndarray]:
         raise GeosegError(f"{folder} holds no images; name their mirror by GEOSEG_DATA_MIRROR.")
     names = sorted({file.parent.name for file in files})
     classes = np.array([names.index(file.parent.name) for file in files])
-    return np.stack([statistics_of(_chip(file)) for file in files]), classes
-
-
-def _chip(file: Path) -> Chip:
-    sensor = find_sensor("sentinel-2")
-    with Image.open(file) as image:
-        colours = np.array(image.convert("RGB"), dtype=np.float32).transpose(2, 0, 1)
-    return Chip(
-        image=torch.from_numpy(np.ascontiguousarray(colours)),
-        valid=torch.ones(colours.shape[1:], dtype=torch.bool),
-        label=torch.zeros(colours.shape[1:], dtype=torch.uint8),
-        palette=torch.from_numpy(colours.reshape(3, -1)),
-        bands=tuple(sensor.band(name) for name in ("red", "green", "blue")),
-        gsd_m=10.0,
-        time=datetime(2018, 7, 1, tzinfo=UTC),
-        sensor_id=sensor.id,
-    )
+    return np.stack([statistics_of_file(file) for file in files]), classes
 
 
 def _labelled(
@@ -400,7 +372,7 @@ def main() -> None:
         print(json.dumps(propose_once(options.propose)))
         return
     parts = {
-        "imbalance": imbalance,
+        "imbalance": losses_for_rare_classes,
         "needles": lambda: needles(options.seeds, options.out),
         "wide": lambda: wide(options.others, options.out),
         "strategies": lambda: strategies(options.others, options.out),

@@ -113,7 +113,7 @@ def simulated(seeds: Sequence[int]) -> Iterator[LongTail]:
 
 def eurosat(folder: Path, seeds: Sequence[int]) -> Iterator[LongTail]:
     """Land covers, of which another one is rare for each seed."""
-    x = np.stack([_statistics_of_file(path) for path in sorted(folder.glob("*/*.jpg"))])
+    x = np.stack([statistics_of_file(path) for path in sorted(folder.glob("*/*.jpg"))])
     each = len(x) // CLASSES
     of_class = np.arange(len(x)).reshape(CLASSES, each)
     for seed in seeds:
@@ -217,7 +217,7 @@ def _sets(seeds: Sequence[int]) -> Iterator[tuple[str, Iterator[LongTail]]]:
             print(f"{folder.name} is not there and left out")
 
 
-def _statistics_of_file(path: Path) -> NDArray[np.float32]:
+def statistics_of_file(path: Path) -> NDArray[np.float32]:
     """Of a chip of red, green and blue, 8-bit."""
     sensor = find_sensor("sentinel-2")
     with Image.open(path) as image:
