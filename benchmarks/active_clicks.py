@@ -41,6 +41,7 @@ from geoseg.active.page.server import serve
 from geoseg.active.project import Drawn, create_project, open_project
 from geoseg.data.slumps import simulated_places
 from geoseg.presence.packs import Given, find_places, make_pack, read_pack
+from geoseg.report.active_layer import map_link
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,7 +60,7 @@ def run_server(folder: Path, port: int, ready: Connection) -> None:
     """A server of a project until it is killed; tells its address."""
     finder = find_places(read_pack(folder / "pack"), folder / "project" / "page")
     with open_project(folder / "project") as project:
-        serve(Desk(project, finder, annotator="Ada"), port=port, on_ready=ready.send)
+        serve(Desk(project, finder, map_link, annotator="Ada"), port=port, on_ready=ready.send)
 
 
 class Server:

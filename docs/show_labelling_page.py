@@ -20,6 +20,7 @@ from geoseg.active.page.server import serve
 from geoseg.active.project import Drawn, Project, create_project
 from geoseg.data.slumps import simulated_places
 from geoseg.presence.packs import Given, find_places, make_pack
+from geoseg.report.active_layer import map_link
 
 SEED, PLACES, ANSWERED, BY_OTHERS = 11, 120, 27, 52
 SHOWN = 7  # the number of a place that many instruments saw
@@ -37,7 +38,7 @@ def main() -> None:
         pack = make_pack(Given(pool=places, name="simulated"), folder / "pack").pack
         with create_project(folder / "thaw-slumps", classes=SAID, pool="0") as project:
             answer_some(project, places.present)
-            desk = Desk(project, find_places(pack, folder / "page"), annotator="Ada")
+            desk = Desk(project, find_places(pack, folder / "page"), map_link, annotator="Ada")
             address = serve_aside(desk)
             with sync_playwright() as driver:
                 browser = driver.chromium.launch(
