@@ -1,0 +1,1 @@
+"""Preparation: from images as they are delivered to scenes that can be mapped."""

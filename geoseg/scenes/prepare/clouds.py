@@ -1,0 +1,219 @@
+"""Clouds over glaciers: thresholds of our own, and masks of other packages.
+
+Snow and cloud are both white. What tells them apart is the shortwave infrared, where grains of ice
+absorb and droplets scatter (Dozier 1989, Remote Sensing of Environment 28). Clouds of ice crystals,
+thin cirrus above all, are dark there too: over snow these thresholds miss them.
+"""
+
+from __future__ import annotations
+
+import math
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Protocol, cast
+
+import numpy as np
+from scipy import ndimage
+
+from geoseg.errors import ConfigError, SceneError, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from geoseg.scenes.scene import SunPosition
+
+    Bands = Mapping[str, NDArray[np.float32]]
+
+__all__ = [
+    "CLOUD_BANDS",
+    "CloudMask",
+    "cloud_mask_named",
+    "cloud_mask_names",
+    "cloud_reach_px",
+    "cloud_shadow",
+    "looks_cloudy",
+    "looks_snowy",
+]
+
+CLOUD_BANDS = ("blue", "green", "red", "swir16")  # and near infrared, of either name
+_GROUP = "geoseg.cloud_masks"
+_NEAR_INFRARED = ("nir08", "nir")
+
+_NDSI_SNOW = 0.4  # Hall, Riggs and Salomonson 1995, RSE 54: at least half of the pixel is snow
+_NIR_SNOW = 0.11  # the same: water has an NDSI of snow and is dark
+_SWIR_SNOW = 0.2  # Dozier 1989: grains of ice up to 0.2, droplets 0.3 to 0.7
+_SWIR_CLOUD = 0.15
+_WHITENESS = 0.7  # Zhu and Woodcock 2012, RSE 118 (Fmask), as are HAZE, NDVI and BARE
+_HAZE = 0.08
+_NDVI = 0.8
+_BARE = 0.75  # near over shortwave infrared, below which ground is bare rock
+_BRIGHT = 0.2  # mean of the visible; thin haze over ice stays
+_HIGHEST_CLOUD_M = 6000.0  # above ground, of those that cast a sharp shadow
+_CLOUD_STEP_M = 100.0
+_DARK = 0.15  # reflectance in near and shortwave infrared under a cloud
+_NDWI_WATER = 0.4  # above: open water, which is dark without a cloud
+
+
+class CloudMask(Protocol):
+    """Finds clouds; an entry point of the group `geoseg.cloud_masks` is one."""
+
+    def __call__(self, bands: Bands, /) -> NDArray[np.bool_] | NDArray[np.floating]:
+        """True, or a probability above 0.5, where a cloud is (H, W).
+
+        Args:
+            bands: reflectance (H, W) by common name, NaN where it was not measured.
+        """
+
+
+def cloud_mask_names() -> list[str]:
+    """Names of the masks of other packages that are installed."""
+    return sorted({entry.name for entry in entry_points(group=_GROUP)})
+
+
+def cloud_mask_named(name: str) -> CloudMask:
+    """The mask of another package.
+
+    Raises:
+        ConfigError: none of that name is installed.
+    """
+    for entry in entry_points(group=_GROUP):
+        if entry.name == name:
+            return cast("CloudMask", entry.load())
+    known = ["auto", "none", "product", "thresholds", *cloud_mask_names()]
+    raise ConfigError(f"no cloud mask {name!r}. {nearest(name, known)}")
+
+
+def looks_snowy(bands: Bands) -> NDArray[np.bool_]:
+    """Where snow or bare ice lies (H, W): bright in the visible, dark in the shortwave infrared.
+
+    NDSI > 0.4, near infrared > 0.11 (Hall et al. 1995) and shortwave infrared < 0.2 (Dozier 1989).
+
+    Args:
+        bands: reflectance of green, nir08 or nir, and swir16; NaN where not measured.
+
+    Raises:
+        SceneError: one of them is missing.
+    """
+    _require(bands, ("green", "swir16"))
+    green, swir = bands["green"], bands["swir16"]
+    # A product, not a quotient: both may be zero or negative in deep shadow.
+    snowy = green - swir > _NDSI_SNOW * (green + swir)
+    return np.asarray(snowy & (_near_infrared(bands) > _NIR_SNOW) & (swir < _SWIR_SNOW))
+
+
+def looks_cloudy(bands: Bands) -> NDArray[np.bool_]:
+    """Where a cloud is (H, W): white, hazy, not plant nor rock, and bright where snow is dark.
+
+    The potential clouds of Fmask (Zhu and Woodcock 2012), narrowed for glaciers: those that look
+    like snow are none, and a cloud is brighter than 0.2 in the visible.
+
+    Args:
+        bands: reflectance of `CLOUD_BANDS` and of nir08 or nir; NaN where not measured.
+
+    Raises:
+        SceneError: one of them is missing.
+    """
+    _require(bands, CLOUD_BANDS)
+    blue, green, red, swir = (bands[name] for name in CLOUD_BANDS)
+    nir = _near_infrared(bands)
+    mean = (blue + green + red) / 3
+    # Whiteness times its mean, so that nothing is divided.
+    colour = abs(blue - mean) + abs(green - mean) + abs(red - mean)
+    white = colour < _WHITENESS * mean
+    hazy = blue - 0.5 * red > _HAZE
+    plant = nir - red > _NDVI * (nir + red)
+    bare = nir < _BARE * swir
+    bright = (mean > _BRIGHT) & (swir > _SWIR_CLOUD)
+    return np.asarray(bright & white & hazy & ~plant & ~bare & ~looks_snowy(bands))
+
+
+def cloud_reach_px(sun: SunPosition, *, gsd_m: float) -> int:
+    """How far a shadow may fall from its cloud, in pixels; at most that of a sun at 15 degrees."""
+    return math.ceil(_HIGHEST_CLOUD_M / _slope(sun) / gsd_m)
+
+
+def cloud_shadow(
+    cloud: NDArray[np.bool_], bands: Bands, *, sun: SunPosition, gsd_m: float
+) -> NDArray[np.bool_]:
+    """Where a cloud takes the sun away (H, W): dark ground that lies away from the sun of a cloud.
+
+    As in Fmask (Zhu and Woodcock 2012) a shadow lies where its cloud would throw it from some
+    height, here from 0 to 6000 m above level ground, and is dark in the infrared. Shadow on snow is
+    brighter than this and stays.
+
+    **Convention:** rows run south. Sun in the south (azimuth 180) at 45 degrees, a cloud at 1000 m:
+    the shadow lies 1000 m north of it, at smaller rows.
+
+    Args:
+        cloud: (H, W).
+        bands: reflectance of green, nir08 or nir, and swir16.
+        sun: its position.
+        gsd_m: metres to a pixel.
+    """
+    dark = _dark(bands)
+    if not (cloud.any() and dark.any()):
+        return np.zeros_like(cloud)
+    found = np.zeros_like(cloud)
+    for row, column in _shifts(sun, gsd_m):
+        found |= _moved(cloud, row, column)
+    return found & dark & ~cloud
+
+
+def _dark(bands: Bands) -> NDArray[np.bool_]:
+    _require(bands, ("green", "swir16"))
+    nir, green = _near_infrared(bands), bands["green"]
+    water = green - nir > _NDWI_WATER * (green + nir)
+    return np.asarray((nir < _DARK) & (bands["swir16"] < _DARK) & ~water)
+
+
+def _shifts(sun: SunPosition, gsd_m: float) -> list[tuple[int, int]]:
+    """Where shadows of clouds of all heights fall, in rows and columns from the cloud."""
+    azimuth = math.radians(sun.azimuth)
+    step_m = min(_CLOUD_STEP_M, gsd_m * _slope(sun))
+    heights = np.arange(step_m, _HIGHEST_CLOUD_M + step_m, step_m)
+    far = heights / _slope(sun) / gsd_m
+    rows, columns = np.rint(far * math.cos(azimuth)), np.rint(-far * math.sin(azimuth))
+    return sorted({(int(row), int(column)) for row, column in zip(rows, columns, strict=True)})
+
+
+def _slope(sun: SunPosition) -> float:
+    return math.tan(math.radians(max(sun.elevation, 15.0)))
+
+
+def _moved(mask: NDArray[np.bool_], rows: int, columns: int) -> NDArray[np.bool_]:
+    height, width = mask.shape
+    out = np.zeros_like(mask)
+    if abs(rows) >= height or abs(columns) >= width:
+        return out
+    to = (_span(rows, height), _span(columns, width))
+    origin = (_span(-rows, height), _span(-columns, width))
+    out[to] = mask[origin]
+    return out
+
+
+def _span(shift: int, length: int) -> slice:
+    return slice(max(shift, 0), length + min(shift, 0))
+
+
+def grown(mask: NDArray[np.bool_], pixels: int) -> NDArray[np.bool_]:
+    """A mask with all that lies within some pixels of it: the rim of a cloud is thin."""
+    if pixels == 0 or not mask.any():
+        return mask
+    return np.asarray(ndimage.binary_dilation(mask, iterations=pixels))
+
+
+def _near_infrared(bands: Bands) -> NDArray[np.float32]:
+    for name in _NEAR_INFRARED:
+        if name in bands:
+            return bands[name]
+    raise SceneError("Clouds are told from snow by near infrared; give a band nir08 or nir.")
+
+
+def _require(bands: Bands, names: tuple[str, ...]) -> None:
+    missing = [name for name in names if name not in bands]
+    if missing:
+        raise SceneError(
+            f"Clouds are told from snow by {', '.join(names)}; there is no "
+            f"{' and no '.join(missing)}."
+        )
