@@ -20,6 +20,7 @@ from geoseg.commands.pivot import pivot_app
 from geoseg.commands.presence import presence_app
 from geoseg.commands.report import report
 from geoseg.commands.sensors import sensors_app
+from geoseg.commands.work import retry, status, verify
 from geoseg.errors import GeosegError
 from geoseg.terminal import Outcome, Table, note, show
 
@@ -38,7 +39,7 @@ app.add_typer(catalog_app, name="catalog")
 app.add_typer(presence_app, name="presence")
 app.add_typer(pivot_app, name="pivot")
 app.add_typer(active_app, name="active")
-for verb in (predict, mosaic, vectorize, track, report, export, compare):
+for verb in (predict, mosaic, vectorize, track, report, export, compare, status, verify, retry):
     app.command()(verb)
 
 

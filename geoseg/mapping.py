@@ -1,43 +1,39 @@
-"""`geoseg predict`: scenes mapped one after the other, those that fail reported and passed over."""
+"""`geoseg predict`: scenes are mapped, those that fail reported and passed over."""
 
 from __future__ import annotations
 
 import re
-import time
-from contextlib import suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from pydantic import ValidationError
 
-from geoseg import __version__
 from geoseg.config import SceneSettings
 from geoseg.data import describe_scene
 from geoseg.errors import ConfigError, GeosegError, SceneError
-from geoseg.grids import crs_of, gsd_m
-from geoseg.inference import (
-    Mapper,
-    MappingPlan,
-    Prediction,
-    open_input,
-    plan_mapping,
-    predict_scene,
-    within_memory,
-)
-from geoseg.models import choose_device, extrapolation, load_checkpoint
-from geoseg.scenes import bands_of, read_catalog, require_unchanged
+from geoseg.inference import MapJob, Mapped, Mapper, map_scenes, plan_scene
+from geoseg.models import choose_device, load_checkpoint
+from geoseg.scenes import read_catalog
 from geoseg.terminal import Outcome, Table, note, progress
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from geoseg.config import InferenceSettings
-    from geoseg.models import Checkpoint
+    from geoseg.inference.stream import OnTile
+    from geoseg.scale import Engine
     from geoseg.scenes import Scene
 
-__all__ = ["Archive", "Mapped", "as_outcome", "find_scenes", "folder_names", "map_archive"]
+__all__ = [
+    "Archive",
+    "as_outcome",
+    "find_scenes",
+    "folder_names",
+    "map_and_tell",
+    "map_archive",
+]
 
 _UNSAFE = re.compile(r"[^\w.-]+")  # in the name of a folder
 _LONGEST_NAME = 200
@@ -54,17 +50,6 @@ class Archive:
     out: Path  # gets a folder a scene
     device: str
     most_memory_mb: float | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mapped:
-    """What became of one scene."""
-
-    scene: str
-    plan: MappingPlan | None = None
-    prediction: Prediction | None = None
-    seconds: float | None = None
-    error: str | None = None
 
 
 def find_scenes(
@@ -107,56 +92,138 @@ def _settings(scene: Path, known: Mapping[str, Any]) -> SceneSettings:
         raise ConfigError(f"--{key} {known[key]!r} cannot be used: {hint}.") from error
 
 
-def map_archive(archive: Archive, *, dry_run: bool) -> list[Mapped]:
+def map_archive(archive: Archive, engine: Engine, *, dry_run: bool) -> list[Mapped]:
     """Map all scenes, or only say what each will take.
 
     Args:
         archive: the scenes.
+        engine: who maps.
         dry_run: plan, time a few tiles of noise, and write nothing.
 
     Raises:
         GeosegError: the only scene cannot be mapped.
         ConfigError: settings that the models cannot serve.
         ModelError: a model cannot be read.
+        OutputError: another run holds the folder.
     """
-    seen: set[str] = set()
+    jobs, found = _prepare(archive, dry_run=dry_run)
+    if dry_run:
+        return found
+    found += map_and_tell(jobs, archive.out, engine)
+    if _is_alone(archive) and found[0].error:
+        raise GeosegError(found[0].error)
+    order = {scene.id: number for number, scene in enumerate(archive.scenes)}
+    return sorted(found, key=lambda mapped: order.get(mapped.scene, -1))
+
+
+def _prepare(archive: Archive, *, dry_run: bool) -> tuple[list[MapJob], list[Mapped]]:
+    """What is to be mapped, and what is known before: scenes that cannot be, or plans of all."""
     checkpoints = [load_checkpoint(path) for path in archive.models]
-    networks = [checkpoint.segmenter for checkpoint in checkpoints]
     device = choose_device(archive.device)
-    mapper = Mapper(networks, archive.settings, device)
-    found = [Mapped(scene=name, error=why) for name, why in archive.unreadable]
-    for number, (scene, name) in enumerate(
-        zip(archive.scenes, folder_names(archive.scenes), strict=True), start=1
-    ):
-        title = f"{scene.id} ({number} of {len(archive.scenes)})"
-        begun = time.perf_counter()
-        try:
-            _require_new(name, seen)
-            plan, settings = _plan(mapper, scene, archive, timed=dry_run)
-            if dry_run:
-                found.append(Mapped(scene=scene.id, plan=plan))
-                continue
-            require_unchanged(scene)
-            folder = archive.out / name
-            prediction = _map(checkpoints, scene, settings, folder, device, title)
-        except GeosegError as error:
-            with suppress(OSError):
-                (archive.out / name).rmdir()  # where it is empty
-            if len(archive.scenes) + len(archive.unreadable) == 1:
-                raise  # there is nothing to go on with
-            note(f"{scene.id} failed and is passed over: {error}")
-            found.append(Mapped(scene=scene.id, error=str(error)))
-            continue
-        seconds = time.perf_counter() - begun
-        found.append(Mapped(scene=scene.id, plan=plan, prediction=prediction, seconds=seconds))
+    mapper = Mapper([one.segmenter for one in checkpoints], archive.settings, device)
+    jobs, found = _jobs(archive, tuple(checkpoint.sha256 for checkpoint in checkpoints))
+    alone = _is_alone(archive)
+    if dry_run:
+        return jobs, found + [_planned_only(mapper, job, alone=alone) for job in jobs]
+    if alone:
+        for job in jobs:
+            plan_scene(mapper, job)  # What cannot be mapped is no failure of one among many.
+    return jobs, found
+
+
+def map_and_tell(jobs: Sequence[MapJob], out: Path, engine: Engine) -> list[Mapped]:
+    """Map scenes, with a bar for the tiles of each, or one for all where several are at work.
+
+    Args:
+        jobs: with folders of their own.
+        out: holds these folders, and gets the record of what is done.
+        engine: who maps.
+    """
+    found: list[Mapped] = []
+
+    def tell(mapped: Mapped) -> None:
+        found.append(mapped)
+        for sentence in mapped.said:
+            note(f"{mapped.scene}: {sentence}")
+        if mapped.error and len(jobs) > 1:
+            note(f"{mapped.scene} failed and is passed over: {mapped.error}")
+
+    if engine.kind == "serial":
+        map_scenes(
+            jobs,
+            out,
+            engine=engine,
+            on_mapped=tell,
+            watched=lambda job: _bar(f"Mapping {job.scene.id} ({len(found) + 1} of {len(jobs)})"),
+        )
+        return found
+    with progress("Mapping") as advance:
+
+        def tell_all(mapped: Mapped) -> None:
+            tell(mapped)
+            advance(len(found), len(jobs), "scenes")
+
+        map_scenes(jobs, out, engine=engine, on_mapped=tell_all)
     return found
+
+
+@contextmanager
+def _bar(title: str) -> Iterator[OnTile]:
+    with progress(title) as advance:
+        yield lambda done, total: advance(done, total, "")
+
+
+def _is_alone(archive: Archive) -> bool:
+    return len(archive.scenes) + len(archive.unreadable) == 1
+
+
+def _jobs(archive: Archive, sha256: tuple[str, ...]) -> tuple[list[MapJob], list[Mapped]]:
+    """What is to be mapped, and scenes that cannot be."""
+    found = [Mapped(name, error=why) for name, why in archive.unreadable]
+    jobs, seen = [], set()
+    for scene, name in zip(archive.scenes, folder_names(archive.scenes), strict=True):
+        if name.lower() in seen:  # some file systems know no capitals
+            why = (
+                f"Another scene goes to the folder {name!r} already; give each scene an id of its "
+                "own."
+            )
+            note(f"{scene.id} failed and is passed over: {why}")
+            found.append(Mapped(scene.id, error=why))
+            continue
+        seen.add(name.lower())
+        jobs.append(
+            MapJob(
+                models=archive.models,
+                sha256=sha256,
+                scene=scene,
+                settings=archive.settings,
+                folder=archive.out / name,
+                device=archive.device,
+                tags={},
+                most_memory_mb=archive.most_memory_mb,
+            )
+        )
+    return jobs, found
+
+
+def _planned_only(mapper: Mapper, job: MapJob, *, alone: bool) -> Mapped:
+    try:
+        plan, _, said = plan_scene(mapper, job, timed=True)
+    except GeosegError as error:
+        if alone:
+            raise  # there is nothing to go on with
+        note(f"{job.scene.id} failed and is passed over: {error}")
+        return Mapped(job.scene.id, error=str(error))
+    for sentence in said:
+        note(f"{job.scene.id}: {sentence}")
+    return Mapped(job.scene.id, plan=plan)
 
 
 def as_outcome(found: Sequence[Mapped], *, dry_run: bool) -> Outcome:
     """What was mapped or planned, for people and for scripts."""
     figures = {
         "scenes": [_figures(mapped) for mapped in found],
-        "failed": sum(mapped.error is not None for mapped in found),
+        "failed": sum(bool(mapped.error) for mapped in found),
     }
     if dry_run:
         table = Table("Plan", ("scene", "pixels", "tiles", "batches", "MB", "time"), [])
@@ -165,63 +232,6 @@ def as_outcome(found: Sequence[Mapped], *, dry_run: bool) -> Outcome:
         table = Table("Maps", ("scene", "pixels", "seconds"), [])
         rows = [(m.scene, *_mapped(m)) for m in found]
     return Outcome(figures, (table._replace(rows=rows),))
-
-
-def _plan(
-    mapper: Mapper, scene: Scene, archive: Archive, *, timed: bool
-) -> tuple[MappingPlan, InferenceSettings]:
-    """What a scene takes, with tiles that fit into the memory that may be used."""
-    with open_input(mapper.spec.input, scene, archive.settings.gsd_m) as reader:
-        settings = archive.settings
-        if archive.most_memory_mb is not None:
-            settings = within_memory(mapper, reader, settings, archive.most_memory_mb)
-            if settings != archive.settings:
-                note(
-                    f"{scene.id}: tiles of {settings.tile_px} px with halos of "
-                    f"{settings.halo_px} px, to stay within --max-memory."
-                )
-        if crs_of(reader.grid).is_geographic:
-            note(
-                f"{scene.id} is in degrees: `geoseg mosaic` brings its map onto a grid in metres, "
-                "for outlines."
-            )
-        bands = bands_of(scene, reader.bands)
-        if (sentence := extrapolation(mapper.spec.input, bands, gsd_m(reader.grid))) is not None:
-            note(f"{scene.id}: {sentence}")
-        return plan_mapping(mapper, reader, settings, timed=timed), settings
-
-
-def _map(
-    checkpoints: Sequence[Checkpoint],
-    scene: Scene,
-    settings: InferenceSettings,
-    folder: Path,
-    device: torch.device,
-    title: str,
-) -> Prediction:
-    with progress(f"Mapping {title}") as advance:
-        return predict_scene(
-            [checkpoint.segmenter for checkpoint in checkpoints],
-            scene,
-            settings,
-            prediction=Prediction.within(folder, settings),
-            device=device,
-            tags={
-                "geoseg": __version__,
-                "model": ",".join(checkpoint.sha256 for checkpoint in checkpoints),
-                "threads": str(torch.get_num_threads()),
-            },
-            on_tile=lambda done, total: advance(done, total, ""),
-        )
-
-
-def _require_new(name: str, seen: set[str]) -> None:
-    """Refuse a second scene in one folder; some file systems know no capitals."""
-    if name.lower() in seen:
-        raise ConfigError(
-            f"Another scene goes to the folder {name!r} already; give each scene an id of its own."
-        )
-    seen.add(name.lower())
 
 
 def folder_names(scenes: Sequence[Scene]) -> list[str]:
@@ -236,7 +246,7 @@ def _figures(mapped: Mapped) -> dict[str, Any]:
     planned_s = plan.pop("seconds", None)
     return {
         "scene": mapped.scene,
-        "error": mapped.error,
+        "error": mapped.error or None,
         "seconds": mapped.seconds,
         "planned_seconds": planned_s,
         **plan,

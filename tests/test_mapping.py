@@ -70,6 +70,8 @@ def test_scenes_that_cannot_be_read_are_reported_and_passed_over(model, tmp_path
     assert sorted(p.name for p in out.rglob("*") if p.is_file()) == [
         "SHA256SUMS",
         "classes.tif",
+        "manifest.lock",
+        "manifest.sqlite",
         "probability.tif",
     ]
     # Only what is missing is done again.
@@ -221,4 +223,56 @@ def test_odd_names_become_folders_and_a_second_scene_of_one_fails_alone(model, t
         "S2_Gletscher_März_1_",
         "_b",
         "c",
+        "manifest.lock",
+        "manifest.sqlite",
     ]
+
+
+def archive_of(folder, count):
+    """A catalogue of small scenes, each of its own."""
+    scenes = []
+    for number in range(count):
+        path = write_raster(folder / f"s{number}.tif", pixels(number, (2, 70, 90)), tiled=True)
+        scenes.append(replace(scene_of(path), id=f"s{number}"))
+    write_catalog([scan_scene(scene) for scene in scenes], folder / "archive.parquet")
+    return folder / "archive.parquet"
+
+
+def bytes_below(folder):
+    return {p.relative_to(folder): p.read_bytes() for p in folder.glob("*/*") if p.is_file()}
+
+
+@pytest.mark.slow
+def test_workers_map_an_archive_as_one_process_does_and_go_on_where_it_was_left(model, tmp_path):
+    catalog = archive_of(tmp_path, 4)
+    ask = ("predict", "--model", model, "--scenes", catalog, *SMALL, "--json")
+    # As many threads as each of two workers has: another number may sum in another order.
+    alone = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+    two = ("--executor", "processes", "--workers", "2")
+    serial = geoseg(*ask, "--out", tmp_path / "serial", **alone)
+    shared = geoseg(*ask, "--out", tmp_path / "shared", *two, **alone)
+    (tmp_path / "shared" / "s2" / "probability.tif").unlink()
+    written = (tmp_path / "shared" / "s1" / "classes.tif").stat().st_mtime_ns
+    again = geoseg(*ask, "--out", tmp_path / "shared", "--executor", "dask", *two[2:])
+
+    for done in (serial, shared, again):
+        assert done.returncode == 0, done.stderr
+        assert {scene["scene"] for scene in json.loads(done.stdout)["scenes"]} == {
+            f"s{number}" for number in range(4)
+        }
+    assert bytes_below(tmp_path / "serial") == bytes_below(tmp_path / "shared")
+    assert len(bytes_below(tmp_path / "serial")) == 12
+    assert (tmp_path / "shared" / "s1" / "classes.tif").stat().st_mtime_ns == written
+    told = geoseg_here("status", tmp_path / "shared", "--json")
+    assert json.loads(told.stdout)["folders"][0]["done"] == 4
+
+
+@pytest.mark.slow
+def test_slurm_as_an_executor_asks_for_the_job_of_a_worker(model, tmp_path):
+    ask = ("predict", "--model", model, "--scenes", archive_of(tmp_path, 1), *SMALL)
+
+    refused = geoseg_here(*ask, "--executor", "slurm")
+
+    assert refused.returncode == 2
+    assert "--executor slurm needs the job of a worker; give --slurm memory=16GB" in refused.stderr

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from geoseg.commands.engine import Address, Executor, Slurm, Workers, engine_of
 from geoseg.commands.options import Bands, Changes, Date, Device, Json, Sensor
 from geoseg.errors import ConfigError
 from geoseg.terminal import Outcome, note, show
@@ -35,6 +36,10 @@ def predict(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what it will take, and write nothing.")
     ] = False,
+    executor: Executor = "serial",
+    workers: Workers = 1,
+    address: Address = None,
+    slurm: Slurm = None,
     changes: Changes = None,
     device: Device = "auto",
     json: Json = False,
@@ -45,10 +50,14 @@ def predict(
     over; the exit code is then 1.
 
     Example: geoseg predict --model out/run/model/model.safetensors --scene scene.json
+
+    Example: geoseg predict --model model.safetensors --scenes archive.parquet --executor slurm
+    --workers 40 --slurm queue=gpu,memory=16GB,walltime=04:00:00
     """
     from geoseg.config import load_recipe
     from geoseg.mapping import Archive, as_outcome, find_scenes, map_archive
 
+    engine = engine_of(executor, workers, address, slurm)
     most_memory_mb = None if max_memory is None else _megabytes(max_memory)
     settings = load_recipe(None, changes=_of_section("inference", changes)).inference
     names = None if bands is None else [name.strip() for name in bands.split(",")]
@@ -64,14 +73,14 @@ def predict(
         most_memory_mb=most_memory_mb,
     )
     try:
-        mapped = map_archive(archive, dry_run=dry_run)
+        mapped = map_archive(archive, engine, dry_run=dry_run)
     except KeyboardInterrupt:
         note("Stopped. Run the same command again to go on.")
         raise typer.Exit(130) from None
     if not dry_run and any(m.prediction is not None for m in mapped):
         note(f"The maps lie in {out}, a folder a scene")
     show(as_outcome(mapped, dry_run=dry_run), as_json=json)
-    if any(m.error is not None for m in mapped):
+    if any(m.error for m in mapped):
         raise typer.Exit(1)
 
 

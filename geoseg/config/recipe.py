@@ -38,9 +38,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Recipe", "load_recipe", "recipe_hash", "training_hash", "with_absolute_paths"]
 
-_PATHS = frozenset({"path", "dem", "reference", "divides", "pack"})  # keys with a file in them
+# Keys with a file in them.
+_PATHS = frozenset({"path", "dem", "reference", "divides", "pack", "catalog"})
 # What of a recipe no network depends on.
-_AFTER_TRAINING = {"inference", "outlines", "inventory", "series", "calibration", "maps"}
+_AFTER_TRAINING = {"inference", "outlines", "inventory", "series", "catalog", "calibration", "maps"}
 
 
 AnyRecipe = TypeVar("AnyRecipe", bound=Section)
@@ -58,6 +59,9 @@ class Recipe(Section):
     labels: LabelSettings | None = None
     series: tuple[SceneSettings, ...] = ()
     """Images of the place of other dates, of any sensors, that are mapped for the inventory."""
+    catalog: str | None = None
+    """More of these: a table of scenes of `geoseg catalog`. One that cannot be mapped is told of
+    and passed over."""
     sources: tuple[SourceSettings, ...] = ()
     """Images to learn from, of any sensors and dates."""
     scheme: tuple[SchemeClass, ...] = ()

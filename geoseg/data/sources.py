@@ -18,7 +18,7 @@ from geoseg.data.registry import fetch
 from geoseg.data.simulate import simulate
 from geoseg.errors import ConfigError, nearest
 from geoseg.labels import GLACIER, ClassScheme
-from geoseg.scenes import Asset, Scene, data_bands, open_raster, read_scene
+from geoseg.scenes import Asset, Scene, data_bands, open_raster, read_catalog, read_scene
 from geoseg.sensors import find_sensor
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def find_sources(
     if mapped not in labelled and mapped.outlines is not None:
         labelled = (*labelled, replace(mapped, learned=False))
     _refuse_one_name_for_two([source.scene for source in labelled])
-    series = _series(recipe, base, mapped, known)
+    series = _series(recipe, base, mapped, known, on_step)
     return Sources(
         mapped=mapped,
         series=series,
@@ -99,10 +99,20 @@ def find_sources(
 
 
 def _series(
-    recipe: Recipe, base: Path, mapped: LabelledScene, known: Sequence[LabelledScene]
+    recipe: Recipe,
+    base: Path,
+    mapped: LabelledScene,
+    known: Sequence[LabelledScene],
+    on_step: Callable[[str], None],
 ) -> tuple[Scene, ...]:
     """The scenes to map, oldest first."""
     further = [describe_scene(settings, base) for settings in recipe.series]
+    if recipe.catalog is not None:
+        listed = read_catalog(base / recipe.catalog)
+        for entry in listed.broken:
+            on_step(f"{entry.id} of {recipe.catalog} is left out: {entry.reason}")
+        there = {mapped.scene.id, *(source.scene.id for source in known)}
+        further += [entry.scene for entry in listed.entries if entry.scene.id not in there]
     scenes = [mapped.scene, *(source.scene for source in known), *further]
     by_id = {scene.id: scene for scene in scenes}
     _refuse_one_name_for_two([mapped.scene, *further])

@@ -1,5 +1,6 @@
 """Whole scenes through networks."""
 
+from geoseg.inference.archive import MapJob, Mapped, map_scenes, plan_scene
 from geoseg.inference.chance import Mapper, probabilities
 from geoseg.inference.maps import Prediction
 from geoseg.inference.origin import MapOrigin, read_origin
@@ -8,13 +9,17 @@ from geoseg.inference.predict import predict_scene
 from geoseg.inference.scene_view import SceneView, open_input
 
 __all__ = [
+    "MapJob",
     "MapOrigin",
+    "Mapped",
     "Mapper",
     "MappingPlan",
     "Prediction",
     "SceneView",
+    "map_scenes",
     "open_input",
     "plan_mapping",
+    "plan_scene",
     "plan_tiles",
     "predict_scene",
     "probabilities",

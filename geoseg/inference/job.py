@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from geoseg.models import Segmenter
     from geoseg.scenes import Scene
 
-__all__ = ["JOB_TAG", "digest_of_job", "is_done"]
+__all__ = ["JOB_TAG", "digest_of_job", "is_done", "state_of"]
 
 JOB_TAG = "job"  # of all maps
 
@@ -45,7 +45,7 @@ def digest_of_job(
         "threads": torch.get_num_threads(),
         "device": str(device),
         "networks": [_digest(network) for network in networks],
-        "scene": _described(scene),
+        "scene": state_of(scene),
         "settings": settings.model_dump(mode="json"),
         "tiles": asdict(grid),
         "readers": readers,
@@ -77,7 +77,7 @@ def _digest(network: Segmenter) -> str:
     return digest.hexdigest()
 
 
-def _described(scene: Scene) -> dict[str, Any]:
+def state_of(scene: Scene) -> dict[str, Any]:
     """What of a scene decides its pixels, and the state of its files.
 
     By size and time: to read all files would take long.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from geoseg.errors import OutputError
 from geoseg.files import sweep
 from geoseg.scale.crew import Crew, Lost
-from geoseg.scale.unit import Attempt, Unit
+from geoseg.scale.unit import ATTEMPTS, Attempt, Unit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Hand", "Held"]
 
-_ATTEMPTS = 3
 _BACKOFF_S = (0.5, 4.0)  # before the second and the third attempt
 _WAITING = 4  # as many times the room of a crew may wait for another attempt
 _LOOK_EVERY_S = 1.0
@@ -107,7 +106,7 @@ class Hand:
 
     def _is_put_back(self, held: Held, tried: Attempt) -> bool:
         """Let a unit wait for another attempt, if there is to be one."""
-        if not tried.error or tried.final or held.attempts >= _ATTEMPTS:
+        if not tried.error or tried.final or held.attempts >= ATTEMPTS:
             return False
         due = time.monotonic() + _BACKOFF_S[held.attempts - 1]
         heapq.heappush(self._waiting, (due, held.unit.name, held))
@@ -128,7 +127,7 @@ def _clear(output: Path) -> None:
 
 
 def _must_be_alone(held: Held) -> bool:
-    return held.suspect and held.attempts == _ATTEMPTS - 1
+    return held.suspect and held.attempts == ATTEMPTS - 1
 
 
 def _count(held: Held, end: Attempt | Lost) -> Attempt:
@@ -136,7 +135,7 @@ def _count(held: Held, end: Attempt | Lost) -> Attempt:
     if isinstance(end, Attempt):
         held.attempts += 1
         return end
-    most = _ATTEMPTS if _must_be_alone(held) else _ATTEMPTS - 1
+    most = ATTEMPTS if _must_be_alone(held) else ATTEMPTS - 1
     held.attempts, held.suspect = min(held.attempts + end.times, most), True
     sweep(held.unit.output)
     return Attempt(name=end.name, worker="", started=time.time(), error=end.error)

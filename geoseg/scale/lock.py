@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["holding"]
+__all__ = ["holder", "holding"]
 
 _HELD = frozenset({errno.EAGAIN, errno.EACCES})
 
@@ -40,6 +40,19 @@ def holding(path: Path) -> Iterator[bool]:
         _write(file, path, f"pid {os.getpid()} on host {socket.gethostname()}")
         yield killed
         _write(file, path, "")
+
+
+def holder(path: Path) -> str:
+    """Who holds a lock file, "pid N on host H"; '' where nobody does."""
+    try:
+        with path.open("r", encoding="utf-8") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except OSError:
+                return file.read() or "another run"
+            return ""
+    except OSError:
+        return ""
 
 
 def _hold(file: TextIO, path: Path) -> None:

@@ -5,22 +5,29 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from geoseg.errors import ConfigError, OutputError
-from geoseg.files import sha256_of, sweep_below, why_not_written
+from geoseg.files import (
+    checksums_beside,
+    read_checksums,
+    sha256_of,
+    sweep_below,
+    why_not_written,
+)
 from geoseg.scale.lock import holding
-from geoseg.scale.unit import Attempt, Failure, Unit
+from geoseg.scale.unit import ATTEMPTS, Attempt, Failure, Unit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
-__all__ = ["Manifest"]
+__all__ = ["LOCK", "RECORD", "Manifest"]
 
-_FILE = "manifest.sqlite"
-_LOCK = "manifest.lock"
+RECORD = "manifest.sqlite"
+LOCK = "manifest.lock"
 _TABLE = """
 CREATE TABLE IF NOT EXISTS unit (
     name TEXT PRIMARY KEY,
@@ -36,11 +43,19 @@ CREATE TABLE IF NOT EXISTS unit (
     error TEXT NOT NULL
 ) WITHOUT ROWID
 """
+_RUNS = """
+CREATE TABLE IF NOT EXISTS run (
+    number INTEGER PRIMARY KEY,
+    started REAL NOT NULL,        -- seconds since 1970
+    worker TEXT NOT NULL,         -- who handed the units out
+    units INTEGER                 -- NULL where their number was not known
+)
+"""
 # The units of a run, to find two alike; its pages are on the disk, so that memory does not grow.
 _MET = """
 CREATE TEMP TABLE met (name TEXT PRIMARY KEY, output TEXT NOT NULL UNIQUE) WITHOUT ROWID
 """
-_RECORD = "INSERT OR REPLACE INTO unit VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_WRITE = "INSERT OR REPLACE INTO unit VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _WAIT_S = 60.0  # for one who reads the record
 
 
@@ -57,7 +72,7 @@ class Manifest:
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(os.path.abspath(folder))  # noqa: PTH100  without resolving links
-        self._path = self.folder / _FILE
+        self._path = self.folder / RECORD
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -69,6 +84,7 @@ class Manifest:
             self._database.execute("PRAGMA journal_mode = DELETE")
             self._database.execute("PRAGMA synchronous = NORMAL")
             self._database.execute(_TABLE)
+            self._database.execute(_RUNS)
             self._database.execute(_MET)
 
     def __enter__(self) -> Self:
@@ -91,9 +107,9 @@ class Manifest:
         Raises:
             OutputError: "held by pid N on host H".
         """
-        with holding(self.folder / _LOCK) as killed:
+        with holding(self.folder / LOCK) as killed:
             if killed:
-                sweep_below(self.folder, but=_FILE)
+                sweep_below(self.folder, but=RECORD)
             with self._telling():
                 self._database.execute("DELETE FROM met")
             try:
@@ -126,6 +142,38 @@ class Manifest:
         """Whether a unit is recorded as done with these inputs, and its output is there."""
         row = self._row("SELECT state, inputs, output FROM unit WHERE name = ?", name)
         return row is not None and row[:2] == ("done", inputs) and (self.folder / row[2]).is_file()
+
+    def set_aside(self, name: str, inputs: str) -> Failure | None:
+        """How a unit failed that was tried as often as it may be with these inputs; else None."""
+        query = (
+            "SELECT error, attempts FROM unit WHERE name = ? AND inputs = ? AND state = 'failed'"
+        )
+        with self._telling():
+            row = self._database.execute(query, (name, inputs)).fetchone()
+        return Failure(name, *row) if row is not None and row[1] >= ATTEMPTS else None
+
+    def begin(self, worker: str, units: int | None) -> None:
+        """Write down that a run has begun.
+
+        Args:
+            worker: who hands the units out.
+            units: how many there are; None where nobody knows.
+
+        Raises:
+            OutputError: the record cannot be written.
+        """
+        query = "INSERT INTO run (started, worker, units) VALUES (?, ?, ?)"
+        with self._telling():
+            self._database.execute(query, (time.time(), worker, units))
+
+    def forget(self, names: Iterable[str]) -> None:
+        """Take units out of the record, so that the next run does them again.
+
+        Raises:
+            OutputError: the record cannot be written.
+        """
+        with self._telling():
+            self._database.executemany("DELETE FROM unit WHERE name = ?", ((n,) for n in names))
 
     def knows(self, name: str) -> bool:
         """Whether a unit is recorded, done or failed."""
@@ -163,7 +211,7 @@ class Manifest:
         with self._telling():
             if not self._database.in_transaction:
                 self._database.execute("BEGIN")
-            self._database.execute(_RECORD, row)
+            self._database.execute(_WRITE, row)
 
     def keep(self) -> None:
         """Bring what was recorded to the disk: of one unit or of many at the price of one.
@@ -198,12 +246,24 @@ class Manifest:
         )
         return tuple(Failure(*row) for row in rows)
 
-    def verify(self) -> list[str]:
-        """Names of units recorded as done whose output is missing or changed; reads all outputs."""
+    def verify(self, on_unit: Callable[[int, int], None] | None = None) -> list[str]:
+        """Names of units recorded as done whose output is missing or changed; reads all outputs.
+
+        An output that is SHA256SUMS stands for the files that it names.
+
+        Args:
+            on_unit: is told how many are read, of how many.
+        """
         rows = self._database.execute(
             "SELECT name, output, output_sha256 FROM unit WHERE state = 'done' ORDER BY name"
-        )
-        return [name for name, output, sha256 in rows if not _is(self.folder / output, sha256)]
+        ).fetchall()
+        damaged = []
+        for number, (name, output, sha256) in enumerate(rows, start=1):
+            if not _is(self.folder / output, sha256):
+                damaged.append(name)
+            if on_unit is not None:
+                on_unit(number, len(rows))
+        return damaged
 
     def _row(self, query: str, name: str) -> tuple[Any, ...] | None:
         row: tuple[Any, ...] | None = self._database.execute(query, (name,)).fetchone()
@@ -225,4 +285,9 @@ class Manifest:
 
 
 def _is(path: Path, sha256: str) -> bool:
-    return path.is_file() and sha256_of(path) == sha256
+    if not path.is_file() or sha256_of(path) != sha256:
+        return False
+    if path != checksums_beside(path):
+        return True
+    named = read_checksums(path)
+    return all(_is(path.with_name(name), own) for name, own in named.items())

@@ -32,11 +32,13 @@ def run_units(
     manifest: Manifest,
     on_done: Callable[[Ended], None] | None = None,
     recognise: Callable[[Unit], Any] | None = None,
+    total: int | None = None,
 ) -> Summary:
     """Do the units that are not done yet, each once.
 
-    A `GeosegError` is final for its unit. After any other error, and after the death of a worker, a
-    unit is tried again, three times in all, then set aside. The others go on. Units are read as
+    A `GeosegError` is final for its unit, until the next run. After any other error, and after the
+    death of a worker, a unit is tried again, three times in all, then set aside, in later runs too:
+    until its inputs change or `geoseg retry` forgives it. The others go on. Units are read as
     they are needed, so that memory does not grow with their number. What lies at the output of a
     unit that is to be done is removed before it is begun.
 
@@ -50,6 +52,7 @@ def run_units(
         on_done: called in this process, once for every unit as it ends in any way.
         recognise: of an output that is there and in no record, because that was lost: what the work
             returned, if it is the output of this unit and its inputs, else None: made again.
+        total: how many units there are, for `geoseg status`; None where nobody knows.
 
     Raises:
         OutputError: another run holds the folder, an output lies elsewhere or cannot be replaced,
@@ -59,11 +62,12 @@ def run_units(
         GeosegError: worker processes cannot begin, or the Dask scheduler has gone.
     """
     with manifest.held():
+        manifest.begin(this_worker(), total)
         run = _Run(manifest, on_done or _ignore)
         missing = run.missing(units, recognise)
         first = next(missing, None)
         if first is None:  # then nobody needs to be called together
-            return Summary(0, run.skipped, ())
+            return Summary(0, run.skipped, tuple(run.failed))
         crew = _crew(work, engine)
         hand = Hand(crew, chain([first], missing))
         try:
@@ -105,7 +109,11 @@ class _Run:
             if not done and recognise is not None:
                 done = self._adopt(unit, recognise)
             if not done:
-                yield unit
+                aside = self._manifest.set_aside(unit.name, unit.inputs)
+                if aside is None:
+                    yield unit
+                else:
+                    self._leave(aside)
                 continue
             self.skipped += 1
             result = self._manifest.result(unit.name)
@@ -122,6 +130,15 @@ class _Run:
             else:
                 self.done += 1
             self._on_done(_ended(tried))
+
+    def _leave(self, aside: Failure) -> None:
+        """Tell of a unit that is not tried again."""
+        told = (
+            f"{aside.error} It was tried {aside.attempts} times and is set aside; `geoseg retry "
+            f"{self._manifest.folder}` forgives it."
+        )
+        self.failed.append(aside)
+        self._on_done(Ended(name=aside.name, state="failed", error=told))
 
     def _adopt(self, unit: Unit, recognise: Callable[[Unit], Any]) -> bool:
         """Record an output that is there and in no record, if it is recognised."""

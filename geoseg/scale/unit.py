@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = [
+    "ATTEMPTS",
     "Attempt",
     "Ended",
     "Failure",
@@ -27,6 +28,9 @@ __all__ = [
     "inputs_hash",
     "this_worker",
 ]
+
+
+ATTEMPTS = 3  # at a unit, before it is set aside
 
 
 @dataclass(frozen=True, slots=True)

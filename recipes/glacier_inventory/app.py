@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from geoseg.commands.engine import Address, Executor, Slurm, Workers, engine_of
 from geoseg.commands.options import Bands, Changes, Date, Device, Sensor
 from geoseg.commands.steps import step_command
 from geoseg.terminal import Outcome, Table, note
@@ -48,6 +49,13 @@ def _open_run(
         str | None,
         typer.Option(help="Column with the class of each outline, or one class for all of them."),
     ] = None,
+    scenes: Annotated[
+        str | None, typer.Option(help="A catalogue of further scenes of the place to map.")
+    ] = None,
+    executor: Executor = "serial",
+    workers: Workers = 1,
+    address: Address = None,
+    slurm: Slurm = None,
     changes: Changes = None,
     device: Device = "auto",
 ) -> Run:
@@ -63,6 +71,7 @@ def _open_run(
         "scene.bands": None if bands is None else [name.strip() for name in bands.split(",")],
         "labels.path": _from_here(labels),
         "labels.class_of": class_of,
+        "catalog": _from_here(scenes),
     }
     named = [f"{key}={dumps(value)}" for key, value in options.items() if value is not None]
     if recipe is None and data is None and scene is None and (out / RECIPE).is_file():
@@ -77,7 +86,8 @@ def _open_run(
         )
     # Absolute: the recipe that a run leaves behind is then the one it was begun with.
     loaded = with_absolute_paths(loaded, Path() if recipe is None else recipe.parent)
-    return Run(recipe=loaded, base=Path(), out=out, device=device)
+    engine = engine_of(executor, workers, address, slurm)
+    return Run(recipe=loaded, base=Path(), out=out, device=device, engine=engine)
 
 
 def _from_here(path: str | None) -> str | None:

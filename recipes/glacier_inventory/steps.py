@@ -15,7 +15,7 @@ A step takes what it needs from the folder of the run and leaves its result ther
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -29,7 +29,7 @@ from geoseg.errors import ConfigError, SceneError
 from geoseg.evaluation import score_map
 from geoseg.files import require_intact, write_json
 from geoseg.grids import gsd_m, raster_grid
-from geoseg.inference import Prediction, open_input, predict_scene, read_origin
+from geoseg.inference import MapJob, Prediction, read_origin
 from geoseg.inventory import (
     Interval,
     area_errors,
@@ -39,12 +39,13 @@ from geoseg.inventory import (
     read_drawn,
 )
 from geoseg.inventory.consistency import MapOfSurvey, moved_back_by, write_consistent
-from geoseg.mapping import folder_names
-from geoseg.models import Checkpoint, choose_device, extrapolation, load_checkpoint, warning_of
+from geoseg.mapping import folder_names, map_and_tell
+from geoseg.models import Checkpoint, choose_device, load_checkpoint, warning_of
 from geoseg.mosaic import mosaic_grid
 from geoseg.outlining import outline_map
 from geoseg.report import draw_map, write_report
-from geoseg.scenes import bands_of, open_raster, open_scene, scene_shift_m
+from geoseg.scale import Engine
+from geoseg.scenes import open_raster, open_scene, read_catalog, scene_shift_m
 from geoseg.sensors import SensorKind, find_sensor
 from geoseg.terminal import note, progress
 from geoseg.tracking import Given, TrackOptions, track_files
@@ -92,6 +93,7 @@ class Run:
     base: Path  # relative paths of the recipe start here
     out: Path
     device: str
+    engine: Engine = field(default_factory=Engine)
 
     @property
     def model(self) -> Path:
@@ -127,13 +129,28 @@ class Run:
     @cached_property
     def names(self) -> dict[str, str]:
         """The name in this folder of what is made of each scene, by its id."""
-        ids = [scene.id for scene in self.series]
-        return dict(zip(ids, folder_names(self.series), strict=True))
+        ids = [scene.id for scene in self.sources.series]
+        return dict(zip(ids, folder_names(self.sources.series), strict=True))
 
     @property
     def series(self) -> tuple[Scene, ...]:
         """The scenes that are mapped, oldest first."""
-        return self.sources.series
+        if self.recipe.catalog is None:
+            return self.sources.series
+        return tuple(
+            scene
+            for scene in self.sources.series
+            if scene.id not in self.listed or self.prediction_of(scene).classes.is_file()
+        )
+
+    @cached_property
+    def listed(self) -> frozenset[str]:
+        """The ids of scenes of a catalogue, which are left out where they cannot be mapped."""
+        if self.recipe.catalog is None:
+            return frozenset()
+        entries = read_catalog(self.base / self.recipe.catalog).entries
+        named = {self.source.scene.id, *(labelled.scene.id for labelled in self.sources.labelled)}
+        return frozenset(entry.scene.id for entry in entries) - named
 
     @cached_property
     def shifts(self) -> dict[str, Shift]:
@@ -261,27 +278,28 @@ def train(run: Run) -> TrainingResult:
 
 
 def predict(run: Run) -> list[Prediction]:
-    """Map all scenes, each as a whole."""
-    checkpoint = run.checkpoint
-    spec = checkpoint.segmenter.spec
-    maps = []
-    for number, scene in enumerate(run.series, start=1):
-        with open_input(spec.input, scene, run.recipe.inference.gsd_m) as reader:
-            bands, mapped_m = bands_of(scene, reader.bands), gsd_m(reader.grid)
-        if (sentence := extrapolation(spec.input, bands, mapped_m)) is not None:
-            note(f"{scene.id}: {sentence}")
-        with progress(f"Mapping {scene.id} ({number} of {len(run.series)})") as advance:
-            mapped = predict_scene(
-                checkpoint.segmenter,
-                scene,
-                run.recipe.inference,
-                prediction=run.prediction_of(scene),
-                device=choose_device(run.device),
-                tags={**run.provenance, "model": checkpoint.sha256},
-                on_tile=lambda done, total, say=advance: say(done, total, ""),
-            )
-        maps.append(mapped)
-    return maps
+    """Map all scenes, each as a whole.
+
+    Raises:
+        SceneError: one cannot be mapped that the recipe names by itself.
+    """
+    jobs = [
+        MapJob(
+            models=(run.model,),
+            sha256=(run.checkpoint.sha256,),
+            scene=scene,
+            settings=run.recipe.inference,
+            folder=run.prediction_of(scene).classes.parent,
+            device=run.device,
+            tags=run.provenance,
+        )
+        for scene in run.sources.series
+    ]
+    found = map_and_tell(jobs, run.out, run.engine)
+    for mapped in found:
+        if mapped.error and mapped.scene not in run.listed:
+            raise SceneError(mapped.error)
+    return [mapped.prediction for mapped in found if mapped.prediction is not None]
 
 
 def smooth(run: Run) -> list[Prediction]:
@@ -449,6 +467,7 @@ def _scores(run: Run, labelled: LabelledScene, prediction: Prediction) -> Scores
         run.checkpoint.segmenter.spec.scheme,
         _held_out_of_map(run, prediction.classes),
         dating=labelled.dating,
+        frames=labelled.read_frames(),
     )
 
 

@@ -26,8 +26,8 @@ from presence.small_pack import (
 from typer.testing import CliRunner
 
 from geoseg.chips import stack_places
+from geoseg.commands.engine import engine_of
 from geoseg.commands.presence import presence_app
-from geoseg.commands.presence.predict import _engine
 from geoseg.errors import ConfigError, DataError, ModelError
 from geoseg.metrics.calibration import fit_calibration
 from geoseg.models import AnyInput, FixedInput
@@ -475,7 +475,7 @@ def test_settings_of_a_job_are_read_from_pairs_and_from_json():
         "threads": 3,
     }
 
-    one, two = (_engine("dask", 40, None, text) for text in (pairs, json.dumps(same)))
+    one, two = (engine_of("dask", 40, None, text) for text in (pairs, json.dumps(same)))
 
     assert one == two
     assert (one.workers, one.threads) == (40, 3)

@@ -1,0 +1,113 @@
+"""`geoseg status`, `geoseg verify` and `geoseg retry`: of a folder that a run writes into."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from geoseg.commands.options import Json
+from geoseg.terminal import Outcome, Table, note, progress, show
+
+if TYPE_CHECKING:
+    from geoseg.scale import WorkState
+
+__all__ = ["retry", "status", "verify"]
+
+Folder = Annotated[Path, typer.Argument(help="That a run writes into, or one above several.")]
+_SHOWN = 20  # failures; --json has all
+
+
+def status(folder: Folder, json: Json = False) -> None:
+    """Say how far the work in a folder is, who is at it, and what failed; changes nothing.
+
+    Example: geoseg status out/maps
+    """
+    from geoseg.scale import find_records, read_state
+
+    states = [read_state(found) for found in find_records(folder)]
+    failures = [(state, one) for state in states for one in state.failed]
+    for state, one in failures[:_SHOWN]:
+        note(f"{state.folder / one.name}, tried {one.attempts} times: {one.error}")
+    if len(failures) > _SHOWN:
+        note(f"{len(failures)} failed in all; --json names them")
+    rows = [_row(state) for state in states]
+    table = Table("Work", ("folder", "done", "failed", "of", "an hour", "left", "at work"), rows)
+    figures = {"folders": [_figures(state) for state in states]}
+    show(Outcome(figures, (table,)), as_json=json)
+
+
+def verify(folder: Folder, json: Json = False) -> None:
+    """Read every output again and compare it with its checksum; exit code 1 where one differs.
+
+    Example: geoseg verify out/maps
+    """
+    damaged = _damaged(folder)
+    for found, names in damaged.items():
+        for name in names:
+            note(f"{found / name} is damaged or gone; geoseg retry {folder} forgets it")
+    rows = [(str(found), str(len(names))) for found, names in damaged.items()]
+    figures = {str(found): names for found, names in damaged.items()}
+    table = Table("Outputs that are not what was written", ("folder", "units"), rows)
+    show(Outcome({"damaged": figures}, (table,)), as_json=json)
+    if any(damaged.values()):
+        raise typer.Exit(1)
+
+
+def retry(folder: Folder, json: Json = False) -> None:
+    """Forgive what failed, and forget outputs that are damaged or gone, for the next run to do.
+
+    Nothing is run: give the command of the run once more.
+
+    Example: geoseg retry out/maps
+    """
+    from geoseg.scale import Manifest
+
+    damaged = _damaged(folder)
+    rows, figures = [], {}
+    for found, names in damaged.items():
+        with Manifest(found) as manifest, manifest.held():
+            failed = [one.name for one in manifest.failures()]
+            manifest.forget([*failed, *names])
+        rows.append((str(found), str(len(failed)), str(len(names))))
+        figures[str(found)] = {"failed": failed, "damaged": names}
+    note("Run the command of the run again: it does these units.")
+    table = Table("To be done again", ("folder", "failed", "damaged"), rows)
+    show(Outcome({"again": figures}, (table,)), as_json=json)
+
+
+def _damaged(folder: Path) -> dict[Path, list[str]]:
+    """Units whose outputs are not what was written, by folder."""
+    from geoseg.scale import Manifest, find_records
+
+    damaged = {}
+    for found in find_records(folder):
+        with progress(f"Reading {found}") as advance, Manifest(found) as manifest:
+            damaged[found] = manifest.verify(lambda done, total: advance(done, total, "units"))
+    return damaged
+
+
+def _figures(state: WorkState) -> dict[str, object]:
+    return {
+        "folder": str(state.folder),
+        "done": state.done,
+        "failed": {one.name: one.error for one in state.failed},
+        "units": state.units,
+        "held_by": state.held_by or None,
+        "per_hour": state.per_hour,
+        "left_s": state.left_s,
+    }
+
+
+def _row(state: WorkState) -> tuple[str, ...]:
+    left = state.left_s
+    return (
+        str(state.folder),
+        f"{state.done:,}",
+        f"{len(state.failed):,}",
+        "" if state.units is None else f"{state.units:,}",
+        "" if state.per_hour is None else f"{state.per_hour:,.0f}",
+        "" if left is None or not state.held_by else f"{left / 3600:.1f} h",
+        state.held_by,
+    )

@@ -1,0 +1,103 @@
+"""What records in folders say of work, for people: read, while runs go on or after they ended."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from geoseg.errors import OutputError
+from geoseg.scale.lock import holder
+from geoseg.scale.manifest import LOCK, RECORD
+from geoseg.scale.unit import Failure
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["WorkState", "find_records", "read_state"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkState:
+    """How far the work in a folder is."""
+
+    folder: Path
+    done: int
+    failed: tuple[Failure, ...]
+    units: int | None  # of the last run; None where it did not know
+    held_by: str  # "pid N on host H" of the run that goes on; '' where none does
+    per_hour: float | None  # units that the last run ended; None where it did none
+
+    @property
+    def left_s(self) -> float | None:
+        """Seconds until all are done, as the last run goes on; None where nobody knows."""
+        if self.units is None or not self.per_hour:
+            return None
+        return max(self.units - self.done - len(self.failed), 0) / self.per_hour * 3600
+
+
+def find_records(folder: Path) -> Iterator[Path]:
+    """Folders with a record of work, from this one down, each before those below it.
+
+    Raises:
+        OutputError: there is none.
+    """
+    found = False
+    for below, folders, files in os.walk(folder):
+        folders.sort()
+        if RECORD in files:
+            found = True
+            yield Path(below)
+    if not found:
+        raise OutputError(
+            f"{folder} holds no record of work; name the folder that a run of geoseg writes into."
+        )
+
+
+def read_state(folder: Path) -> WorkState:
+    """How far the work in a folder is; it may go on.
+
+    Raises:
+        OutputError: its record cannot be read.
+    """
+    path = folder / RECORD
+    try:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as record:
+            done = _number(record, "SELECT count(*) FROM unit WHERE state = 'done'")
+            failed = record.execute(
+                "SELECT name, error, attempts FROM unit WHERE state = 'failed' ORDER BY name"
+            ).fetchall()
+            units, per_hour = _of_last_run(record)
+    except sqlite3.Error as error:
+        raise OutputError(f"{path} cannot be read as a record of work ({error}).") from error
+    return WorkState(
+        folder=folder,
+        done=done,
+        failed=tuple(Failure(*row) for row in failed),
+        units=units,
+        held_by=holder(folder / LOCK),
+        per_hour=per_hour,
+    )
+
+
+def _of_last_run(record: sqlite3.Connection) -> tuple[int | None, float | None]:
+    """How many units it was given, and how many it ended in an hour."""
+    if not _number(record, "SELECT count(*) FROM sqlite_master WHERE name = 'run'"):
+        return None, None  # of an older geoseg
+    row = record.execute("SELECT started, units FROM run ORDER BY number DESC LIMIT 1").fetchone()
+    if row is None:
+        return None, None
+    started, units = row
+    count, last = record.execute(
+        "SELECT count(*), max(started + seconds) FROM unit WHERE started >= ?", (started,)
+    ).fetchone()
+    seconds = min(last or started, time.time()) - started
+    return units, count / seconds * 3600 if count and seconds > 0 else None
+
+
+def _number(record: sqlite3.Connection, query: str) -> int:
+    return int(record.execute(query).fetchone()[0])
