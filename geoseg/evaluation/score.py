@@ -50,6 +50,7 @@ def score_map(
     window: Window,
     *,
     dating: Dating | None = None,
+    frames: gpd.GeoSeries | None = None,
 ) -> Scores:
     """Scores over the mapped pixels of a window, those on the edges of outlines included.
 
@@ -59,6 +60,7 @@ def score_map(
         scheme: gives each class its id.
         window: the part to score, in pixels of the map.
         dating: which of the outlines show the time of the scene; all when None.
+        frames: where all was outlined, in any CRS; everywhere when None.
 
     Raises:
         SceneError: the map cannot be read.
@@ -69,7 +71,7 @@ def score_map(
     confusion = np.zeros((size, size), dtype=np.int64)
     with open_raster(classes) as raster, reading(classes):
         grid = raster_grid(raster)
-        labels = place_labels(outlines, grid, scheme, dating=dating)
+        labels = place_labels(outlines, grid, scheme, dating=dating, frames=frames)
         for top in range(window.row_off, window.row_off + window.height, _STRIP_PX):
             height = min(_STRIP_PX, window.row_off + window.height - top)
             strip = Window(window.col_off, top, window.width, height)
