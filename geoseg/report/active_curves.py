@@ -28,14 +28,15 @@ _PANELS = {
     "average_precision": "Average precision on items that test",
     "balanced_accuracy": "Balanced accuracy on items that test",
 }
+_SHADED = 6  # intervals, at most: more of them hide each other
 _WITH_FULL = ("average_precision", "balanced_accuracy")
 
 
 def draw_curves(curves: Curves, title: str) -> Figure:
     """Four panels over labels: found, found of the worst kind, average precision, accuracy.
 
-    Means over seeds, with 95 % bootstrap intervals of the mean shaded; dashed what all labels are
-    worth, dotted what chance finds.
+    Means over seeds; of few strategies with 95 % bootstrap intervals of the mean, shaded. Dashed
+    what all labels are worth, dotted what chance finds.
 
     Args:
         curves: of `geoseg.active.simulate.simulate`.
@@ -43,12 +44,13 @@ def draw_curves(curves: Curves, title: str) -> Figure:
     """
     table = curves_of(curves)
     styles = model_styles(list(curves.strategies))
+    shaded = len(styles) <= _SHADED
     with mpl.rc_context({"font.size": 9}):
         figure = empty_figure(*_SIZE_IN)
         panels = figure.subplots(2, 2, sharex=True).ravel()
         for axes, (measure, words) in zip(panels, _PANELS.items(), strict=True):
             for name, style in styles.items():
-                _draw(axes, table[table["strategy"] == name], measure, style)
+                _draw(axes, table[table["strategy"] == name], measure, style, shaded=shaded)
             axes.set_title(words, loc="left", fontsize=9.5, fontweight="bold")
             if measure in _WITH_FULL:
                 level = float(np.mean([getattr(one, measure) for one in curves.full]))
@@ -66,16 +68,20 @@ def draw_curves(curves: Curves, title: str) -> Figure:
         figure.legend(
             list(lines.values()), list(lines), loc="outside lower center", ncols=6, frameon=False
         )
-        told = f"{title}: means of {len(curves.full)} labellings, with 95 % intervals"
+        told = f"{title}: means of {len(curves.full)} labellings"
+        told += ", with 95 % intervals" if shaded else ""
         figure.suptitle(literal(told), fontsize=11, x=0.01, ha="left")
     return figure
 
 
-def _draw(axes: Axes, table: pd.DataFrame, measure: str, style: tuple[str, str]) -> None:
+def _draw(
+    axes: Axes, table: pd.DataFrame, measure: str, style: tuple[str, str], *, shaded: bool
+) -> None:
     colour, marker = style
     labels = table["labels"].to_numpy()
-    low, high = (table[f"{measure}_{end}"].to_numpy() for end in ("low", "high"))
-    axes.fill_between(labels, low, high, color=colour, alpha=0.15, linewidth=0)
+    if shaded:
+        low, high = (table[f"{measure}_{end}"].to_numpy() for end in ("low", "high"))
+        axes.fill_between(labels, low, high, color=colour, alpha=0.15, linewidth=0)
     every = max(len(labels) // 8, 1)
     axes.plot(
         labels,
