@@ -17,11 +17,11 @@ from geoseg.inference.maps import (
     describe_classes,
     describe_probability,
     describe_uncertainty,
-    write_cog,
 )
 from geoseg.inference.parts import Parts
 from geoseg.inference.prevalence import adapted, prevalence_ratio, ratio_at
 from geoseg.labels import IGNORE
+from geoseg.scenes.cog import write_cog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -6,12 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import rasterio
-from rasterio.errors import RasterioError
-from rasterio.shutil import copy
-from rasterio.windows import Window
-
-from geoseg.errors import OutputError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,7 +24,6 @@ __all__ = [
     "describe_classes",
     "describe_probability",
     "describe_uncertainty",
-    "write_cog",
 ]
 
 PROBABILITY_STEPS = 250  # probability = stored / 250; 255 is left for no data
@@ -82,39 +75,6 @@ def describe_probability(
 def describe_uncertainty(raster: DatasetWriter, kind: str, tags: Mapping[str, str]) -> None:
     """Give an uncertainty map its scale, what it holds and its provenance."""
     _describe_shares(raster, [kind], tags)
-
-
-def write_cog(source: Path, target: Path, *, overviews: str) -> None:
-    """Copy a raster as a cloud-optimised GeoTIFF, with overviews by `mode` or `average`.
-
-    Raises:
-        OutputError: the copy lacks blocks.
-    """
-    copy(
-        source,
-        target,
-        driver="COG",
-        compress="deflate",
-        overview_resampling=overviews,
-        bigtiff="if_safer",
-        num_threads="all_cpus",
-    )
-    _require_whole(target)
-
-
-def _require_whole(path: Path) -> None:
-    """Refuse a copy that lacks blocks: GDAL may end one on a full disk without an error."""
-    try:
-        with rasterio.open(path, driver="GTiff") as raster:
-            step = raster.block_shapes[0][0]
-            for top in range(0, raster.height, step):
-                rows = min(step, raster.height - top)
-                raster.read(window=Window(0, top, raster.width, rows))
-    except RasterioError as error:
-        raise OutputError(
-            f"{path.name} was cut short while it was written; see that the disk has space left, "
-            "and run again."
-        ) from error
 
 
 def _describe_shares(raster: DatasetWriter, names: Sequence[str], tags: Mapping[str, str]) -> None:

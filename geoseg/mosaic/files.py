@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from geoseg.errors import SceneError
 from geoseg.files import checksums_beside
-from geoseg.inference.block_maps import open_cog
 from geoseg.inference.maps import describe_classes, describe_probability
 from geoseg.labels import IGNORE
+from geoseg.scenes.cog import open_cog
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

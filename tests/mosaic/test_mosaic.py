@@ -652,7 +652,7 @@ def test_a_copy_that_was_cut_short_is_no_mosaic(tmp_path, monkeypatch):
         target.write_bytes(target.read_bytes()[: target.stat().st_size * 3 // 4])
 
     one = write_map(tmp_path, "one", random_stored((200, 300)))
-    monkeypatch.setattr("geoseg.inference.maps.copy", cut_short)
+    monkeypatch.setattr("geoseg.scenes.cog.copy", cut_short)
 
     with pytest.raises(OutputError, match=r"tif was cut short while it was written; see that"):
         mosaic([one], tmp_path / "out")

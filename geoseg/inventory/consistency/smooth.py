@@ -16,7 +16,6 @@ from geoseg.errors import ConfigError, GridError, SceneError
 from geoseg.files import write_checksums
 from geoseg.grids import crs_of, describe_grid, gsd_m, raster_grid, same_crs, same_grid
 from geoseg.inference import Prediction, read_origin
-from geoseg.inference.block_maps import BLOCK_PX
 from geoseg.inference.job import JOB_TAG
 from geoseg.inference.maps import PROBABILITY_STEPS, as_stored
 from geoseg.inventory.consistency.survey_maps import (
@@ -34,6 +33,7 @@ from geoseg.inventory.consistency.transitions import (
 )
 from geoseg.labels import IGNORE
 from geoseg.scenes import Shift, open_raster, reading
+from geoseg.scenes.cog import BLOCK_PX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

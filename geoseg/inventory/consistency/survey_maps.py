@@ -14,10 +14,10 @@ from rasterio.vrt import WarpedVRT
 from geoseg.errors import SceneError
 from geoseg.files import checksums_beside
 from geoseg.grids import crs_of, gsd_m
-from geoseg.inference.block_maps import open_cog
 from geoseg.inference.maps import describe_classes, describe_probability
 from geoseg.labels import IGNORE
 from geoseg.scenes import open_raster, reading
+from geoseg.scenes.cog import open_cog
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

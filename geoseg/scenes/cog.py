@@ -1,4 +1,4 @@
-"""Maps that are written block by block."""
+"""Cloud-optimised GeoTIFFs that are written block by block."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import rasterio
 from rasterio.errors import RasterioError
+from rasterio.shutil import copy
+from rasterio.windows import Window
 
 from geoseg.errors import OutputError
 from geoseg.files import has_room, why_not_written, writing
 from geoseg.grids import crs_of
-from geoseg.inference.maps import write_cog
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
     from rasterio.io import DatasetWriter
 
-__all__ = ["BLOCK_PX", "open_cog"]
+__all__ = ["BLOCK_PX", "open_cog", "write_cog"]
 
 BLOCK_PX = 512  # side of the blocks of a file
 
@@ -72,6 +73,39 @@ def open_cog(
             yield raster
         _require_room(path.parent)
         write_cog(tiled, aside, overviews=overviews)
+
+
+def write_cog(source: Path, target: Path, *, overviews: str) -> None:
+    """Copy a raster as a cloud-optimised GeoTIFF, with overviews by `mode` or `average`.
+
+    Raises:
+        OutputError: the copy lacks blocks.
+    """
+    copy(
+        source,
+        target,
+        driver="COG",
+        compress="deflate",
+        overview_resampling=overviews,
+        bigtiff="if_safer",
+        num_threads="all_cpus",
+    )
+    _require_whole(target)
+
+
+def _require_whole(path: Path) -> None:
+    """Refuse a copy that lacks blocks: GDAL may end one on a full disk without an error."""
+    try:
+        with rasterio.open(path, driver="GTiff") as raster:
+            step = raster.block_shapes[0][0]
+            for top in range(0, raster.height, step):
+                rows = min(step, raster.height - top)
+                raster.read(window=Window(0, top, raster.width, rows))
+    except RasterioError as error:
+        raise OutputError(
+            f"{path.name} was cut short while it was written; see that the disk has space left, "
+            "and run again."
+        ) from error
 
 
 def _require_room(folder: Path) -> None:
