@@ -1,36 +1,12 @@
-import shutil
-import subprocess
 import threading
 from pathlib import Path
 
-import pytest
 from scale_work import begun, make, make_units
+from slurm.slurm_here import jobs, kill, needs_slurm
 
 from geoseg.scale import Engine, Manifest, hand, run_units
 
-
-def answers():
-    """Whether there is a Slurm with a node to work on."""
-    if shutil.which("sinfo") is None:
-        return False
-    sinfo = ["sinfo", "-h", "-t", "idle,mixed", "-o", "%D"]
-    try:
-        found = subprocess.run(sinfo, capture_output=True, text=True, check=False, timeout=10)
-    except subprocess.TimeoutExpired:
-        return False
-    return found.stdout.strip() not in {"", "0"}
-
-
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not answers(), reason="needs Slurm (Debian's slurmctld, slurmd, munge)"),
-]
-
-
-def jobs():
-    """The jobs that run."""
-    squeue = ["squeue", "-h", "-t", "running", "-o", "%i"]
-    return subprocess.run(squeue, capture_output=True, text=True, check=True).stdout.split()
+pytestmark = needs_slurm
 
 
 def test_jobs_of_slurm_do_the_work_although_one_is_killed(tmp_path, monkeypatch):
@@ -51,8 +27,7 @@ def test_jobs_of_slurm_do_the_work_although_one_is_killed(tmp_path, monkeypatch)
     def kill_a_job(ended):
         if ended.name == "shard=000012":
             killed.extend(jobs()[:1])
-            kill = ["scancel", "--signal=KILL", "--full", *killed]
-            threading.Thread(target=subprocess.run, args=(kill,)).start()
+            threading.Thread(target=kill, args=killed).start()
         if ended.name == "shard=000035":
             left.extend(jobs())
 
