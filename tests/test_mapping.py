@@ -200,7 +200,7 @@ def test_a_folder_of_items_becomes_a_catalogue(tmp_path):
     assert entry.scene.bands["red"].sha256 is not None
     empty = geoseg("catalog", "scan", tmp_path / "items" / "b")
     assert empty.returncode == 2
-    assert "holds no STAC item that can be read" in empty.stderr
+    assert "holds no scene that can be read" in empty.stderr
 
 
 @pytest.mark.slow

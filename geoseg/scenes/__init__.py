@@ -4,19 +4,24 @@ from geoseg.scenes.catalog import (
     BrokenEntry,
     Catalog,
     CatalogEntry,
+    ProblemKind,
     read_catalog,
     scan_items,
     scan_scene,
     write_catalog,
+    writing_catalog,
 )
 from geoseg.scenes.checksums import require_unchanged, with_checksums
 from geoseg.scenes.coregister import Shift, measure_shift
+from geoseg.scenes.problems import problems_beside, read_problems, write_problems
 from geoseg.scenes.raster import open_raster, read_onto, reading
 from geoseg.scenes.reader import Pixels, SceneReader, band_names, bands_of, open_scene
 from geoseg.scenes.resample import area_average
 from geoseg.scenes.sample import scene_sample
+from geoseg.scenes.scan import ScanStep, scan_folders
 from geoseg.scenes.scene import Asset, Scene, SunPosition
 from geoseg.scenes.scene_shift import scene_shift_m
+from geoseg.scenes.search import Found, Query, area_of_bbox, search_catalog, summarise
 from geoseg.scenes.stac import footprint, read_scene, write_scene
 from geoseg.scenes.stored import data_bands
 from geoseg.scenes.terrain import TERRAIN_BANDS
@@ -28,13 +33,18 @@ __all__ = [
     "BrokenEntry",
     "Catalog",
     "CatalogEntry",
+    "Found",
     "Pixels",
+    "ProblemKind",
+    "Query",
+    "ScanStep",
     "Scene",
     "SceneReader",
     "Shift",
     "SunPosition",
     "Unit",
     "area_average",
+    "area_of_bbox",
     "band_names",
     "bands_of",
     "data_bands",
@@ -43,17 +53,24 @@ __all__ = [
     "measure_shift",
     "open_raster",
     "open_scene",
+    "problems_beside",
     "read_catalog",
     "read_onto",
+    "read_problems",
     "read_scene",
     "reading",
     "require_unchanged",
+    "scan_folders",
     "scan_items",
     "scan_scene",
     "scene_sample",
     "scene_shift_m",
+    "search_catalog",
+    "summarise",
     "unit_of",
     "with_checksums",
     "write_catalog",
+    "write_problems",
     "write_scene",
+    "writing_catalog",
 ]

@@ -7,6 +7,7 @@ from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
@@ -14,23 +15,22 @@ import pyarrow.parquet as pq
 import pystac
 import shapely
 from odc.geo.geom import Geometry
-from pystac.extensions.view import SUN_AZIMUTH_PROP, SUN_ELEVATION_PROP
 
 from geoseg.errors import GeosegError, SceneError
-from geoseg.files import writing
-from geoseg.scenes.checksums import with_checksums
-from geoseg.scenes.stac import (
-    BAND_INDEX,
-    CHECKSUM,
-    SENSOR,
-    footprint,
-    item_of,
-    read_scene,
-    scene_of,
+from geoseg.scenes.catalog_rows import (
+    ASSET_ORDER,
+    NUMBERS,
+    ROWS_AT_ONCE,
+    TIMES,
+    CatalogWriter,
+    require_known_version,
+    writing_rows,
 )
+from geoseg.scenes.checksums import with_checksums
+from geoseg.scenes.stac import SENSOR, footprint, item_of, read_scene, scene_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from geoseg.scenes.scene import Scene
@@ -39,51 +39,30 @@ __all__ = [
     "BrokenEntry",
     "Catalog",
     "CatalogEntry",
+    "EntryWriter",
+    "ProblemKind",
+    "is_item",
     "read_catalog",
+    "reading_table",
     "scan_items",
     "scan_scene",
     "write_catalog",
+    "writing_catalog",
 ]
 
-# A struct has no order of its own that would hold for all rows; the order of bands is kept apart.
-_ASSET_ORDER = "geoseg:assets"
 _NEEDED = ("id", "geometry", "assets")
-_TIMES = ("datetime", "start_datetime", "end_datetime")
-_SUN = (SUN_AZIMUTH_PROP, SUN_ELEVATION_PROP)
-_ROWS_AT_ONCE = 2048
 # What is raised on a value that no STAC item has, such as a time beyond the year 9999.
 _BROKEN = (ValueError, KeyError, TypeError, AttributeError, OverflowError)
 
-_TIME = pa.timestamp("us", tz="UTC")
-_BAND = pa.struct({"name": pa.string(), "eo:common_name": pa.string()})
-_ASSET = pa.struct(
-    {
-        "href": pa.string(),
-        "roles": pa.list_(pa.string()),
-        "bands": pa.list_(_BAND),
-        BAND_INDEX: pa.int32(),
-        "nodata": pa.float64(),
-        CHECKSUM: pa.string(),
-    }
-)
-_LINK = pa.struct({"rel": pa.string(), "href": pa.string(), "type": pa.string()})
-_CORNERS = ("xmin", "ymin", "xmax", "ymax")
-_METADATA = {
-    "geo": json.dumps(
-        {
-            "version": "1.1.0",
-            "primary_column": "geometry",
-            "columns": {
-                "geometry": {
-                    "encoding": "WKB",
-                    "geometry_types": [],
-                    "covering": {"bbox": {corner: ["bbox", corner] for corner in _CORNERS}},
-                }
-            },
-        }
-    ),
-    "stac-geoparquet": json.dumps({"version": "1.0.0"}),
-}
+
+class ProblemKind(StrEnum):
+    """Why something that was found is not in a catalogue."""
+
+    UNREADABLE = "unreadable"
+    DUPLICATE = "duplicate"
+    UNPLACED = "not georeferenced"
+    REMOTE = "not local"
+    PASSED_OVER = "passed over"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,10 +75,11 @@ class CatalogEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrokenEntry:
-    """A row that describes no scene."""
+    """A row that describes no scene, or a file that became none."""
 
     id: str
     reason: str  # one sentence
+    kind: ProblemKind = ProblemKind.UNREADABLE
 
 
 class Catalog(NamedTuple):
@@ -134,7 +114,7 @@ def scan_items(folder: Path, *, checksums: bool) -> Catalog:
     for path in sorted(folder.rglob("*.json")):
         name = path.relative_to(folder)
         try:
-            if not _is_item(path):
+            if not is_item(path):
                 continue
             scene = read_scene(path)
             _require_new(scene.id, name, places)
@@ -158,14 +138,32 @@ def write_catalog(entries: Sequence[CatalogEntry], path: Path) -> None:
             raise SceneError(
                 f"{path} would hold {count} scenes named {scene_id!r}; give each an id of its own."
             )
-    schema = _schema(entry.scene for entry in entries)
-    with (
-        writing(path) as aside,
-        pq.ParquetWriter(aside, schema, compression="zstd") as table,
-    ):
-        for first in range(0, len(entries), _ROWS_AT_ONCE):
-            rows = [_row(entry, path.parent) for entry in entries[first : first + _ROWS_AT_ONCE]]
-            table.write_batch(pa.RecordBatch.from_pylist(rows, schema=schema))
+    with writing_catalog(path) as table:
+        for entry in entries:
+            table.add(entry)
+
+
+class EntryWriter:
+    """Scenes, written to a table one by one."""
+
+    def __init__(self, rows: CatalogWriter, folder: Path) -> None:
+        self._rows = rows
+        self._folder = folder
+
+    def add(self, entry: CatalogEntry) -> None:
+        """Write a scene; its id must be no other's."""
+        self._rows.add(item_of(entry.scene, self._folder, entry.footprint), entry.footprint)
+
+
+@contextmanager
+def writing_catalog(path: Path) -> Iterator[EntryWriter]:
+    """A table that takes scenes one by one, and is there whole when the block succeeds.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    with writing_rows(path) as rows:
+        yield EntryWriter(rows, path.parent)
 
 
 def read_catalog(path: Path) -> Catalog:
@@ -195,7 +193,7 @@ def read_catalog(path: Path) -> Catalog:
     return Catalog(tuple(entries), tuple(broken))
 
 
-def _is_item(path: Path) -> bool:
+def is_item(path: Path) -> bool:
     """Whether a JSON file claims to be a STAC item; folders hold JSON of other kinds.
 
     Raises:
@@ -222,47 +220,10 @@ def _require_new(scene_id: str, path: Path, places: Mapping[str, Path]) -> None:
         )
 
 
-def _schema(scenes: Iterable[Scene]) -> pa.Schema:
-    """The columns of a table of these scenes: an asset is a field of `assets` in all rows."""
-    assets = {"mask": _ASSET, "dem": _ASSET} | {name: _ASSET for s in scenes for name in s.bands}
-    return pa.schema(
-        {
-            "type": pa.string(),
-            "stac_version": pa.string(),
-            "stac_extensions": pa.list_(pa.string()),
-            "id": pa.string(),
-            "geometry": pa.binary(),
-            "bbox": pa.struct(dict.fromkeys(_CORNERS, pa.float64())),
-            "links": pa.list_(_LINK),
-            "assets": pa.struct(assets),
-            **dict.fromkeys(_TIMES, _TIME),
-            SENSOR: pa.string(),
-            "platform": pa.string(),
-            "instruments": pa.list_(pa.string()),
-            **dict.fromkeys(_SUN, pa.float64()),
-            _ASSET_ORDER: pa.list_(pa.string()),
-        },
-        metadata=_METADATA,
-    )
-
-
-def _row(entry: CatalogEntry, folder: Path) -> dict[str, Any]:
-    """A row of the table: the properties of a STAC item stand beside its own fields."""
-    item = item_of(entry.scene, folder, entry.footprint)
-    return {
-        **item,
-        **item["properties"],
-        "geometry": entry.footprint.geom.wkb,
-        "bbox": dict(zip(_CORNERS, item["bbox"], strict=True)),
-        "start_datetime": entry.scene.start,
-        "end_datetime": entry.scene.end,
-        _ASSET_ORDER: list(item["assets"]),
-    }
-
-
 def _read_rows(path: Path) -> Iterator[dict[str, pa.Scalar]]:
     """The rows of a table; only the columns that make a scene."""
-    with _reading(path), pq.ParquetFile(path) as table:
+    with reading_table(path), pq.ParquetFile(path) as table:
+        require_known_version(table.schema_arrow.metadata, path)
         names = table.schema_arrow.names
         missing = [name for name in _NEEDED if name not in names]
         if missing:
@@ -270,14 +231,15 @@ def _read_rows(path: Path) -> Iterator[dict[str, pa.Scalar]]:
                 f"{path} has no column {' and no '.join(missing)}; give a table of STAC items as "
                 "GeoParquet."
             )
-        wanted = [n for n in (*_NEEDED, *_TIMES, *_SUN, SENSOR, _ASSET_ORDER) if n in names]
-        for batch in table.iter_batches(_ROWS_AT_ONCE, columns=wanted):
+        wanted = [n for n in (*_NEEDED, *TIMES, *NUMBERS, SENSOR, ASSET_ORDER) if n in names]
+        for batch in table.iter_batches(ROWS_AT_ONCE, columns=wanted):
             for index in range(batch.num_rows):
                 yield {name: batch[name][index] for name in wanted}
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[None]:
+def reading_table(path: Path) -> Iterator[None]:
+    """Turn a failed read of a table in this block into a SceneError that names the file."""
     try:
         yield
     except FileNotFoundError:
@@ -295,14 +257,16 @@ def _entry(row: dict[str, Any], path: Path) -> CatalogEntry:
     if not row["id"]:
         raise SceneError(f"{path} holds a scene without id; give it one.")
     assets = {key: _known(asset) for key, asset in row["assets"].items() if asset is not None}
-    order = [key for key in row.get(_ASSET_ORDER) or () if key in assets]
-    times = {name: _as_text(row.get(name)) for name in _TIMES}
+    order = [key for key in row.get(ASSET_ORDER) or () if key in assets]
+    times = {name: _as_text(row.get(name)) for name in TIMES}
     item = {
         "type": "Feature",
         "stac_version": pystac.get_stac_version(),
         "id": row["id"],
         "geometry": None,
-        "properties": _known({SENSOR: row.get(SENSOR), **times, **{k: row.get(k) for k in _SUN}}),
+        "properties": _known(
+            {SENSOR: row.get(SENSOR), **times, **{k: row.get(k) for k in NUMBERS}}
+        ),
         "links": [],
         "assets": {key: assets[key] for key in (*order, *assets)},
     }

@@ -64,6 +64,9 @@ class Scene:
     mask: Asset | None = None  # 0 where the scene must not be used (cloud, film border)
     dem: Path | None = None  # elevation in metres on any grid; adds the terrain bands
     sun: SunPosition | None = None  # where it is known
+    cloud_percent: float | None = None  # of the scene, as its provider says
+    metadata: Path | None = None  # what the provider wrote of it: MTL, MTD or DIM
+    quality: Asset | None = None  # codes of its pixels by the provider: QA_PIXEL, SCL
 
     def __post_init__(self) -> None:
         if not self.bands:
@@ -72,6 +75,10 @@ class Scene:
             raise SceneError(f"Scene {self.id!r} has a time without a zone; give it in UTC.")
         if self.end <= self.start:
             raise SceneError(f"Scene {self.id!r} ends at {self.end}, not after {self.start}.")
+        if self.cloud_percent is not None and not 0 <= self.cloud_percent <= 100:
+            raise SceneError(
+                f"Scene {self.id!r} has cloud_percent = {self.cloud_percent}; give 0 to 100."
+            )
 
     def asset(self, band: str) -> Asset:
         """Where a band lies.

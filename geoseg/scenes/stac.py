@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,8 @@ import pystac
 import shapely
 from odc.geo.geom import Geometry
 from pyproj import CRS, Transformer
+from pystac.extensions.eo import CLOUD_COVER_PROP
+from pystac.extensions.eo import SCHEMA_URI as EO_URI
 from pystac.extensions.view import SCHEMA_URI, SUN_AZIMUTH_PROP, SUN_ELEVATION_PROP
 from shapely.geometry import mapping
 
@@ -30,7 +33,10 @@ if TYPE_CHECKING:
 __all__ = [
     "BAND_INDEX",
     "CHECKSUM",
+    "METADATA",
+    "QUALITY",
     "SENSOR",
+    "about_pole",
     "footprint",
     "item_of",
     "read_scene",
@@ -41,6 +47,9 @@ __all__ = [
 SENSOR = "geoseg:sensor"
 BAND_INDEX = "geoseg:band_index"  # of the first band of the asset, counted from 1
 CHECKSUM = "file:checksum"  # of the file extension: a multihash
+METADATA = "metadata"  # key of the asset that the provider describes the scene in
+QUALITY = "quality"  # key of the asset with codes of its pixels
+_PICTURE = frozenset({"thumbnail", "overview"})  # roles of what is looked at, not measured
 _SHA256 = "1220"  # a multihash of 32 bytes of SHA-256 begins so
 # What pystac raises on a file that is JSON, or nearly, but no item; deep nesting is a recursion.
 _BROKEN = (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError)
@@ -69,7 +78,7 @@ def footprint(scene: Scene) -> Geometry:
         for latitude in (90.0, -90.0):
             if _holds_pole(reader.grid, latitude):
                 border = np.array(extent.exterior.segmented(step).coords)
-                return _about_pole(border, crs_of(reader.grid), latitude)
+                return about_pole(border, crs_of(reader.grid), latitude)
         return extent.to_crs("EPSG:4326", resolution=step, wrapdateline=True)
 
 
@@ -115,8 +124,9 @@ def item_of(scene: Scene, folder: Path, outline: Geometry) -> dict[str, Any]:
             "platform": sensor.platform.lower(),
             "instruments": [sensor.instrument.lower()],
             **_angles(scene.sun),
+            **_clouds(scene),
         },
-        stac_extensions=None if scene.sun is None else [SCHEMA_URI],
+        stac_extensions=_extensions(scene) or None,
     )
     for key, asset in _assets(scene, folder).items():
         item.add_asset(key, asset)
@@ -136,12 +146,14 @@ def scene_of(content: dict[str, Any], path: Path) -> Scene:
     """
     try:
         # What is written today needs no translation, which costs as much as all else.
-        plain = set(content.get("stac_extensions") or ()) <= {SCHEMA_URI}
+        plain = set(content.get("stac_extensions") or ()) <= {SCHEMA_URI, EO_URI}
         today = plain and content.get("stac_version") == pystac.get_stac_version()
         item = pystac.Item.from_dict(content, migrate=not today, preserve_dict=False)
         start, end = _interval(item)
-        bands, mask, dem = _places(item, path)
+        places = _places(item, path)
         sun = _sun(item, path)
+        clouds = item.properties.get(CLOUD_COVER_PROP)
+        clouds = None if clouds is None else float(clouds)
     except SceneError:
         raise
     except (*_BROKEN, pystac.STACError, pystac.STACTypeError) as error:
@@ -154,10 +166,13 @@ def scene_of(content: dict[str, Any], path: Path) -> Scene:
         sensor_id=item.properties[SENSOR],
         start=start,
         end=end,
-        bands=bands,
-        mask=mask,
-        dem=dem,
+        bands=places.bands,
+        mask=places.mask,
+        dem=places.dem,
         sun=sun,
+        cloud_percent=clouds,
+        metadata=places.metadata,
+        quality=places.quality,
     )
 
 
@@ -174,7 +189,7 @@ def _holds_pole(grid: GeoBox, latitude: float) -> bool:
     return bool(0 < column < grid.shape.x and 0 < row < grid.shape.y)
 
 
-def _about_pole(border: NDArray[np.float64], crs: CRS, latitude: float) -> Geometry:
+def about_pole(border: NDArray[np.float64], crs: CRS, latitude: float) -> Geometry:
     """The ground about a pole in degrees: seen from there its border turns once to all sides."""
     to_degrees = Transformer.from_crs(crs, _DEGREES, always_xy=True)
     east, north = to_degrees.transform(border[:-1, 0], border[:-1, 1])
@@ -186,23 +201,45 @@ def _about_pole(border: NDArray[np.float64], crs: CRS, latitude: float) -> Geome
     return Geometry(shapely.Polygon(ring), "EPSG:4326")
 
 
-def _places(item: pystac.Item, path: Path) -> tuple[dict[str, Asset], Asset | None, Path | None]:
-    """Where each band lies, the mask, and the elevation model."""
-    bands: dict[str, Asset] = {}
-    mask, dem = None, None
-    for asset in item.assets.values():
-        where = _local(path, asset.href)
+@dataclass(slots=True)
+class _Places:
+    """Where each band of an item lies, and what goes with them."""
+
+    bands: dict[str, Asset]
+    mask: Asset | None = None
+    dem: Path | None = None
+    metadata: Path | None = None
+    quality: Asset | None = None
+
+
+def _places(item: pystac.Item, path: Path) -> _Places:
+    places = _Places({})
+    for key, asset in item.assets.items():
+        roles = asset.roles or []
         fields = asset.extra_fields
-        if "mask" in (asset.roles or []):
-            mask = Asset(path=where, sha256=_sha256(fields))
-        if "dem" in (asset.roles or []):
-            dem = where
+        # What other catalogues call so may be a page somewhere; the scene is whole without it.
+        if _PICTURE.intersection(roles) or ("metadata" in roles and not _is_own(key, asset)):
+            continue
+        where = _local(path, asset.href)
+        if "mask" in roles:
+            places.mask = Asset(path=where, sha256=_sha256(fields))
+        if "dem" in roles:
+            places.dem = where
+        if key == METADATA:
+            places.metadata = where
+        if key == QUALITY:
+            places.quality = Asset(path=where)
         for index, band in enumerate(fields.get("bands", []), start=fields.get(BAND_INDEX, 1)):
             name = band.get("eo:common_name") or band["name"]
-            bands[name] = Asset(
+            places.bands[name] = Asset(
                 path=where, index=index, nodata=fields.get("nodata"), sha256=_sha256(fields)
             )
-    return bands, mask, dem
+    return places
+
+
+def _is_own(key: str, asset: pystac.Asset) -> bool:
+    """Whether an asset is the description of a product beside its bands."""
+    return key == METADATA and "://" not in asset.href
 
 
 def _require_known_bands(item: pystac.Item, path: Path) -> None:
@@ -242,6 +279,16 @@ def _angles(sun: SunPosition | None) -> dict[str, float]:
     return {SUN_AZIMUTH_PROP: sun.azimuth, SUN_ELEVATION_PROP: sun.elevation}
 
 
+def _clouds(scene: Scene) -> dict[str, float]:
+    """The property of the eo extension."""
+    return {} if scene.cloud_percent is None else {CLOUD_COVER_PROP: scene.cloud_percent}
+
+
+def _extensions(scene: Scene) -> list[str]:
+    used = {SCHEMA_URI: scene.sun, EO_URI: scene.cloud_percent}
+    return [uri for uri, value in used.items() if value is not None]
+
+
 def _sun(item: pystac.Item, path: Path) -> SunPosition | None:
     """Where the sun stood, if both of its angles are given."""
     azimuth, elevation = (item.properties.get(p) for p in (SUN_AZIMUTH_PROP, SUN_ELEVATION_PROP))
@@ -278,6 +325,13 @@ def _assets(scene: Scene, folder: Path) -> dict[str, pystac.Asset]:
         )
     if scene.dem is not None:
         assets["dem"] = pystac.Asset(href=_relative(scene.dem, folder), roles=["dem"])
+    if scene.metadata is not None:
+        href = _relative(scene.metadata, folder)
+        assets[METADATA] = pystac.Asset(href=href, roles=["metadata"])
+    if scene.quality is not None:
+        assets[QUALITY] = pystac.Asset(
+            href=_relative(scene.quality.path, folder), roles=["quality"]
+        )
     return assets
 
 

@@ -326,7 +326,7 @@ def test_two_scenes_of_one_id_are_refused_and_leave_nothing(tmp_path):
 
 
 def test_rows_beyond_one_batch_keep_their_order(tmp_path, monkeypatch):
-    monkeypatch.setattr("geoseg.scenes.catalog._ROWS_AT_ONCE", 3)
+    monkeypatch.setattr("geoseg.scenes.catalog_rows.ROWS_AT_ONCE", 3)
     scenes = [scene_of(tmp_path / f"{i}.tif") for i in range(8)]
 
     write_catalog([entry(scene) for scene in scenes], tmp_path / "scenes.parquet")

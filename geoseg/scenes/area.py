@@ -1,0 +1,67 @@
+"""Areas that scenes are looked for in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import geopandas as gpd
+import numpy as np
+import shapely
+from odc.geo.geom import Geometry
+from pyogrio.errors import DataSourceError
+from pyproj import CRS, Transformer
+
+from geoseg.errors import ConfigError, GridError
+from geoseg.grids import DEGREES
+from geoseg.scenes.stac import about_pole
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["read_area"]
+
+_STEPS = 256  # points along an area: a straight side in metres is bent in degrees
+
+
+def read_area(path: Path) -> Geometry:
+    """All polygons of a vector file as one area in EPSG:4326, divided at the antimeridian.
+
+    One that holds a pole reaches to it along all meridians.
+
+    Raises:
+        ConfigError: no such file, or no polygon in it.
+        GridError: it has no coordinate reference system.
+    """
+    try:
+        table = gpd.read_file(path)
+    except (DataSourceError, OSError, ValueError) as error:
+        raise ConfigError(
+            f"{path} cannot be read as a vector file ({str(error).splitlines()[0]}); give a "
+            "GeoPackage, GeoJSON or Shapefile."
+        ) from error
+    shapes = [] if table.geometry is None else table.geometry.dropna()
+    polygons = shapely.get_parts(
+        shapely.union_all([s for s in shapes if shapely.get_dimensions(s) == 2])
+    )
+    if len(polygons) == 0:
+        raise ConfigError(f"{path} holds no polygon; draw the area that scenes are wanted of.")
+    if table.crs is None:
+        raise GridError(f"{path} has no coordinate reference system; set it in QGIS.")
+    parts = [_in_degrees(polygon, CRS(table.crs)) for polygon in polygons]
+    return Geometry(shapely.union_all(parts), "EPSG:4326")
+
+
+def _in_degrees(polygon: shapely.Polygon, crs: CRS) -> shapely.Geometry:
+    west, south, east, north = polygon.bounds
+    step = max(east - west, north - south) / _STEPS
+    for latitude in (90.0, -90.0):
+        if not crs.is_geographic and _holds(polygon, crs, latitude):
+            border = np.array(polygon.segmentize(step).exterior.coords)
+            return about_pole(border, crs, latitude).geom
+    whole = Geometry(polygon, crs.to_wkt())
+    return whole.to_crs("EPSG:4326", resolution=step, wrapdateline=True).geom
+
+
+def _holds(polygon: shapely.Polygon, crs: CRS, latitude: float) -> bool:
+    x, y = Transformer.from_crs(DEGREES, crs, always_xy=True).transform(0, latitude)
+    return bool(np.isfinite([x, y]).all() and polygon.contains(shapely.Point(x, y)))

@@ -1,0 +1,166 @@
+"""Scans of declassified film by USGS EROS: Corona KH-4A and KH-4B, Hexagon KH-9.
+
+The entity id is in the name of a file: DS1112-1023DA012 of a panoramic camera of Corona,
+DZB1216-500280L002001 of the mapping camera of Hexagon, D3C1213-200346A003 of its panoramic ones
+(USGS EROS Archive, Declassified Data 1, 2 and 3). It gives the mission and no day.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, NamedTuple
+
+from geoseg.dates import Interval
+from geoseg.errors import SceneError
+from geoseg.scenes.products.geotiff import dates_in
+from geoseg.scenes.products.product import Product, require_placed
+from geoseg.scenes.raster import open_raster
+from geoseg.scenes.scene import Asset, Scene
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["entity_of", "is_film", "mission_interval", "read", "recognise"]
+
+_ENTITY = re.compile(
+    r"(?<![A-Z0-9])(?:"
+    r"(?P<corona>DS(?P<flight>1[01]\d\d)-\d{4}D[AFV]\d{3})"
+    r"|(?P<mapping>DZ[BC](?P<second>12\d\d)-?\d{6}L\d{6})"
+    r"|(?P<panoramic>D3C(?P<third>12\d\d)-?\d{6}(?P<camera>[AFL])\d{3})"
+    r"|(?P<other>(?:DS\d{4,6}|DZB00\d)[-\dA-Z]*)"
+    r")",
+    re.ASCII | re.IGNORECASE,
+)
+_SUFFIXES = frozenset({".tif", ".tiff", ".jp2", ".jpg"})
+
+# First day of each mission and how many days it lasted: launches and returns after McDowell,
+# Jonathan's Space Report; Ruffner (ed.) 1995, Corona; NRO 2011, The HEXAGON Story. Days of frames
+# that USGS dates lie within (missions 1104, 1112, 1212, 1216, 1217).
+_HEXAGON = {
+    1201: ("1971-06-15", 52),
+    1202: ("1972-01-20", 40),
+    1203: ("1972-07-07", 58),
+    1204: ("1972-10-10", 69),
+    1205: ("1973-03-09", 71),
+    1206: ("1973-07-13", 91),
+    1207: ("1973-11-10", 123),
+    1208: ("1974-04-10", 110),
+    1209: ("1974-10-29", 141),
+    1210: ("1975-06-08", 150),
+    1211: ("1975-12-04", 119),
+    1212: ("1976-07-08", 158),
+    1213: ("1977-06-27", 179),
+    1214: ("1978-03-16", 179),
+    1215: ("1979-03-16", 190),
+    1216: ("1980-06-18", 261),
+    1217: ("1982-05-11", 208),
+    1218: ("1983-06-20", 275),
+    1219: ("1984-06-25", 115),
+}
+_KH4B = {
+    1101: "1967-09-15",
+    1102: "1967-12-09",
+    1103: "1968-05-01",
+    1104: "1968-08-07",
+    1105: "1968-11-03",
+    1106: "1969-02-05",
+    1107: "1969-07-24",
+    1108: "1969-12-04",
+    1109: "1970-03-04",
+    1110: "1970-05-20",
+    1111: "1970-07-23",
+    1112: "1970-11-18",
+    1114: "1971-03-24",
+    1115: "1971-09-10",
+    1116: "1972-04-19",
+    1117: "1972-05-25",
+}
+_KH4B_DAYS = 20  # the longest lasted 19
+# Of KH-4A, missions 1001 to 1052, only the years of all are known here.
+_KH4A = Interval(datetime(1963, 8, 24, tzinfo=UTC), datetime(1969, 10, 12, tzinfo=UTC))
+
+
+class Entity(NamedTuple):
+    """A frame of film, or a part of it."""
+
+    id: str
+    mission: int
+    sensor_id: str
+
+
+def is_film(path: Path) -> bool:
+    """Whether a file is named as a scan of declassified film."""
+    return path.suffix.lower() in _SUFFIXES and _ENTITY.search(path.stem) is not None
+
+
+def recognise(path: Path) -> Product | None:
+    """The scan that a file is."""
+    # Parts and copies of a frame keep their own names; the same one twice is told by its scene.
+    return Product(path, "film", str(path), "") if is_film(path) else None
+
+
+def entity_of(name: str) -> Entity | None:
+    """The frame that a file is named by; None for cameras that geoseg does not know."""
+    found = _ENTITY.search(name)
+    if found is None or found["other"]:
+        return None
+    mission = int(found["flight"] or found["second"] or found["third"])
+    if found["corona"]:
+        camera = "corona-kh4a" if mission < 1100 else "corona-kh4b"
+    else:
+        mapping = found["mapping"] or found["camera"].upper() == "L"
+        camera = "hexagon-kh9-mapping" if mapping else "hexagon-kh9-panoramic"
+    return Entity(found[0].upper(), mission, camera)
+
+
+def mission_interval(mission: int) -> Interval | None:
+    """The days on which a mission may have taken a frame; None for one that took none."""
+    if 1001 <= mission <= 1052:
+        return _KH4A
+    day, days = _HEXAGON.get(mission, (_KH4B.get(mission), _KH4B_DAYS))
+    if day is None:
+        return None
+    start = datetime.fromisoformat(day).replace(tzinfo=UTC)
+    return Interval(start, start + timedelta(days=days))
+
+
+def read(path: Path) -> tuple[Scene, ...]:
+    """The scene of a scan that lies on the ground.
+
+    Raises:
+        UnplacedError: it has no georeference.
+        SceneError: it cannot be opened, or its camera is unknown.
+    """
+    entity = entity_of(path.stem)
+    interval = None if entity is None else _taken(path.stem, entity)
+    if entity is None or interval is None:
+        raise SceneError(
+            f"{path} is named as film of a camera or mission that geoseg does not know; describe "
+            "it by a STAC item of a sensor of `geoseg sensors list`."
+        )
+    with open_raster(path) as raster:
+        require_placed(
+            raster,
+            "place it with spymicmac or the Ames Stereo Pipeline (ASP) and scan again",
+        )
+    return (
+        Scene(
+            id=path.stem,
+            sensor_id=entity.sensor_id,
+            start=interval.start,
+            end=interval.end,
+            bands={"pan": Asset(path=path)},
+        ),
+    )
+
+
+def _taken(name: str, entity: Entity) -> Interval | None:
+    """The day in a name where it is one of the mission, else all days of it."""
+    mission = mission_interval(entity.mission)
+    if mission is None:
+        return None
+    days = dates_in(name.upper().replace(entity.id, ""))
+    if len(days) == 1 and mission.start <= days[0].start < mission.end:
+        return days[0]
+    return mission
