@@ -17,6 +17,7 @@ from geoseg.commands.inventory import export, track
 from geoseg.commands.maps import mosaic, predict, vectorize
 from geoseg.commands.options import Json
 from geoseg.commands.pivot import pivot_app
+from geoseg.commands.prepare import catalog_prepare
 from geoseg.commands.presence import presence_app
 from geoseg.commands.report import report
 from geoseg.commands.sensors import sensors_app
@@ -35,6 +36,7 @@ app = typer.Typer(
 )
 app.add_typer(sensors_app, name="sensors")
 app.add_typer(data_app, name="data")
+catalog_app.command("prepare")(catalog_prepare)
 app.add_typer(catalog_app, name="catalog")
 app.add_typer(presence_app, name="presence")
 app.add_typer(pivot_app, name="pivot")

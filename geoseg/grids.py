@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEGREES",
+    "HOW_TO_PLACE",
     "crs_of",
     "describe_grid",
     "gsd_m",
@@ -33,6 +34,13 @@ __all__ = [
 
 DEGREES = CRS.from_epsg(4326)
 
+# Ends a sentence about an image that lies nowhere.
+HOW_TO_PLACE = (
+    "where it has ground control points or RPCs, warp it with `geoseg catalog prepare`; else make "
+    "an orthoimage with spymicmac (Hexagon, aerial frames) or ASP, the Ames Stereo Pipeline "
+    "(Corona, Hexagon)"
+)
+
 _ALIGNED_PX = 0.01  # coordinates written by different programs differ by rounding
 _NO_CENTRE = 0.01  # of the Earth's radius
 
@@ -43,13 +51,13 @@ def raster_grid(raster: DatasetReader) -> GeoBox:
     Raises:
         GridError: no coordinate reference system, no georeference, or a rotated grid.
     """
+    if raster.transform.is_identity:
+        raise GridError(f"{raster.name} has no georeference and cannot be mapped; {HOW_TO_PLACE}.")
     if raster.crs is None:
         raise GridError(
             f"{raster.name} has no coordinate reference system; set it with "
             "`gdal_edit.py -a_srs EPSG:... FILE` or map a georeferenced copy."
         )
-    if raster.transform.is_identity:
-        raise GridError(f"{raster.name} has no georeference; give it one before it is mapped.")
     if raster.transform.b or raster.transform.d:
         raise GridError(f"{raster.name} is rotated; warp it north up with `gdalwarp` first.")
     return GeoBox(raster.shape, raster.transform, raster.crs.to_wkt())

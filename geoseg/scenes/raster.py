@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
 import rasterio
 from rasterio.enums import Resampling
-from rasterio.errors import RasterioError, RasterioIOError
+from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
 from rasterio.io import DatasetReader
 from rasterio.warp import reproject
 
@@ -41,7 +42,9 @@ def open_raster(path: Path) -> DatasetReader:
         raise SceneError(f"{path} does not exist; check the path of the band.")
     try:
         # rasterio.open takes one driver only; its reader takes a list.
-        with rasterio.Env():
+        with rasterio.Env(), warnings.catch_warnings():
+            # Whoever needs the ground refuses an image that lies nowhere, by `raster_grid`.
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
             raster = DatasetReader(str(path), driver=_DRIVERS)
     except RasterioIOError as error:
         raise SceneError(

@@ -289,4 +289,4 @@ def test_a_mask_strikes_what_it_is_told_and_never_takes_a_void():
     assert mask_of(quality, ()).tolist() == [[0, 1, 2, 3, 3, 1]]
     assert mask_of(quality, ("saturated", "shadow")).tolist() == [[0, 1, 2, 0, 0, 1]]
     assert Mask.SATURATED == 3
-    assert quality.shares() == {"cloud": 0.2, "snow": 0.4, "saturated": 0.4}
+    assert quality.counts() == {"measured": 5, "cloud": 1, "snow": 2, "saturated": 2}

@@ -6,9 +6,10 @@ import pytest
 from geoseg.errors import ConfigError, SceneError
 from geoseg.scenes import SunPosition
 from geoseg.scenes.prepare.clouds import (
+    behind_clouds,
     cloud_mask_named,
     cloud_reach_px,
-    cloud_shadow,
+    dark_ground,
     looks_cloudy,
     looks_snowy,
 )
@@ -71,6 +72,10 @@ def scenery(shape=(90, 120)):
     return {name: np.full(shape, values[0, 0]) for name, values in ground.items()}
 
 
+def shadow(cloud, bands, sun):
+    return behind_clouds(cloud, sun=sun, gsd_m=30.0) & dark_ground(bands) & ~cloud
+
+
 def dark(bands, rows, columns):
     for name in NAMES:
         bands[name][rows, columns] = 0.04
@@ -85,7 +90,7 @@ def test_a_shadow_lies_away_from_the_sun_and_dark_ground_elsewhere_is_none():
     dark(bands, slice(84, 88), slice(64, 70))  # towards the sun
     dark(bands, slice(10, 16), slice(90, 100))
 
-    found = cloud_shadow(cloud, bands, sun=SunPosition(azimuth=135, elevation=45), gsd_m=30.0)
+    found = shadow(cloud, bands, SunPosition(azimuth=135, elevation=45))
 
     expected = np.zeros_like(cloud)
     expected[36:42, 16:26] = True
@@ -103,7 +108,7 @@ def test_open_water_behind_a_cloud_is_no_shadow_and_a_low_sun_reaches_no_further
     for name in NAMES:
         bands[name][36:42, 40:50] = lake[name][0, 0]
 
-    found = cloud_shadow(cloud, bands, sun=SunPosition(azimuth=180, elevation=45), gsd_m=30.0)
+    found = shadow(cloud, bands, SunPosition(azimuth=180, elevation=45))
 
     assert not found.any()
     assert cloud_reach_px(SunPosition(azimuth=0, elevation=45), gsd_m=30.0) in (200, 201)

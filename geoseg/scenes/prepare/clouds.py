@@ -28,10 +28,12 @@ if TYPE_CHECKING:
 __all__ = [
     "CLOUD_BANDS",
     "CloudMask",
+    "behind_clouds",
     "cloud_mask_named",
     "cloud_mask_names",
     "cloud_reach_px",
-    "cloud_shadow",
+    "dark_ground",
+    "grown",
     "looks_cloudy",
     "looks_snowy",
 ]
@@ -50,7 +52,7 @@ _NDVI = 0.8
 _BARE = 0.75  # near over shortwave infrared, below which ground is bare rock
 _BRIGHT = 0.2  # mean of the visible; thin haze over ice stays
 _HIGHEST_CLOUD_M = 6000.0  # above ground, of those that cast a sharp shadow
-_CLOUD_STEP_M = 100.0
+_LOWEST_SUN_DEG = 15.0
 _DARK = 0.15  # reflectance in near and shortwave infrared under a cloud
 _NDWI_WATER = 0.4  # above: open water, which is dark without a cloud
 
@@ -130,55 +132,51 @@ def looks_cloudy(bands: Bands) -> NDArray[np.bool_]:
 
 def cloud_reach_px(sun: SunPosition, *, gsd_m: float) -> int:
     """How far a shadow may fall from its cloud, in pixels; at most that of a sun at 15 degrees."""
-    return math.ceil(_HIGHEST_CLOUD_M / _slope(sun) / gsd_m)
+    slope = math.tan(math.radians(max(sun.elevation, _LOWEST_SUN_DEG)))
+    return math.ceil(_HIGHEST_CLOUD_M / slope / gsd_m)
 
 
-def cloud_shadow(
-    cloud: NDArray[np.bool_], bands: Bands, *, sun: SunPosition, gsd_m: float
-) -> NDArray[np.bool_]:
-    """Where a cloud takes the sun away (H, W): dark ground that lies away from the sun of a cloud.
-
-    As in Fmask (Zhu and Woodcock 2012) a shadow lies where its cloud would throw it from some
-    height, here from 0 to 6000 m above level ground, and is dark in the infrared. Shadow on snow is
-    brighter than this and stays.
-
-    **Convention:** rows run south. Sun in the south (azimuth 180) at 45 degrees, a cloud at 1000 m:
-    the shadow lies 1000 m north of it, at smaller rows.
+def dark_ground(bands: Bands) -> NDArray[np.bool_]:
+    """Where the ground is as dark in the infrared as under a cloud (H, W), and is no open water.
 
     Args:
-        cloud: (H, W).
         bands: reflectance of green, nir08 or nir, and swir16.
-        sun: its position.
-        gsd_m: metres to a pixel.
+
+    Raises:
+        SceneError: one of them is missing.
     """
-    dark = _dark(bands)
-    if not (cloud.any() and dark.any()):
-        return np.zeros_like(cloud)
-    found = np.zeros_like(cloud)
-    for row, column in _shifts(sun, gsd_m):
-        found |= _moved(cloud, row, column)
-    return found & dark & ~cloud
-
-
-def _dark(bands: Bands) -> NDArray[np.bool_]:
     _require(bands, ("green", "swir16"))
     nir, green = _near_infrared(bands), bands["green"]
     water = green - nir > _NDWI_WATER * (green + nir)
     return np.asarray((nir < _DARK) & (bands["swir16"] < _DARK) & ~water)
 
 
-def _shifts(sun: SunPosition, gsd_m: float) -> list[tuple[int, int]]:
-    """Where shadows of clouds of all heights fall, in rows and columns from the cloud."""
-    azimuth = math.radians(sun.azimuth)
-    step_m = min(_CLOUD_STEP_M, gsd_m * _slope(sun))
-    heights = np.arange(step_m, _HIGHEST_CLOUD_M + step_m, step_m)
-    far = heights / _slope(sun) / gsd_m
-    rows, columns = np.rint(far * math.cos(azimuth)), np.rint(-far * math.sin(azimuth))
-    return sorted({(int(row), int(column)) for row, column in zip(rows, columns, strict=True)})
+def behind_clouds(cloud: NDArray[np.bool_], *, sun: SunPosition, gsd_m: float) -> NDArray[np.bool_]:
+    """Where clouds may throw their shadow (H, W), their own places among them.
 
+    As in Fmask (Zhu and Woodcock 2012) a shadow lies where its cloud would throw it from some
+    height, here from 0 to 6000 m above level ground; it is one where the ground is dark there.
+    Shadow on snow is brighter than that and stays.
 
-def _slope(sun: SunPosition) -> float:
-    return math.tan(math.radians(max(sun.elevation, 15.0)))
+    **Convention:** rows run south. Sun in the south (azimuth 180) at 45 degrees, a cloud at 1000 m:
+    the shadow lies 1000 m north of it, at smaller rows.
+
+    Args:
+        cloud: (H, W); clouds up to `cloud_reach_px` beyond what is asked for count.
+        sun: its position.
+        gsd_m: metres to a pixel.
+    """
+    if not cloud.any():
+        return cloud
+    azimuth, reach = math.radians(sun.azimuth), cloud_reach_px(sun, gsd_m=gsd_m)
+    found, length = cloud.copy(), 1
+    # What lies within 2 n pixels behind is what lies within n, and that again n further.
+    while length <= reach:
+        step = min(length, reach + 1 - length)
+        rows, columns = round(step * math.cos(azimuth)), round(-step * math.sin(azimuth))
+        found |= _moved(found, rows, columns)
+        length += step
+    return found
 
 
 def _moved(mask: NDArray[np.bool_], rows: int, columns: int) -> NDArray[np.bool_]:

@@ -37,15 +37,15 @@ class Quality:
     snow: NDArray[np.bool_] | None = None
     saturated: NDArray[np.bool_] | None = None
 
-    def shares(self) -> dict[str, float]:
-        """Share of each kind among the pixels that were measured; NaN without any."""
+    def counts(self) -> dict[str, int]:
+        """Pixels that were measured, and those among them of each kind that was looked for."""
         seen = ~self.void
-        count = int(seen.sum())
-        return {
-            kind: float((found & seen).sum() / count) if count else float("nan")
+        found = {
+            kind: int((there & seen).sum())
             for kind in STRIKABLE
-            if (found := getattr(self, kind)) is not None
+            if (there := getattr(self, kind)) is not None
         }
+        return {"measured": int(seen.sum()), **found}
 
 
 def mask_of(quality: Quality, strike: Collection[str]) -> NDArray[np.uint8]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from xml.etree.ElementTree import TreeBuilder
-from xml.parsers import expat
+
+from defusedxml import DefusedXmlException
+from defusedxml.ElementTree import ParseError, fromstring
 
 from geoseg.errors import SceneError
 
@@ -13,36 +14,26 @@ if TYPE_CHECKING:
 
 __all__ = ["number_in", "parse_xml", "text_in"]
 
-_LONGEST_BYTES = 64 * 2**20
-
 
 def parse_xml(text: str, name: str) -> Element:
-    """The root of a document, its tags without namespaces.
+    """The root of a document.
 
     Args:
         text: of the document.
         name: of the file, for messages.
 
     Raises:
-        SceneError: it is no XML, declares an entity, or is longer than 64 MiB.
+        SceneError: it is no XML, or declares an entity.
     """
-    if len(text) > _LONGEST_BYTES:
-        raise SceneError(f"{name} is longer than 64 MiB; that is no metadata of a scene.")
-    builder = TreeBuilder()
-    parser = expat.ParserCreate()
-    parser.StartElementHandler = lambda tag, known: builder.start(_bare(tag), known)
-    parser.EndElementHandler = lambda tag: builder.end(_bare(tag))
-    parser.CharacterDataHandler = builder.data
-
-    def refuse(*_: object) -> None:
-        raise SceneError(f"{name} declares an XML entity, which no product does; fetch it again.")
-
-    parser.EntityDeclHandler = refuse
     try:
-        parser.Parse(text.encode(), True)
-        return builder.close()
-    except expat.ExpatError as error:
+        root: Element = fromstring(text.encode())
+    except DefusedXmlException as error:
+        raise SceneError(
+            f"{name} declares an XML entity, which no product does; fetch it again."
+        ) from error
+    except (ParseError, ValueError, LookupError) as error:
         raise SceneError(f"{name} is no XML that can be read ({error}); fetch it again.") from error
+    return root
 
 
 def text_in(element: Element, path: str) -> str | None:
@@ -67,7 +58,3 @@ def number_in(element: Element, path: str, name: str) -> float | None:
             f"{name} gives {path.rpartition('/')[2]} = {found!r}, which is no number; fetch it "
             "again."
         ) from error
-
-
-def _bare(tag: str) -> str:
-    return tag.rpartition(":")[2]

@@ -1,0 +1,158 @@
+"""Many scenes prepared: each a unit of work, in this process, in others, or on a cluster.
+
+A scene is ready once its STAC item lies beside its files; it holds their checksums and is written
+last.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from geoseg import __version__
+from geoseg.files import sweep_below, write_text
+from geoseg.scale import Manifest, Unit, inputs_hash, run_units
+from geoseg.scenes.checksums import with_checksums
+from geoseg.scenes.prepare.film import prepare_film
+from geoseg.scenes.prepare.image import prepare_image
+from geoseg.scenes.stac import footprint, item_of
+from geoseg.sensors import SensorKind, find_sensor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from geoseg.scale import Ended, Engine
+    from geoseg.scenes.prepare.settings import PrepareSettings
+    from geoseg.scenes.scene import Scene
+
+__all__ = ["PrepareJob", "Ready", "prepare_job", "prepare_scenes"]
+
+REGISTRATION = "geoseg:registration"  # of an item: method, points, rmse_m, left_out_rmse_m
+_ITEM = "scene.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrepareJob:
+    """A scene that is to be prepared, and how."""
+
+    scene: Scene
+    folder: Path  # of what is written
+    settings: PrepareSettings
+
+    @property
+    def item(self) -> Path:
+        """The STAC item of the prepared scene."""
+        return self.folder / _ITEM
+
+
+class Ready(NamedTuple):
+    """What became of a scene."""
+
+    scene: str
+    item: Path | None = None
+    shares: Mapping[str, float] = {}
+    registration: Mapping[str, Any] | None = None
+    said: tuple[str, ...] = ()
+    error: str = ""  # one sentence, where it failed
+
+
+def prepare_scenes(
+    jobs: Sequence[PrepareJob],
+    out: Path,
+    *,
+    engine: Engine,
+    on_ready: Callable[[Ready], None],
+) -> None:
+    """Prepare all scenes that are not ready yet; one that fails is told of, and the others go on.
+
+    Args:
+        jobs: with folders of their own.
+        out: holds these folders, and gets the record of what is done.
+        engine: who works.
+        on_ready: is told of each scene as it ends, those that were ready before too.
+
+    Raises:
+        OutputError: another run holds the folder, or it cannot be written.
+        ConfigError: the engine cannot be had.
+    """
+    by_name = {job.folder.relative_to(out).as_posix(): job for job in jobs}
+
+    def tell(ended: Ended) -> None:
+        on_ready(_ready(by_name[ended.name], ended))
+
+    with Manifest(out) as manifest:
+        run_units(
+            prepare_job,
+            _units(by_name),
+            engine=engine,
+            manifest=manifest,
+            on_done=tell,
+            total=len(jobs),
+        )
+
+
+def prepare_job(job: PrepareJob) -> dict[str, Any]:
+    """Prepare a scene: its files, then its STAC item; what should be known of it.
+
+    Raises:
+        SceneError: it cannot be read or prepared.
+        GridError: it lies nowhere on the ground.
+        OutputError: it cannot be written.
+    """
+    job.folder.mkdir(parents=True, exist_ok=True)
+    sweep_below(job.folder, but="")
+    film = find_sensor(job.scene.sensor_id).kind is SensorKind.FILM
+    prepare = prepare_film if film else prepare_image
+    done = prepare(job.scene, job.folder, job.settings)
+    scene = with_checksums(done.scene)
+    item = item_of(scene, job.folder, footprint(scene))
+    registration = None if done.registration is None else asdict(done.registration)
+    if registration is not None:
+        item["properties"][REGISTRATION] = registration
+    write_text(job.item, json.dumps(item, indent=2) + "\n")
+    return {"shares": dict(done.shares), "registration": registration, "said": done.said}
+
+
+def _units(by_name: Mapping[str, PrepareJob]) -> Iterator[Unit]:
+    for name, job in by_name.items():
+        yield Unit(name=name, argument=job, output=job.item, inputs=_inputs(job))
+
+
+def _inputs(job: PrepareJob) -> str:
+    """What decides the pixels of a prepared scene; files by size and time."""
+    scene, settings = job.scene, job.settings
+    assets = [*scene.bands.values(), *(a for a in (scene.mask, scene.quality) if a is not None)]
+    paths = {asset.path for asset in assets}
+    paths |= {path for path in (scene.metadata, scene.dem, settings.points) if path is not None}
+    paths |= {path.with_name(f"{path.name}.points") for path in paths}
+    return inputs_hash(
+        {
+            "geoseg": __version__,
+            "scene": repr(scene),
+            "settings": repr(settings),
+            "files": [_state(path) for path in sorted(paths)],
+        }
+    )
+
+
+def _state(path: Path) -> list[str | int]:
+    try:
+        found = path.stat()
+    except OSError:
+        return [str(path)]  # which its unit will tell of
+    return [str(path), found.st_size, found.st_mtime_ns]
+
+
+def _ready(job: PrepareJob, ended: Ended) -> Ready:
+    if ended.state == "failed":
+        return Ready(job.scene.id, error=ended.error)
+    told = ended.result
+    return Ready(
+        job.scene.id,
+        item=job.item,
+        shares=told["shares"],
+        registration=told["registration"],
+        said=tuple(told["said"]),
+    )

@@ -1,0 +1,102 @@
+"""`geoseg catalog prepare`, and what `geoseg predict` says of an image that lies nowhere."""
+
+import json
+import warnings
+
+import numpy as np
+import pytest
+import rasterio
+import torch
+from command_line import geoseg_here
+from conftest import scene_of, two_band_spec, write_raster
+from rasterio.errors import NotGeoreferencedWarning
+
+from geoseg.models import build_segmenter, save_checkpoint
+from geoseg.scenes import read_catalog, scan_scene, write_catalog
+
+FILM = ("--sensor", "hexagon-kh9-mapping", "--bands", "pan", "--date", "1980-08-22")
+
+
+def bare_scan(path, count=1):
+    """An image without any georeference."""
+    rng = np.random.default_rng(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with rasterio.open(
+            path, "w", driver="GTiff", height=90, width=120, count=count, dtype="uint8"
+        ) as raster:
+            raster.write(rng.integers(20, 200, (count, 90, 120)).astype(np.uint8))
+    return path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("executor", [(), ("--executor", "processes", "--workers", "2")])
+def test_a_catalogue_becomes_a_catalogue_of_prepared_scenes(tmp_path, executor):
+    rng = np.random.default_rng(0)
+    scenes = []
+    for name in ("a", "b", "cut"):
+        image = rng.integers(1, 255, (2, 200, 170)).astype(np.uint8)
+        image[:, :9] = 0
+        scenes.append(scene_of(write_raster(tmp_path / f"{name}.tif", image, nodata=0)))
+    write_catalog([scan_scene(scene) for scene in scenes], tmp_path / "catalog.parquet")
+    cut = tmp_path / "cut.tif"
+    cut.write_bytes(cut.read_bytes()[:30_000])
+
+    done = geoseg_here(
+        "catalog", "prepare", "catalog.parquet", "--out", "out", *executor, "--json", cwd=tmp_path
+    )
+
+    assert done.returncode == 1, done.stderr
+    figures = json.loads(done.stdout)
+    assert figures["failed"] == 1
+    assert "cut failed and is passed over" in done.stderr
+    entries = read_catalog(tmp_path / "out" / "catalog.parquet").entries
+    assert [entry.scene.id for entry in entries] == ["a", "b"]
+    with rasterio.open(entries[0].scene.mask.path) as raster:
+        mask = raster.read(1)
+    assert not mask[:9].any()
+    assert mask[9:].all()
+
+
+@pytest.mark.slow
+def test_a_frame_without_georeference_is_refused_by_prepare_and_by_predict(tmp_path):
+    bare_scan(tmp_path / "frame.tif")
+    bare_scan(tmp_path / "two.tif", count=2)
+    save_checkpoint(tmp_path / "model.safetensors", build_segmenter(two_band_spec()), {})
+    torch.manual_seed(0)
+
+    prepared = geoseg_here(
+        "catalog", "prepare", "--scene", "frame.tif", *FILM, "--out", "out", cwd=tmp_path
+    )
+    predicted = geoseg_here(
+        "predict", "--model", "model.safetensors", "--scene", "two.tif", "--sensor", "landsat-7",
+        "--bands", "red,nir08", "--date", "2000-10-30", "--device", "cpu", "--out", "maps",
+        cwd=tmp_path,
+    )  # fmt: skip
+
+    for done, code in ((prepared, 1), (predicted, 2)):
+        assert done.returncode == code, done.stderr
+        assert "has no georeference and cannot be mapped; where it has ground" in done.stderr
+        assert "spymicmac" in done.stderr
+        assert "Ames Stereo Pipeline" in done.stderr
+        assert "Traceback" not in done.stderr
+        assert "Warning" not in done.stderr
+    assert not (tmp_path / "maps").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--points", "a.points", "c.parquet"), "--points are those of one image; name it by"),
+        (("c.parquet", "--strike", "clowd"), "no kind of pixel 'clowd'. Did you mean 'cloud'"),
+        (("c.parquet", "--clouds", "fmask"), "no cloud mask 'fmask'"),
+        ((), "Name what to map: --scene for one image"),
+    ],
+)
+def test_wrong_use_of_prepare_is_one_sentence(tmp_path, options, words):
+    done = geoseg_here("catalog", "prepare", *options, "--out", "out", cwd=tmp_path)
+
+    assert done.returncode == 2, done.stderr
+    assert words in done.stderr
+    assert not (tmp_path / "out").exists()
