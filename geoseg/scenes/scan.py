@@ -160,11 +160,15 @@ class _Reader:
 
     def item(self, path: Path) -> _Read:
         """The scene of a STAC item; JSON of other kinds is passed over."""
-        entries, broken = self._try(path, lambda: (read_scene(path),) if is_item(path) else ())
-        for entry in entries:
-            self._unnamed.difference_update(map(_real, _files(entry.scene)))
-            self._with_items.add(path.parent)
-        return entries, broken
+        return self._try(path, partial(self._read_item, path))
+
+    def _read_item(self, path: Path) -> tuple[Scene, ...]:
+        if not is_item(path):
+            return ()
+        self._with_items.add(path.parent)
+        scene = read_scene(path)
+        self._unnamed.difference_update(map(_real, _files(scene)))
+        return (scene,)
 
     def newest(self, group: Versions) -> _Read:
         """The scenes of the newest version of a product that can be read."""

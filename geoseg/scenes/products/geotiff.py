@@ -159,7 +159,8 @@ def _day(found: dict[str, str | None]) -> datetime | None:
     year = int(found["year"] or 0)
     try:
         if found.get("of_year") is not None:
-            return datetime.strptime(f"{year} {found['of_year']} +0000", "%Y %j %z")
+            day = datetime(year, 1, 1, tzinfo=UTC) + timedelta(days=int(found["of_year"] or 0) - 1)
+            return day if day.year == year else None
         return datetime(year, int(found["month"] or 0), int(found["day"] or 0), tzinfo=UTC)
     except ValueError:
         return None
