@@ -227,6 +227,7 @@ def test_strips_leave_no_trace(scan, tmp_path, monkeypatch):
     whole, _ = prepared(source, tmp_path / "whole", even_tones=True)
 
     monkeypatch.setattr(film_module, "_STRIP_PX", 90 * scan.stored.shape[1])
+    monkeypatch.setattr(film_module, "_BLOCK_PX", 150)
     parts, _ = prepared(source, tmp_path / "parts", even_tones=True)
 
     with (

@@ -6,6 +6,7 @@ import tempfile
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -52,7 +53,8 @@ if TYPE_CHECKING:
 
 __all__ = ["prepare_film"]
 
-_STRIP_PX = 2**23  # read at once, whatever the width of a scan
+_STRIP_PX = 2**21  # read at once, whatever the width of a scan
+_BLOCK_PX = 2048  # side of what is searched for reseau marks at once
 _RING = 0.03  # of the shorter side, in which a border is looked for
 _VOID = 0
 
@@ -139,10 +141,9 @@ def _control_of(raster: DatasetReader, path: Path, points: Path | None) -> Groun
 class _Strip(NamedTuple):
     """Whole rows of a scan."""
 
-    first: int  # row, with its halo
+    first: int  # row
     stored: NDArray[np.number]  # (h, W)
     known: NDArray[np.bool_]
-    own: slice  # rows without the halo
 
 
 class _Scan:
@@ -159,15 +160,30 @@ class _Scan:
         self._void = asset.nodata if asset.nodata is not None else raster.nodata
         self.brightest = float(np.iinfo(self.dtype).max)
 
-    def strips(self, halo: int = 0) -> Iterator[_Strip]:
-        """All rows, in strips of some million pixels with a halo above and below."""
+    def strips(self) -> Iterator[_Strip]:
+        """All rows, in strips of some million pixels."""
         height, width = self.raster.shape
         step = max(1, _STRIP_PX // width)
         for top in range(0, height, step):
-            bottom = min(height, top + step)
-            first, last = max(0, top - halo), min(height, bottom + halo)
-            stored = self._read(Window(0, first, width, last - first))
-            yield _Strip(first, stored, self._known(stored), slice(top - first, bottom - first))
+            stored = self._read(Window(0, top, width, min(step, height - top)))
+            yield _Strip(top, stored, self._known(stored))
+
+    def blocks(
+        self, halo: int
+    ) -> Iterator[tuple[tuple[int, int], NDArray[np.number], tuple[slice, slice]]]:
+        """Square blocks with a halo: their first pixel, counts, and which of them are their own."""
+        for top, left in product(*(range(0, n, _BLOCK_PX) for n in self.raster.shape)):
+            ends = [
+                min(n, p + _BLOCK_PX) for n, p in zip(self.raster.shape, (top, left), strict=True)
+            ]
+            first = max(0, top - halo), max(0, left - halo)
+            last = [min(n, e + halo) for n, e in zip(self.raster.shape, ends, strict=True)]
+            window = Window(first[1], first[0], last[1] - first[1], last[0] - first[0])
+            own = (
+                slice(top - first[0], ends[0] - first[0]),
+                slice(left - first[1], ends[1] - first[1]),
+            )
+            yield first, self._read(window), own
 
     def edges(self) -> tuple[NDArray[np.number], NDArray[np.number]]:
         """Pixels along the four edges, and a grid of pixels of the middle half."""
@@ -210,12 +226,10 @@ class _Picture:
     tones: LocalTones | None
 
     def valid(self, strip: _Strip) -> NDArray[np.bool_]:
-        """Pixels of the picture (h, W) of a strip without its halo."""
-        known = strip.known[strip.own]
-        first = strip.first + strip.own.start
-        valid = known & self.frame.holds(first, known.shape)
+        """Pixels of the picture (h, W) of a strip."""
+        valid = strip.known & self.frame.holds(strip.first, strip.known.shape)
         if self.reseau is not None:
-            valid &= ~under_crosses(first, known.shape, self.crosses, self.reseau)
+            valid &= ~under_crosses(strip.first, valid.shape, self.crosses, self.reseau)
         return np.asarray(valid)
 
 
@@ -237,8 +251,8 @@ def _develop(scan: _Scan, sensor: str, settings: PrepareSettings, *, whole: bool
     crosses = np.empty((0, 2))
     if reseau is not None:
         marks = ReseauTally(reseau, brightest=scan.brightest)
-        for strip in scan.strips(reseau.halo_px):
-            marks.add(strip.first, strip.stored, strip.own)
+        for corner, stored, own in scan.blocks(reseau.halo_px):
+            marks.add(corner, stored, own)
         crosses = marks.crosses()
     picture = _Picture(
         frame=frame, bordered=tone is not None, crosses=crosses, reseau=reseau, tones=None

@@ -207,7 +207,7 @@ class Reseau:
 
     @property
     def halo_px(self) -> int:
-        """Pixels beyond a strip that are needed to see its crosses whole."""
+        """Pixels beyond a block that are needed to see its crosses whole."""
         return self.arm_px + 3 * self.line_px + 2
 
 
@@ -222,7 +222,7 @@ _NEIGHBOURS = 2  # other crosses whole steps away, of the 24 nearest
 
 
 class ReseauTally:
-    """Collects crosses strip by strip, and keeps those that lie on a grid with others.
+    """Collects crosses block by block, and keeps those that lie on a grid with others.
 
     Memory grows with the number of crosses.
     """
@@ -231,13 +231,18 @@ class ReseauTally:
         self._reseau, self._brightest = reseau, brightest
         self._found: list[NDArray[np.float64]] = []
 
-    def add(self, first_row: int, stored: NDArray[np.number], rows: slice) -> None:
-        """Take whole rows (h, W) with a halo.
+    def add(
+        self,
+        corner: tuple[int, int],
+        stored: NDArray[np.number],
+        own: tuple[slice, slice],
+    ) -> None:
+        """Take a block with a halo.
 
         Args:
-            first_row: of the strip with its halo.
-            stored: counts of the scan.
-            rows: those of the strip without its halo.
+            corner: row and column of its first pixel, with the halo.
+            stored: counts of the scan (h, w).
+            own: rows and columns of the block without its halo.
         """
         middles = cross_middles(stored, self._reseau, brightest=self._brightest)
         # Joined before the halo is cut off, or a cross on the seam would be counted twice.
@@ -245,8 +250,10 @@ class ReseauTally:
         if count == 0:
             return
         centres = np.array(ndimage.center_of_mass(middles, marks, range(1, count + 1)))
-        own = (np.rint(centres[:, 0]) >= rows.start) & (np.rint(centres[:, 0]) < rows.stop)
-        self._found.append(centres[own] + np.array([first_row, 0]))
+        inside = np.ones(count, dtype=bool)
+        for places, kept in zip(np.rint(centres).T, own, strict=True):
+            inside &= (places >= kept.start) & (places < kept.stop)
+        self._found.append(centres[inside] + np.array(corner))
 
     def crosses(self) -> NDArray[np.float64]:
         """Rows and columns (N, 2) of the crosses."""
