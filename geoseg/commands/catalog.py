@@ -93,6 +93,65 @@ def catalog_scan(
     _exit_if_unreadable(broken)
 
 
+@catalog_app.command("import")
+def catalog_import(
+    source: Annotated[
+        str, typer.Argument(help="STAC: a catalogue, collection or items (.json), or an API.")
+    ],
+    out: Annotated[Path, typer.Option(help="The table to write.")] = Path("catalog.parquet"),
+    bbox: Bbox = None,
+    dates: Dates = None,
+    collections: Annotated[
+        str | None, typer.Option(help="Of the API, by comma: sentinel-2-l2a,landsat-c2-l2.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Take no more items.")] = None,
+    json: Json = False,
+) -> None:
+    """Write the items of a STAC catalogue or API to a catalogue; nothing is downloaded.
+
+    Example: geoseg catalog import https://earth-search.aws.element84.com/v1 --limit 50
+        --collections sentinel-2-l2a --bbox 86,27,88,29 --dates 2020-09 --out found.parquet
+    """
+    from geoseg.files import require_no_folder
+    from geoseg.scenes import problems_beside, write_problems
+    from geoseg.scenes.stac_import import ApiSearch, import_items, items_of_api, items_of_file
+
+    require_no_folder(out)
+    search = ApiSearch(
+        collections=tuple(name for name in (collections or "").split(",") if name),
+        bbox=None if bbox is None else _corners(bbox),
+        interval=_interval(dates),
+        limit=limit,
+    )
+    if source.startswith(("http://", "https://")):
+        items = items_of_api(source, search, out)
+    elif search != ApiSearch():
+        raise ConfigError(
+            "--bbox, --dates, --collections and --limit are asked of an API; use `geoseg catalog "
+            "search` on what was imported."
+        )
+    else:
+        items = items_of_file(Path(source))
+    broken: list[BrokenEntry] = []
+    taken = 0
+    with progress("Importing") as advance:
+        for step in import_items(items, out):
+            broken += [] if step.broken is None else [step.broken]
+            taken = step.taken
+            advance(step.done, step.done + 1, f"{len(broken)} problems")
+    write_problems(broken, problems_beside(out))
+    _tell(broken)
+    figures = {
+        "catalog": str(out),
+        "scenes": taken,
+        "problems": _counts(broken),
+        "problems_table": str(problems_beside(out)),
+    }
+    table = Table("Imported", ("catalogue", "scenes"), [(str(out), str(taken))])
+    show(Outcome(figures, (table,)), as_json=json)
+    _exit_if_unreadable(broken)
+
+
 @catalog_app.command("search")
 def catalog_search(
     catalog: Annotated[Path, typer.Argument(help="Of `geoseg catalog scan`.")],
