@@ -60,6 +60,8 @@ class AuditRound(NamedTuple):
     drawn: int  # items of the audit with a label
     present: float  # positives among these
     waiting: int = 0  # items asked by then, but for this audit, that nobody answered
+    untold: int = 0  # likewise, of which nobody could tell
+    planned: int | None = None  # items of the audit, answered or not; as many as drawn if not given
 
 
 def class_audits(project: Project, labels: SoftLabels) -> list[list[AuditRound]]:
@@ -116,6 +118,7 @@ def audit_rounds(
     for answer in answers:
         since[answer.item] = min(since.get(answer.item, answer.time), answer.time)
     waiting = [item for item in met if item not in since and item not in present]
+    untold = [item for item in met if item in since and item not in present]
     found = []
     for this in rounds:
         audit = _drawn(planned[this.number])
@@ -128,39 +131,51 @@ def audit_rounds(
             for item, share in present.items()
             if item not in own and _known_by(this, met.get(item), since.get(item))
         )
-        waits = sum(met[item] <= this.number and item not in own for item in waiting)
+        waits, blank = (
+            sum(met[item] <= this.number and item not in own for item in of)
+            for of in (waiting, untold)
+        )
         # What it was drawn from, by the chance that each had.
         rest = len(audit) / drawn[0].inclusion
         shown = sum(present[one.item] for one in drawn)
-        found.append(AuditRound(known, rest, len(drawn), shown, waits))
+        found.append(AuditRound(known, rest, len(drawn), shown, waits, blank, len(audit)))
     return found
 
 
 def prevalence_by_audit(
-    audits: Sequence[AuditRound], size: int, found: float, *, confidence: float = _CONFIDENCE
+    audits: Sequence[AuditRound],
+    size: int,
+    found: float,
+    *,
+    others: float = 0,
+    confidence: float = _CONFIDENCE,
 ) -> Estimate | None:
     """The share of a pool that is positive, from the audits of its rounds; None if none tells it.
 
     Each round gives an estimate without bias, `known` + `rest` x `present` / `drawn`, whatever
-    earlier rounds found; their mean counts a later round more, by its number, for less is then
-    left to be estimated. These weights are fixed before anything is drawn, which keeps the mean
-    without bias too. To pool all audits by their inclusion would not: an item that was drawn early
-    could not be chosen later, so that it would stand for what was found since.
+    earlier rounds found; their mean counts a later round more, by its number and the planned size
+    of its audit, for less is then left to be estimated. These weights do not depend on what is
+    found, which keeps the mean without bias too. To pool all audits by their inclusion would not:
+    an item that was drawn early could not be chosen later, so that it would stand for what was
+    found since.
 
     The interval is that of weighted Poisson counts (`geoseg.metrics.audit.weighted_count_interval`)
     with the correction for finite populations. In simulation 90 % intervals held the truth in 90 to
-    98 % of cases.
+    98 % of cases. What was chosen and nobody could tell may all be positive: the upper end is
+    higher by that much.
 
     Args:
         audits: of rounds, in order. One tells something once nothing waits that was asked by then.
         size: items of the pool.
         found: positives that have a label: no fewer are there.
+        others: items that have another label: so many are none.
         confidence: of the interval.
     """
-    audits = [one for one in audits if not one.waiting]
-    if not audits:
+    numbered = [(number, one) for number, one in enumerate(audits, 1) if not one.waiting]
+    if not numbered:
         return None
-    weight = np.array([number * one.drawn for number, one in enumerate(audits, 1)], dtype=float)
+    audits = [one for _, one in numbered]
+    weight = np.array([n * (one.planned or one.drawn) for n, one in numbered], dtype=float)
     weight /= weight.sum()
     stands = np.array([one.rest / one.drawn for one in audits])
     present = np.array([one.present for one in audits])
@@ -170,8 +185,9 @@ def prevalence_by_audit(
     most = float((weight * stands * (spread > 0)).max())
     low, high = weighted_count_interval(value, variance, most, confidence)
     known = float(weight @ np.array([one.known for one in audits]))
+    high += max(one.untold for one in audits)
     low, middle, high = (
-        float(np.clip(known + of, found, size)) / size for of in (low, value, high)
+        float(np.clip(known + of, found, size - others)) / size for of in (low, value, high)
     )
     return Estimate(value=middle, low=low, high=high, confidence=confidence, method=AUDIT)
 
@@ -181,8 +197,9 @@ def missed_at_most(audits: Sequence[AuditRound], left: int, *, confidence: float
 
     `left` times the upper end of Clopper and Pearson (1934) of the share of positives in all audits
     together: too high rather than too low, as long as rounds find positives faster than chance, for
-    early audits were drawn when more were left. What was chosen and waits for an answer is likelier
-    than what audits are of, so that all of it may be positive. All of `left` without an audit.
+    early audits were drawn when more were left. What was chosen and waits for an answer, or nobody
+    could tell, is likelier than what audits are of, so that all of it may be positive. All of
+    `left` without an audit.
 
     Args:
         audits: of rounds.
@@ -192,7 +209,7 @@ def missed_at_most(audits: Sequence[AuditRound], left: int, *, confidence: float
     drawn, present = sum(one.drawn for one in audits), sum(one.present for one in audits)
     if drawn <= present:
         return left
-    waiting = min(max(one.waiting for one in audits), left)
+    waiting = min(max(one.waiting + one.untold for one in audits), left)
     share = betaincinv(present + 1, drawn - present, confidence)
     return waiting + int((left - waiting) * share)
 

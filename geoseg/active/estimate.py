@@ -108,7 +108,9 @@ def round_worth(
                 labels=found,
                 average_precision=class_precision(told, known, k),
                 recall=_recall(told, known, k),
-                prevalence=prevalence_by_audit(audits, len(pool), found),
+                prevalence=prevalence_by_audit(
+                    audits, len(pool), found, others=len(known.rows) - found
+                ),
                 missed_at_most=missed_at_most(audits, len(pool) - len(known.rows)),
             )
         )
@@ -171,17 +173,17 @@ def _folds(
 def class_precision(told: NDArray[np.float32], known: Known, k: int) -> float:
     """Average precision of a class, of what was told of labelled items (L, K), NaN where nothing.
 
-    NaN where none of these is of it, or all are.
+    Items of even votes are left out. NaN where none of the others is of the class, or all are.
     """
-    scored = np.isfinite(told[:, k])
-    present = known.targets[scored, k] > 0.5
+    scored = np.isfinite(told[:, k]) & (known.classes >= 0)
+    present = known.classes[scored] == k
     if not present.any() or present.all():
         return math.nan
     return average_precision(told[scored, k], present)
 
 
 def _recall(told: NDArray[np.float32], known: Known, k: int) -> float:
-    own = np.isfinite(told[:, k]) & (known.targets.argmax(axis=1) == k)
+    own = np.isfinite(told[:, k]) & (known.classes == k)
     return float((told[own].argmax(axis=1) == k).mean()) if own.any() else math.nan
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pandas as pd
 
-from geoseg.active.record import UNKNOWN, Said
+from geoseg.active.record import SEEDS, UNKNOWN, Said
 from geoseg.errors import ConfigError, LabelError
 from geoseg.presence.packs.labels import as_present
 from geoseg.presence.packs.texts import read_texts
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from geoseg.active.project import Project
     from geoseg.active.record import Via
 
-__all__ = ["PLACES", "PROJECT_KEY", "Ingested", "ingest", "read_truth"]
+__all__ = ["PLACES", "PROJECT_KEY", "Ingested", "ingest", "read_gold"]
 
 PLACES = "places"  # the layer of a proposal
 PROJECT_KEY = "geoseg_project"  # of the metadata of the layer
@@ -65,11 +65,16 @@ def ingest(path: Path, project: Project, pool: Pool, *, annotator: str | None = 
     table = _read_layer(path, project) if via == "qgis" else _read_table(path, project)
     said = [one._replace(annotator=one.annotator or annotator or "") for one in _answers(table)]
     _require_known(path, said, project, pool)
+    if annotator != SEEDS and any(one.annotator == SEEDS for one in said):
+        raise ConfigError(
+            f"{path} has answers of {SEEDS!r}, which stands for labels that were there before; "
+            "give the annotator another name."
+        )
     taken = project.record_new(said, via=via)
     return Ingested(len(table), len(table) - len(said), taken, len(said) - taken)
 
 
-def read_truth(path: Path, project: Project, pool: Pool) -> dict[str, str]:
+def read_gold(path: Path, project: Project, pool: Pool) -> dict[str, str]:
     """Class by item, of items whose class is known for sure; a table as `ingest` takes it.
 
     Raises:
@@ -110,9 +115,11 @@ def _require_known(path: Path, said: Sequence[Said], project: Project, pool: Poo
         )
     names = [one.item for one in said]
     if gone := [n for n, row in zip(names, pool.positions(names), strict=True) if row < 0]:
+        other = len(gone) == len(said)
+        whose = "it is of another project" if other else "correct their ids, or leave them out"
         raise LabelError(
             f"{path} has {len(gone)} of {len(said)} answers on items that the pool has not "
-            f"({_some(gone)}); it is of another project. Nothing was taken in."
+            f"({_some(gone)}); {whose}. Nothing was taken in."
         )
     words: dict[tuple[str, str], str] = {}
     for one in said:

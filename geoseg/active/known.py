@@ -20,6 +20,15 @@ class Known(NamedTuple):
     rows: NDArray[np.intp]  # (L,) positions in the pool, each once
     targets: NDArray[np.float32]  # (L, K) chance of each class, adding up to 1
 
+    @property
+    def classes(self) -> NDArray[np.intp]:
+        """The likeliest class of each (L,), -1 where votes are even."""
+        if not len(self.rows):
+            return np.empty(0, dtype=np.intp)
+        top = self.targets.max(axis=1, keepdims=True)
+        clear = (self.targets == top).sum(axis=1) == 1
+        return np.where(clear, self.targets.argmax(axis=1), -1)
+
 
 def known_classes(rows: NDArray[np.intp], classes: NDArray[np.integer], count: int) -> Known:
     """Items whose class is known for sure.

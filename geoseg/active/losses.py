@@ -26,7 +26,7 @@ __all__ = ["BASE", "LossWorth", "compare_losses"]
 
 BASE = "cross_entropy"
 _DRAWS = 2000
-_LEAST = 2  # items of each class
+_LEAST = 2  # neighbourhoods of each class
 
 
 class LossWorth(NamedTuple):
@@ -42,13 +42,15 @@ class LossWorth(NamedTuple):
 class _Told(NamedTuple):
     """What heads by a loss say of labelled items, means over seeds."""
 
-    right: NDArray[np.float64]  # (L,) share of the seeds by which the class is right
+    right: NDArray[np.float64]  # (L,) share of the seeds that told by which the class is right
+    told: NDArray[np.bool_]  # (L,) whether any did
     average_precision: NDArray[np.float64]  # (K,)
 
 
 def compare_losses(
     pool: Pool,
     known: Known,
+    names: Sequence[str],
     losses: Sequence[str] = LOSSES,
     *,
     seeds: int = 5,
@@ -63,14 +65,15 @@ def compare_losses(
 
     Args:
         pool: of the items.
-        known: labels; the likeliest class of each counts.
+        known: labels; the likeliest class of each counts, and none where votes are even.
+        names: of the classes.
         losses: of `geoseg.active.heads.LOSSES`.
         seeds: of folds and heads.
         on_loss: is told how many losses are done, of how many.
 
     Raises:
         ConfigError: an unknown loss, or no seed.
-        LabelError: fewer than two labelled items of a class.
+        LabelError: the labels of a class lie in fewer than two neighbourhoods.
         ModelError: a loss is not finite.
     """
     if seeds < 1:
@@ -78,41 +81,48 @@ def compare_losses(
     for loss in losses:
         if loss not in LOSSES:
             raise ConfigError(f"no loss named {loss!r}. {nearest(loss, LOSSES)}")
-    classes = known.targets.argmax(axis=1) if len(known.rows) else np.empty(0, dtype=np.intp)
-    counts = np.bincount(classes, minlength=known.targets.shape[1])
-    if counts.min() < _LEAST:
-        raise LabelError(
-            f"Class {int(counts.argmin())} has {counts.min()} labelled items, and losses are "
-            f"compared on {_LEAST} or more of each class; answer more."
-        )
+    groups = neighbourhoods(pool, known.rows)
+    _require_places(groups, known, names)
     named = list(dict.fromkeys([BASE, *losses]))
     told = {}
     for number, loss in enumerate(named, start=1):
-        told[loss] = _told(pool, known, HeadSettings(loss=loss), classes, seeds)
+        told[loss] = _told(pool, known, HeadSettings(loss=loss), seeds)
         if on_loss is not None:
             on_loss(number, len(named))
-    recalls = _Recalls(neighbourhoods(pool, known.rows), classes)
+    recalls = _Recalls(groups, np.where(told[BASE].told, known.classes, -1), len(names))
     found = [_worth(loss, told[loss], told[BASE], recalls) for loss in named]
     return sorted(found, key=lambda one: -one.balanced_accuracy.value)
 
 
-def _told(
-    pool: Pool, known: Known, settings: HeadSettings, classes: NDArray[np.intp], seeds: int
-) -> _Told:
-    right, precision = np.zeros(len(classes)), []
+def _require_places(groups: NDArray[np.int64], known: Known, names: Sequence[str]) -> None:
+    """Refuse classes of one neighbourhood: where it is held out, nothing tells of them."""
+    for k, name in enumerate(names):
+        places = len(np.unique(groups[known.classes == k])) if len(groups) else 0
+        if places < _LEAST:
+            raise LabelError(
+                f"The labels of {name!r} lie in {places} neighbourhoods of 5 km, and losses are "
+                f"compared on {_LEAST} or more of each class; label it elsewhere too."
+            )
+
+
+def _told(pool: Pool, known: Known, settings: HeadSettings, seeds: int) -> _Told:
+    right, times, precision = np.zeros(len(known.rows)), np.zeros(len(known.rows)), []
     for seed in range(seeds):
         told = out_of_fold(pool, known, settings, seed=seed)
-        right += (told.argmax(axis=1) == classes) & np.isfinite(told[:, 0])
+        told_now = np.isfinite(told[:, 0])
+        times += told_now
+        right += (told.argmax(axis=1) == known.classes) & told_now
         precision.append([class_precision(told, known, k) for k in range(told.shape[1])])
-    return _Told(right / seeds, np.mean(precision, axis=0))
+    return _Told(right / np.maximum(times, 1), times > 0, np.mean(precision, axis=0))
 
 
 class _Recalls:
-    """Recall of each class, of all neighbourhoods and of draws of them."""
+    """Recall of each class, of all neighbourhoods and of draws of them; class -1 is left out."""
 
-    def __init__(self, groups: NDArray[np.int64], classes: NDArray[np.intp]) -> None:
-        _, self._group = np.unique(groups, return_inverse=True)
-        self._classes = classes
+    def __init__(self, groups: NDArray[np.int64], classes: NDArray[np.intp], count: int) -> None:
+        self._scored, self._count = classes >= 0, count
+        _, self._group = np.unique(groups[self._scored], return_inverse=True)
+        self._classes = classes[self._scored]
         size = int(self._group.max()) + 1
         drawn = np.random.default_rng(0).multinomial(size, np.full(size, 1 / size), size=_DRAWS)
         self._times = np.concatenate([np.ones((1, size)), drawn])
@@ -124,8 +134,8 @@ class _Recalls:
         return np.asarray(np.divide(sums, self._total, out=nothing, where=self._total > 0))
 
     def _sums(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        by_group = np.zeros((self._times.shape[1], int(self._classes.max()) + 1))
-        np.add.at(by_group, (self._group, self._classes), values)
+        by_group = np.zeros((self._times.shape[1], self._count))
+        np.add.at(by_group, (self._group, self._classes), values[self._scored])
         return np.asarray(self._times @ by_group)
 
 

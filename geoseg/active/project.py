@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from geoseg.active.database import Database, create_database
 from geoseg.active.record import (
+    SEEDS,
     UNKNOWN,
     Answer,
     Drawn,
@@ -133,6 +134,10 @@ class Project:
             ConfigError: no class of the project, or no name of a person.
         """
         one = self._checked(Said(item, annotator, said))
+        if one.annotator == SEEDS:
+            raise ConfigError(
+                f"{SEEDS!r} is what labels are said by that were there before; take another name."
+            )
         with self._database.writing() as database:
             return _once(database, sent, lambda: _insert_answer(database, one, via))
 

@@ -67,8 +67,12 @@ class ProposeSettings:
 
     @property
     def audit(self) -> int:
-        """How many are drawn at random."""
-        return audit_size(self.count, 1.0 if self.strategy == "random" else self.audit_share)
+        """How many are drawn at random, where there are enough items."""
+        return self.audit_of(self.count)
+
+    def audit_of(self, count: int) -> int:
+        """How many of `count` items are drawn at random."""
+        return audit_size(count, 1.0 if self.strategy == "random" else self.audit_share)
 
 
 def propose(
@@ -119,14 +123,17 @@ def propose(
         apart_m=settings.apart_m,
         seed=settings.seed,
     )
-    chosen = choose(setting, settings.strategy, settings.count - settings.audit)
+    # Of what is left, so that a round that takes it all has its audit too.
+    count = min(settings.count, int(free.sum()))
+    audits = settings.audit_of(count)
+    chosen = choose(setting, settings.strategy, count - audits)
     left = free.copy()
     for one in chosen:
         left[one.rows] = False
     rest = np.flatnonzero(left)
     # By hashes that nothing was chosen by: the smallest are a simple random sample. The same in
     # every round, so that all audits follow one order, as `geoseg.active.audits` has it.
-    audit = rest[np.argsort(hashes[rest], kind="stable")][: settings.audit]
+    audit = rest[np.argsort(hashes[rest], kind="stable")][:audits]
     groups = [(one.why, one.rows, 1.0) for one in chosen]
     return _ranked(setting, [*groups, (AUDIT, audit, len(audit) / max(len(rest), 1))])
 

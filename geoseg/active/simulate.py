@@ -85,7 +85,8 @@ class Summary(NamedTuple):
 
     labels_for_80: float  # until 80 % of positives have one; NaN where a seed never got there
     labels_for_80_share: float  # of the labels that chance needs, on the mean
-    labels_for_full_ap: float  # until mean average precision is 0.02 below that of all labels
+    labels_for_full_ap: float  # until mean average precision is 0.02 below that of all labels; NaN
+    # where it never is, or all labels are worth no more than chance
     labels_for_full_ap_share: float  # of the pool
     last: Worth  # means at the end
 
@@ -175,12 +176,14 @@ def write_curves(path: Path, curves: Curves) -> None:
 def summarise(curves: Curves) -> dict[str, Summary]:
     """What each strategy needs, by name."""
     full = float(np.mean([one.average_precision for one in curves.full]))
+    # Where all labels are worth no more than chance, none are soon worth as much as all.
+    tells = full - curves.positives / curves.items > _NEAR
     chance = labels_by_chance(curves.items, curves.positives, curves.starts)
     found = {}
     for name, seeds in curves.strategies.items():
         labels = np.mean([[one.labels for one in own] for own in seeds], axis=0)
         precision = np.mean([[one.average_precision for one in own] for own in seeds], axis=0)
-        near = np.flatnonzero(precision >= full - _NEAR)
+        near = np.flatnonzero(precision >= full - _NEAR) if tells else np.empty(0, dtype=np.intp)
         enough = float(labels[near[0]]) if len(near) else math.nan
         mean_80 = float(np.mean([_labels_for(own, _SHARE) for own in seeds]))
         found[name] = Summary(

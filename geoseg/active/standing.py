@@ -133,7 +133,8 @@ def _classes(
     found = []
     for k, name in enumerate(project.classes):
         count = float(labels.probabilities[labels.told, k].sum(dtype=np.float64))
-        prevalence = prevalence_by_audit(audits[k], len(pool), count)
+        others = float(labels.told.sum()) - count
+        prevalence = prevalence_by_audit(audits[k], len(pool), count, others=others)
         found.append(ClassStanding(name=name, labels=count, prevalence=prevalence))
     return tuple(found)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from geoseg.active.folder import held
-from geoseg.active.ingest import ingest, read_truth
+from geoseg.active.ingest import ingest, read_gold
 from geoseg.active.project import create_project, holds_project, open_project, require_classes
 from geoseg.active.record import SEEDS
 from geoseg.active.sources import fill_pool, is_source_of, read_source
@@ -100,7 +100,7 @@ def start_project(
 def _take(project: Project, pool: Pool, beginning: Beginning) -> int:
     """Seeds that are new; both tables are looked through before either is taken."""
     seeds, gold = beginning.seeds, beginning.gold
-    truth = {} if gold is None else read_truth(gold, project, pool)
+    truth = {} if gold is None else read_gold(gold, project, pool)
     taken = 0 if seeds is None else ingest(seeds, project, pool, annotator=SEEDS).taken
     project.set_gold(truth)
     return taken

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["read_truth"]
 
+_ALSO = {"item": "chip_id", "class": "said"}  # as other tables of labels name these columns
 _TEST_SHARE = 5  # one in so many neighbourhoods tests, where the table does not say which items do
 
 
@@ -27,10 +28,11 @@ def read_truth(path: Path, pool: Pool) -> LabelledPool:
     """The items of a pool with what they are; those that test are taken out of it.
 
     Args:
-        path: a CSV with a row for each item: item; class; and, if known, kind, a hidden kind of a
-            positive, and part, which is `test` for items that test. Without a part, a fifth of the
-            neighbourhoods of 5 km test, or of the items where none has a position. Items without a
-            class are left out. Of two classes the rarer one is the positive.
+        path: a CSV with a row for each item: item (or chip_id); class (or said); and, if known,
+            kind, a hidden kind of a positive, and part, which is `test` for items that test.
+            Without a part, a fifth of the neighbourhoods of 5 km test, or of the items where none
+            has a position. Items without a class are left out. Of two classes the rarer one is the
+            positive.
         pool: of the items.
 
     Raises:
@@ -65,6 +67,8 @@ def _read(path: Path) -> pd.DataFrame:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
     except (OSError, ValueError) as error:
         raise LabelError(f"{path} cannot be read as CSV: {error}.") from error
+    named = {other: name for name, other in _ALSO.items() if name not in table}
+    table = table.rename(columns=named)
     for name in ("item", "class"):
         if name not in table:
             raise LabelError(f"{path} has no column {name!r}; give a row item,class for each item.")

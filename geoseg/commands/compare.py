@@ -12,8 +12,11 @@ from geoseg.terminal import Outcome, Table, note, progress, show
 
 __all__ = ["compare"]
 
+_OF_RECIPE = ("models", "folds", "block_m", "buffer_m", "out", "changes", "device")
+
 
 def compare(
+    context: typer.Context,
     recipe: Annotated[
         Path | None, typer.Option(help="YAML with the scenes, their labels and the training.")
     ] = None,
@@ -63,6 +66,12 @@ def compare(
 
     if (recipe is None) == (project is None):
         raise ConfigError("Name what to compare by: --recipe of scenes, or --project of labels.")
+    if project is not None:
+        for name in _OF_RECIPE:
+            source = context.get_parameter_source(name)
+            if source is not None and source.name == "COMMANDLINE":
+                option = {"changes": "set"}.get(name, name.replace("_", "-"))
+                raise ConfigError(f"--{option} is for --recipe and changes nothing here; drop it.")
     try:
         if project is not None:
             outcome = _compare_on_labels(project, _names(losses), seeds)
@@ -81,7 +90,7 @@ def compare(
             note(f"The report lies in {out / 'comparison.html'}")
             outcome = as_outcome(comparison)
     except KeyboardInterrupt:
-        note("Stopped. Run the same command again to go on.")
+        note("Stopped." if project else "Stopped. Run the same command again to go on.")
         raise typer.Exit(130) from None
     show(outcome, as_json=json)
 
@@ -104,6 +113,7 @@ def _compare_on_labels(project: Path, losses: list[str], seeds: int) -> Outcome:
             found = compare_losses(
                 pool,
                 known,
+                classes,
                 losses or LOSSES,
                 seeds=seeds,
                 on_loss=lambda done, total: advance(done, total, "losses"),

@@ -53,8 +53,9 @@ class LearningSettings(Section):
         "asymmetric",
         "logit_adjusted",
     ] = "cross_entropy"
-    """Of places with a label: one of `geoseg.models.imbalance.multilabel_loss`, told by how many of
-    them are seen with it and without. `geoseg compare --project` tells which serves labels best."""
+    """Of places with a label: one of `geoseg.models.imbalance.multilabel_loss`. Classes are as
+    common to it as they are in a step, which `present_share` has balanced already: those that weigh
+    by it do little here."""
     flips: bool = True
     """Turn and mirror images at random."""
     jitter: float = Field(default=0.0, ge=0, le=1)
@@ -127,6 +128,18 @@ class PresenceRecipe(Section):
     learning: LearningSettings = LearningSettings()
     few_labels: FewLabelSettings = FewLabelSettings()
     calibration: CalibrationSettings = CalibrationSettings()
+
+    @model_validator(mode="after")
+    def _loss_is_of_labels(self) -> PresenceRecipe:
+        if (
+            self.few_labels.unlabelled == "positive_unlabelled"
+            and self.learning.loss != "cross_entropy"
+        ):
+            raise ValueError(
+                f"learning.loss = {self.learning.loss} is of places with and without it, and "
+                "positive_unlabelled has a loss of its own; keep one of them"
+            )
+        return self
 
     @model_validator(mode="after")
     def _places_are_of_one_source(self) -> PresenceRecipe:

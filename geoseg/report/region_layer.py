@@ -9,7 +9,7 @@ import geopandas as gpd
 import numpy as np
 from pyogrio.errors import DataLayerError, DataSourceError
 
-from geoseg.errors import LabelError
+from geoseg.errors import LabelError, OutputError
 from geoseg.inventory.storage.geopackage import LayerTraits, write_geopackage
 from geoseg.labels import LABELLED
 from geoseg.report.qgis import qgis_document
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-__all__ = ["read_windows", "write_region_layers"]
+__all__ = ["read_windows", "require_untouched", "write_region_layers"]
 
 _WINDOWS, _OUTLINES = "windows", "outlines"
 _SAID = {"all outlines are drawn": LABELLED, "cannot be told": "unknown"}
@@ -71,6 +71,26 @@ def read_windows(path: Path) -> gpd.GeoSeries:
         raise LabelError(
             f"{path} holds no windows ({error}); give a file of `geoseg active regions`."
         ) from error
+
+
+def require_untouched(path: Path) -> None:
+    """Refuse to replace windows that somebody has answered, or drawn outlines in.
+
+    Raises:
+        OutputError: somebody has.
+    """
+    if not path.is_file():
+        return
+    try:
+        said = gpd.read_file(path, layer=_WINDOWS, columns=["said"], ignore_geometry=True)["said"]
+        drawn = len(gpd.read_file(path, layer=_OUTLINES, ignore_geometry=True))
+    except (DataSourceError, DataLayerError, ValueError, KeyError):
+        return
+    if drawn or said.notna().any():
+        raise OutputError(
+            f"{path} holds {drawn} outlines that were drawn and {said.notna().sum()} windows that "
+            "were answered; name another file for --out, and this one with --done."
+        )
 
 
 def _style(choices: dict[str, dict[str, str]], *parts: ET.Element) -> str:

@@ -27,7 +27,12 @@ from geoseg.models.imbalance import multilabel_loss
 from geoseg.training.averaging import precision_of, running_mean
 from geoseg.training.forest import forest_labels
 from geoseg.training.loop import StepReport
-from geoseg.training.place_samples import PlaceSamples, steps_of, unlabelled_steps_of
+from geoseg.training.place_samples import (
+    PlaceSamples,
+    shown_of_step,
+    steps_of,
+    unlabelled_steps_of,
+)
 from geoseg.training.resume import TrainingState, restore_state, save_state
 from geoseg.training.schedule import learning_rate
 
@@ -111,7 +116,7 @@ def train_classifier(
         # What was learned without labels is not to be lost before the first validation.
         save_state(resume, state, kept, optimizer)
     teacher = cast("Classifier", average.module)
-    learner = _Learner(fabric, network, optimizer, teacher, recipe)
+    learner = _Learner(fabric, network, optimizer, teacher, recipe, shown_of_step(samples, recipe))
     # The loss of the last step is kept where another keeps its score.
     loss = state.kept_score
 
@@ -163,6 +168,7 @@ class _Learner(NamedTuple):
     optimizer: Any  # likewise
     teacher: Classifier  # the running mean
     recipe: PresenceRecipe
+    shown: tuple[int, int]  # places of a step with a label, without what is looked for and with it
 
     def learn(self, places: PlaceBatch, others: PlaceBatch | None, step: int) -> float:
         """One step; the loss before it."""
@@ -195,12 +201,10 @@ class _Learner(NamedTuple):
         return loss
 
     def _of_labels(self, logits: Tensor, present: Tensor) -> Tensor:
-        settings = self.recipe.learning
-        if settings.loss == "cross_entropy":
+        loss = self.recipe.learning.loss
+        if loss == "cross_entropy":
             return presence_loss(logits, present)
-        seen = settings.steps * settings.batch * settings.present_share
-        counts = [[settings.steps * settings.batch - seen, seen]]
-        return multilabel_loss(settings.loss, counts)(logits[:, None], present[:, None])
+        return multilabel_loss(loss, [self.shown])(logits[:, None], present[:, None])
 
     def _of_masks(self, found: Findings, places: PlaceBatch) -> Tensor:
         """Mean over what is known of the places with a label, whatever the bands of an image.

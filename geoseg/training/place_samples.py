@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from geoseg.config import FewLabelSettings, PresenceRecipe
 
-__all__ = ["PlaceSamples", "choose_labels", "steps_of", "unlabelled_steps_of"]
+__all__ = ["PlaceSamples", "choose_labels", "shown_of_step", "steps_of", "unlabelled_steps_of"]
 
 _GUESSED = 0.5  # share of a step
 
@@ -88,6 +88,15 @@ def choose_labels(samples: PlaceSamples, settings: FewLabelSettings, *, seed: in
     return PlaceSamples(places=samples.places, present=present)
 
 
+def shown_of_step(samples: PlaceSamples, recipe: PresenceRecipe) -> tuple[int, int]:
+    """How many places with a label a step shows: without what is looked for, and with it."""
+    settings = recipe.learning
+    more = round(settings.batch * _GUESSED) if len(samples.guessed) else 0
+    labelled = settings.batch - more
+    count = min(max(round(labelled * settings.present_share), 1), labelled - 1)
+    return labelled - count, count
+
+
 def steps_of(samples: PlaceSamples, recipe: PresenceRecipe, *, first: int) -> Iterator[PlaceBatch]:
     """The places of each step from `first` on, labels as the samples have them.
 
@@ -106,15 +115,14 @@ def steps_of(samples: PlaceSamples, recipe: PresenceRecipe, *, first: int) -> It
             f"There are {len(positives)} places with it and {len(others)} without it or unlabelled "
             "to learn from; label at least two of each kind."
         )
-    more = round(settings.batch * _GUESSED) if len(guessed) else 0
-    labelled = settings.batch - more
-    count = min(max(round(labelled * settings.present_share), 1), labelled - 1)
+    absent, count = shown_of_step(samples, recipe)
+    more = settings.batch - absent - count
     said = samples.present[guessed].astype(np.float64)
     share = (said + said.mean()) / (2 * said.sum()) if len(guessed) else None
 
     def draw(step: int) -> NDArray[np.intp]:
         rng = np.random.default_rng([recipe.seed, 0, step])
-        known = [rng.choice(positives, count), rng.choice(others, labelled - count)]
+        known = [rng.choice(positives, count), rng.choice(others, absent)]
         return np.concatenate([*known, rng.choice(guessed, more, p=share)] if more else known)
 
     yield from _loader(samples, (draw(step) for step in range(first, settings.steps)))

@@ -4,7 +4,7 @@ A step takes what it needs from the folder of the run and leaves its result ther
 
     recipe.json            the whole recipe as it was used
     pack/                  places: those that are to be labelled, and those that test
-    truth.csv              what each of them is
+    truth.csv              simulate: what each of them is
     project/               begin: the pool, and the record of who says what
     project/rounds/001/    begin: what to look at first
     simulation/            simulate: figures of each labelling, curves.csv, curves.png
@@ -29,7 +29,7 @@ from geoseg.active.simulate import Simulation
 from geoseg.active.sources import chip_side_m, source_of
 from geoseg.active.start import Beginning, start_project
 from geoseg.commands.active.simulate import run_simulation
-from geoseg.config import recipe_hash
+from geoseg.config import LabellingRecipe
 from geoseg.data import fetch
 from geoseg.data.slumps import cut_windows, read_slump_images, simulated_places
 from geoseg.errors import ConfigError, LabelError, nearest
@@ -47,15 +47,16 @@ if TYPE_CHECKING:
     from geoseg.active.rounds import MadeRound
     from geoseg.active.simulate import Curves
     from geoseg.chips import Place
-    from geoseg.config import LabellingRecipe
 
 __all__ = ["CLASSES", "DATA", "RECIPE", "Run", "begin", "simulate"]
 
 RECIPE = "recipe.json"
 DATA = ("rts-chips", "simulated")
 CLASSES = ("absent", "present")
+_OF_PLACES = ("data", "seed", "places", "ratio")  # keys that decide which places there are
 _TESTS = 0.5  # share of simulated places
 _PER_SHARD = 250
+_MOST_PRESENT = 0.6  # of simulated places
 _LEAST = 2  # places that hold it, to be found and to test by
 _SENSOR = "sentinel-2"  # whose images of simulated places are taken
 
@@ -125,7 +126,7 @@ class Run:
 
 def begin(run: Run) -> MadeRound:
     """Begin a project, and propose what to look at first; one that is begun gets a next round."""
-    _start(run)
+    _start(run, _places(run.recipe))
     wanted = run.recipe.round
     settings = ProposeSettings(
         strategy=wanted.strategy,
@@ -146,7 +147,9 @@ def begin(run: Run) -> MadeRound:
 
 def simulate(run: Run) -> Curves:
     """Run whole labellings of the pool by its truth, and draw what labels are worth."""
-    _start(run)
+    told = _places(run.recipe)
+    _start(run, told)
+    _write_truth(run.truth, told)
     wanted = run.recipe.simulation
     simulation = Simulation(
         pool=pool_folder(run.project).absolute(),
@@ -158,18 +161,22 @@ def simulate(run: Run) -> Curves:
     return run_simulation(simulation, run.simulation, run.engine, title=str(run.recipe.data))
 
 
-def _start(run: Run) -> None:
-    """Pack the places, write what they are, and make the pool."""
-    told = _places(run.recipe)
-    write_json(run.out / RECIPE, run.recipe.model_dump(mode="json"))
+def _start(run: Run, told: _Places) -> None:
+    """Pack the places, and make the pool.
+
+    Raises:
+        ConfigError: places of another recipe lie there.
+    """
+    _require_own(run)
     with progress("Packing") as advance:
         make_pack(
-            Given(pool=told.places, name=f"{told.name} {recipe_hash(run.recipe)}"),
+            Given(
+                pool=told.places, name=f"{told.name}, {len(told.places)} at 1:{run.recipe.ratio}"
+            ),
             run.pack,
             per_shard=_PER_SHARD,
             on_shard=lambda done, total: advance(done, total, "shards"),
         )
-    _write_truth(run.truth, told)
     beginning = Beginning(source=source_of("pack", run.pack), classes=CLASSES)
     with progress("Embedding") as advance:
         started = start_project(
@@ -178,7 +185,30 @@ def _start(run: Run) -> None:
             run.engine,
             on_part=lambda done, total: advance(done, total, "shards"),
         )
+    write_json(run.out / RECIPE, run.recipe.model_dump(mode="json"))
     note(f"{started.items} places in the pool, {len(started.problems)} show nothing")
+
+
+def _name_of(run: Run, told: _Places) -> str:
+    """By which a pack is known to be of the same places."""
+    return f"{told.name}, {len(told.places)} places at 1:{run.recipe.ratio}"
+
+
+def _require_own(run: Run) -> None:
+    """Refuse to pack other places where somebody may have labelled some already."""
+    path = run.out / RECIPE
+    if not path.is_file():
+        return
+    try:
+        recorded = LabellingRecipe.model_validate_json(path.read_bytes())
+    except ValueError as error:
+        raise ConfigError(f"{path} is no recipe of this kind; name another folder.") from error
+    changed = [key for key in _OF_PLACES if getattr(recorded, key) != getattr(run.recipe, key)]
+    if changed:
+        raise ConfigError(
+            f"{run.out} holds places of another recipe ({', '.join(changed)}); name another folder "
+            "for --out."
+        )
 
 
 def _write_truth(path: Path, told: _Places) -> None:
@@ -206,7 +236,8 @@ def _places(recipe: LabellingRecipe) -> _Places:
 def _simulated(recipe: LabellingRecipe) -> _Places:
     """The clearest image by Sentinel-2 of each place that has one."""
     # More than wanted: both parts have some then, and what is too many is left out.
-    made = simulated_places(recipe.places, seed=recipe.seed, prevalence=2 / (1 + recipe.ratio))
+    prevalence = min(2 / (1 + recipe.ratio), _MOST_PRESENT)
+    made = simulated_places(recipe.places, seed=recipe.seed, prevalence=prevalence)
     places, present = [], []
     with progress("Simulating") as advance:
         for number, place in enumerate(made, start=1):

@@ -64,6 +64,28 @@ def test_a_labelling_goes_from_a_table_to_labels(tmp_path, table):
     assert pd.read_csv(worth["labels_file"])["present"].notna().sum() == 33
 
 
+def test_labels_of_a_project_are_a_truth_and_seeds_are_nobody(tmp_path, table):
+    folder, said = tmp_path / "p", tmp_path / "said.csv"
+    classes = classes_of(60)
+    rows = [f"{item},{word},{{}}" for item, word in classes.items()]
+    said.write_text("\n".join(["item,said,annotator", *rows]).format(*["anna"] * 60))
+    as_json("init", folder, "--embeddings", table)
+    proposed = geoseg_here("active", "propose", folder, "--count", "10")
+    assert f"`geoseg active serve {folder} --pack PACK`" in proposed.stderr
+    as_json("ingest", folder, said)
+    as_json("train", folder)
+
+    curves = geoseg_here(
+        *("active", "simulate", "--pool", folder / "pool", "--truth", folder / "labels.csv"),
+        *("--strategies", "likely", "--seeds", 1, "--rounds", 1, "--batch", 5, "--json"),
+        *("--out", tmp_path / "out"),
+    )
+
+    assert curves.returncode == 0, curves.stderr
+    said.write_text("item,said,annotator\ni000,present,seeds\n")
+    assert "stands for labels that were there before" in refused("ingest", folder, said)
+
+
 def test_what_cannot_be_done_is_one_sentence(tmp_path, table):
     folder = tmp_path / "p"
     assert "Give one of --pack, --rows and --embeddings" in refused("init", folder)

@@ -70,6 +70,38 @@ def test_a_pool_that_was_audited_whole_is_known_exactly():
     assert (estimate.low, estimate.value, estimate.high) == (0.1, 0.1, 0.1)
 
 
+def test_what_was_chosen_and_nobody_could_tell_may_all_be_positive():
+    audits = [AuditRound(0, 900, 90, 2, untold=50)]
+
+    told, untold = (
+        prevalence_by_audit([one], 1000, 0) for one in (audits[0]._replace(untold=0), audits[0])
+    )
+
+    assert untold.value == told.value
+    assert untold.low == told.low
+    assert untold.high == pytest.approx(told.high + 0.05)
+    assert missed_at_most(audits, 950) >= 50 + missed_at_most([audits[0]._replace(untold=0)], 900)
+
+
+def test_what_has_another_label_is_none():
+    audits = [AuditRound(6, 20, 5, 0)]
+
+    assert prevalence_by_audit(audits, 80, 6, others=74).high == 6 / 80
+    assert prevalence_by_audit(audits, 80, 6, others=70).high == pytest.approx(10 / 80)
+
+
+def test_a_later_round_counts_more_also_where_one_before_waits():
+    first, waits, last = (
+        AuditRound(0, 100, 10, 1),
+        AuditRound(0, 90, 10, 0, 3),
+        AuditRound(0, 80, 10, 0),
+    )
+
+    estimate = prevalence_by_audit([first, waits, last], 1000, 0)
+
+    assert estimate.value == pytest.approx(10 * 1 / 4 / 1000)
+
+
 def test_without_an_answered_audit_nothing_is_told():
     assert prevalence_by_audit([], 100, 0) is None
     assert missed_at_most([], 70) == 70
@@ -111,7 +143,11 @@ def test_audits_of_a_project_tell_what_was_known_when_they_were_drawn(project):
     audits = audit_rounds(project.rounds(), project.proposed(), project.answers(), present)
 
     # In the first round the seed and `a` are known, in the second `b` too; `late` in neither.
-    assert audits == [AuditRound(2, 20, 1, 1), AuditRound(3, 4, 1, 0)]
+    # Of `c` nobody could tell.
+    assert audits == [
+        AuditRound(2, 20, 1, 1, waiting=0, untold=0, planned=2),
+        AuditRound(3, 4, 1, 0, waiting=0, untold=1, planned=1),
+    ]
 
 
 def test_an_audit_that_nobody_answered_tells_nothing(project):
@@ -187,7 +223,7 @@ def test_items_of_known_class_that_were_asked_for_wait_for_nobody(project):
     )
     say(project, a="absent")
 
-    assert audits_now(project) == [AuditRound(1, 8, 2, 1)]
+    assert audits_now(project) == [AuditRound(1, 8, 2, 1, planned=2)]
 
 
 def test_an_item_is_known_since_its_first_answer(project):
@@ -195,7 +231,7 @@ def test_an_item_is_known_since_its_first_answer(project):
     project.record_round([Drawn("a", "audit", 0.1)], strategy="random", settings={})
     say(project, a="absent", early="present")
 
-    assert audits_now(project) == [AuditRound(1, 10, 1, 0)]
+    assert audits_now(project) == [AuditRound(1, 10, 1, 0, planned=1)]
 
 
 def audits_now(project):

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from active.labelling import answer_on, small_project
 
-from geoseg.active.ingest import ingest, read_truth
+from geoseg.active.ingest import ingest, read_gold
 from geoseg.active.project import UNKNOWN
 from geoseg.active.record import Proposed
 from geoseg.errors import ConfigError, LabelError
@@ -138,7 +138,7 @@ def test_a_parquet_is_read_as_a_csv(tmp_path, made):
         (
             "item,said\ni000,present\nx,present\ny,absent\n",
             LabelError,
-            r"has 2 of 3 answers on items that the pool has not \('x', 'y'\); it is of another",
+            r"has 2 of 3 answers on items that the pool has not \('x', 'y'\); correct their ids",
         ),
         ("item,said\ni000,present\n,absent\n", LabelError, r"1 of 2 answers on items .* \(''\)"),
         (
@@ -179,6 +179,6 @@ def test_presence_says_nothing_of_three_classes(tmp_path):
 def test_truth_is_one_class_an_item(tmp_path, made):
     text = "item,present\ni000,yes\ni001,no\ni002,\n"
 
-    assert read_truth(table(tmp_path, text), *made) == {"i000": "present", "i001": "absent"}
+    assert read_gold(table(tmp_path, text), *made) == {"i000": "present", "i001": "absent"}
     with pytest.raises(ConfigError, match="two answers of gold on 'i000'"):
-        read_truth(table(tmp_path, "item,present\ni000,yes\ni000,no\n"), *made)
+        read_gold(table(tmp_path, "item,present\ni000,yes\ni000,no\n"), *made)

@@ -308,6 +308,29 @@ def test_an_answer_outlives_the_page_that_could_not_send_it(chromium, mortal, tm
         page.wrong.clear()
 
 
+def test_what_is_refused_of_what_was_kept_holds_nothing_else_up(chromium, mortal, tmp_path):
+    for page in opened(chromium, mortal, "Ada"):
+        mortal.kill()
+        press(page, "y")
+        until(lambda page=page: "1 unsent" in page.inner_text("#saved"))
+        # Before it in the order of their names, and of a class that the project has not.
+        page.evaluate("""() => {
+            const place = Object.keys(localStorage).find((key) => key.includes("/unsent/"));
+            const { path, body } = JSON.parse(localStorage.getItem(place));
+            const wrong = JSON.stringify({ ...JSON.parse(body), said: "lake" });
+            localStorage.setItem(
+                place.replace(/unsent.*/, "unsent/0"), JSON.stringify({ path, body: wrong }));
+        }""")
+        mortal.start()
+        page.reload()
+        shows(page, HOSTILE)
+
+        assert "Of what was kept here 1 was refused" in page.inner_text("#said")
+        assert page.inner_text("#saved") == "all saved"
+        assert answers(tmp_path / "project", page) == {"place-0": "present"}
+        page.wrong.clear()
+
+
 NO_STORAGE = {
     "full": "Storage.prototype.setItem = () => { throw new DOMException('', 'Quota') }",
     "switched off": """Object.defineProperty(window, "localStorage", {

@@ -145,6 +145,7 @@ def test_a_pool_that_is_used_up_gives_what_it_has(world):
     none = propose(pool, known, heads, ProposeSettings(count=50), asked=np.arange(400))
 
     assert len(drawn) == 5
+    assert [one.why for one in drawn].count(AUDIT) == 1
     assert none == []
 
 

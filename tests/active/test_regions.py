@@ -280,7 +280,9 @@ def test_a_folder_stands_for_its_probabilities_and_else_for_its_uncertainty(tmp_
     for name in ("uncertainty.tif", "probability.tif"):
         (tmp_path / name).touch()
         assert map_of(tmp_path) == tmp_path / name
-    assert map_of(tmp_path / "other.tif") == tmp_path / "other.tif"
+    assert map_of(tmp_path / "uncertainty.tif") == tmp_path / "uncertainty.tif"
+    with pytest.raises(SceneError, match=r"other.tif does not exist; give a folder that"):
+        map_of(tmp_path / "other.tif")
 
 
 def test_a_map_in_degrees_is_refused(tmp_path):

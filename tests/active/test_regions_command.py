@@ -139,6 +139,25 @@ def test_windows_of_rounds_before_are_not_chosen_again(folder):
     assert (over.returncode, other.returncode) == (2, 1)
 
 
+def test_what_was_drawn_is_not_replaced(folder, monkeypatch):
+    ask = ("active", "regions", folder, "--window-m", 480, "--count", 4)
+    monkeypatch.chdir(folder)
+    geoseg_here(*ask, "--out", "windows.gpkg")
+    again = geoseg_here(*ask, "--out", "windows.gpkg")
+    path = folder / "windows.gpkg"
+    answered(path, {1}, [gpd.read_file(path, layer="windows").geometry[1]])
+    before = path.read_bytes()
+
+    refused = geoseg_here(*ask, "--out", "windows.gpkg")
+    by_done = geoseg_here(*ask, "--done", "windows.gpkg", "--out", path)
+
+    assert again.returncode == 0
+    assert (refused.returncode, by_done.returncode) == (1, 1)
+    for one in (refused, by_done):
+        assert "holds 1 outlines that were drawn and 1 windows that were answered" in one.stderr
+    assert path.read_bytes() == before
+
+
 def test_only_what_was_outlined_in_labelled_windows_teaches(folder):
     path = folder / "windows.gpkg"
     geoseg_here("active", "regions", folder, "--window-m", 480, "--count", 4, "--out", path)

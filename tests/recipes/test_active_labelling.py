@@ -38,6 +38,12 @@ def test_a_labelling_is_simulated_and_then_begun_in_the_same_folder(tmp_path):
     assert begun["proposed"] == 12
     assert begun["why"]["audit"] == 2
 
+    before = {p: p.read_bytes() for p in out.rglob("*") if p.suffix in {".tar", ".json", ".csv"}}
+    other = geoseg_here("active-labelling", "run", *SMALL, "--set", "seed=1", "--out", out)
+    assert other.returncode == 2
+    assert f"{out} holds places of another recipe (seed); name another" in other.stderr
+    assert {p: p.read_bytes() for p in before} == before
+
 
 def test_data_that_there_is_none_of_is_told(tmp_path):
     done = geoseg_here("active-labelling", "run", "--data", "rts", "--out", tmp_path)

@@ -190,7 +190,7 @@ def test_with_masks_evidence_is_for_it_inside_what_is_marked_and_against_it_outs
 def learner_of(classifier, few_labels=None, **learning):
     """What takes a step, and is its own running mean."""
     recipe = recipe_of(few_labels=few_labels or {}, **learning)
-    return _Learner(None, classifier, None, classifier, recipe)
+    return _Learner(None, classifier, None, classifier, recipe, (3, 1))
 
 
 def test_masks_of_places_whose_label_is_not_granted_are_not_learned_from(places, tmp_path):
@@ -224,7 +224,7 @@ def test_places_are_learned_from_by_the_loss_that_is_named(loss, places, others,
     result = taught(samples_of(places), recipe_of(loss=loss), tmp_path)
 
     logits, present = found.places[:, None], batch.present[:, None]
-    assert one == pytest.approx(float(multilabel_loss(loss, [[30, 10]])(logits, present)))
+    assert one == pytest.approx(float(multilabel_loss(loss, [[3, 1]])(logits, present)))
     assert one != pytest.approx(float(presence_loss(found.places, batch.present)))
     assert accuracy(result, others) > 0.9
 

@@ -133,13 +133,20 @@ def _not_done(
 ) -> NDArray[np.intp]:
     """Of windows those that overlap none that was proposed before."""
     crs = crs_of(windows.grid)
-    before = [np.asarray(frames.to_crs(crs)) for frames in done]
+    # Sides that are straight in one system are not in another.
+    before = [np.asarray(_fine(frames).to_crs(crs)) for frames in done]
     if not before:
         return fit
     # Windows of one map and side touch, and rounding must not make that an overlap.
     inner = shapely.buffer(_outlines(windows, fit), -0.01 * abs(windows.grid.resolution.x))
     _, hits = shapely.STRtree(inner).query(np.concatenate(before), predicate="intersects")
     return np.delete(fit, np.unique(hits))
+
+
+def _fine(frames: gpd.GeoSeries) -> gpd.GeoSeries:
+    """Frames with corners along their sides."""
+    longest = shapely.length(frames.to_numpy()).max(initial=0) / 64
+    return frames.segmentize(longest) if longest > 0 else frames
 
 
 def _ranked(table: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
@@ -186,8 +193,11 @@ def _expected(
 
 def _features(windows: MapWindows, rows: NDArray[np.intp]) -> NDArray[np.float64]:
     """What windows are told apart by: what they hold, and where they lie about the map's centre."""
-    corner = np.stack([windows.row * windows.rows_px, windows.column * windows.columns_px], axis=1)
-    place = corner[rows] / max(windows.grid.shape) - 0.5
+    grid = windows.grid
+    size_m = np.abs([grid.resolution.y, grid.resolution.x])
+    side, whole = np.array([windows.rows_px, windows.columns_px]), np.array(grid.shape)
+    middle = (np.stack([windows.row, windows.column], axis=1)[rows] + 0.5) * side - whole / 2
+    place = middle * size_m / (whole * size_m).max()
     held = windows.chances[rows] if windows.classes else windows.doubt[rows, None]
     return np.concatenate([np.sqrt(held), place], axis=1)
 

@@ -70,9 +70,11 @@ def map_of(path: Path) -> Path:
         path: the folder; the path of a map is given back.
 
     Raises:
-        SceneError: the folder holds none.
+        SceneError: there is no such path, or the folder holds none.
     """
     if not path.is_dir():
+        if not path.exists():
+            raise SceneError(f"{path} does not exist; give a folder that `geoseg predict` wrote.")
         return path
     found = next((path / name for name in _MAPS if (path / name).is_file()), None)
     if found is None:

@@ -241,7 +241,10 @@ class Desk:
             raise NotThereError
         if composition not in shown_images(place)[image].compositions:
             raise NotThereError
-        stretches = self._stretches.setdefault(number, {})
+        with self._turn:
+            # Of a place that is let go again in between, nobody would remove them.
+            kept = number in self._kept
+            stretches = self._stretches.setdefault(number, {}) if kept else {}
         return png_bytes(picture(place, image, composition, stretches))
 
     def _take_rounds(self) -> None:

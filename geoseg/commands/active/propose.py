@@ -42,7 +42,7 @@ def propose(
     from geoseg.active.heads import HeadSettings
     from geoseg.active.propose import ProposeSettings
     from geoseg.active.rounds import make_round
-    from geoseg.active.sources import chip_side_m
+    from geoseg.active.sources import chip_side_m, read_source
     from geoseg.report.active_layer import write_places_layer
 
     settings = ProposeSettings(strategy=strategy, count=count, apart_m=apart_m, seed=seed)
@@ -63,7 +63,9 @@ def propose(
             raise typer.Exit(130) from None
     layer = made.folder / "proposal.gpkg"
     note(f"Answer on {layer} in QGIS, then `geoseg active ingest {folder} {layer}`;")
-    note(f"or in a browser: `geoseg active serve {folder}`")
+    # A pool of rows or of a table knows no images.
+    images = "" if read_source(folder).kind == "pack" else " --pack PACK"
+    note(f"or in a browser: `geoseg active serve {folder}{images}`")
     if made.learned.heads is None:
         note("Fewer than two classes have a label: what is typical, or like those, is proposed")
     reasons = [one.why for one in made.proposed]

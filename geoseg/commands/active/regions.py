@@ -54,13 +54,14 @@ def regions(
     from geoseg.active.acquire.windows import map_of, measure_windows
     from geoseg.errors import ConfigError
     from geoseg.inventory.storage.geopackage import check_geopackage_path
-    from geoseg.report.region_layer import read_windows, write_region_layers
+    from geoseg.report.region_layer import read_windows, require_untouched, write_region_layers
 
     wanted = tuple(name.strip() for name in rare.split(",") if name.strip())
     settings = RegionSettings(count=count, score=cast("RegionScore", score), rare=wanted, seed=seed)
     check_geopackage_path(out)
     before = [read_windows(path) for path in done or []]
-    if out in (done or []):
+    require_untouched(out)
+    if out.resolve() in {path.resolve() for path in done or []}:
         raise ConfigError(f"{out} is of a round before; name another file for --out.")
     source = map_of(map_)
     try:

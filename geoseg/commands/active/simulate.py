@@ -19,7 +19,10 @@ __all__ = ["figures_of", "run_simulation", "simulate"]
 def simulate(
     pool: Annotated[Path, typer.Option(help="Folder of a pool: PROJECT/pool.")],
     truth: Annotated[
-        Path, typer.Option(help="CSV of item, class and, if known, kind (hidden) and part (test).")
+        Path,
+        typer.Option(
+            help="CSV of item, class and, if known, kind (hidden) and part (test); labels.csv too."
+        ),
     ],
     out: Annotated[Path, typer.Option(help="Folder for curves and the record of what is done.")],
     strategies: Annotated[
@@ -36,7 +39,8 @@ def simulate(
 
     Writes curves.csv and curves.png. A run that was stopped goes on where it was.
 
-    Example: geoseg active simulate --pool out/pool --truth labels.csv --out out/simulated
+    Example: geoseg active simulate --pool out/labelling/pool --truth out/labelling/labels.csv
+    --out out/simulated
     """
     from geoseg.active.loop import LoopSettings
     from geoseg.active.simulate import Simulation

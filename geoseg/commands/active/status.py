@@ -32,7 +32,10 @@ def status(
 
     with opened(folder) as (project, pool):
         stands = standing(project, pool)
-    tables = [_project(folder, stands), _classes(stands), _rounds(stands), _people(stands)]
+    tables = [_project(folder, stands), _classes(stands), _rounds(stands)]
+    if stands.annotators:
+        tables.append(_people(stands))
+    note(f"The pool is {stands.pool}")
     if stands.left_out:
         note(left_out(stands.left_out))
     if any(one.items for one in stands.agreements):
@@ -64,7 +67,7 @@ def _project(folder: Path, stands: Standing) -> Table:
         ("two disagree", f"{stands.disagreed:,}"),
         ("of known class", f"{stands.gold:,}"),
     ]
-    return Table(f"{folder}: {stands.pool}", ("what", "items"), rows)
+    return Table(f"{folder}", ("what", "items"), rows)
 
 
 def _classes(stands: Standing) -> Table:

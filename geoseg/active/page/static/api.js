@@ -94,12 +94,14 @@ export class Outbox {
     return this.#deliver(place, path, body);
   }
 
-  /** Send what was left unsent when a page was closed. */
+  /** Send what was left unsent when a page was closed; why some of it was refused. */
   async rest() {
+    const refused = [];
     for (const place of this.waiting) {
       const { path, body } = JSON.parse(storage.read(place));
-      await this.#deliver(place, path, body);
+      await this.#deliver(place, path, body).catch((error) => refused.push(error.message));
     }
+    return refused;
   }
 
   async #deliver(place, path, body) {

@@ -46,9 +46,9 @@ async function start() {
   });
   await nameAnnotator(page.about.annotator || storage.read("geoseg/annotator"));
   buildAnswers();
-  await outbox.rest().catch((error) => {
-    one("said").textContent = `An answer that was kept here was refused: ${error.message}`;
-  });
+  const refused = await outbox.rest();
+  if (refused.length)
+    one("said").textContent = `Of what was kept here ${refused.length} was refused: ${refused[0]}`;
   document.addEventListener("keydown", onKey);
   // A key that follows a click is for the place, and not for the button.
   document.addEventListener("click", (event) => {
@@ -379,7 +379,10 @@ function tell(state, text) {
   one("saved").textContent = text;
 }
 
-const saved = () => tell("saved", `all saved${keeping()}`);
+const saved = () =>
+  outbox?.unsent
+    ? tell("away", `${outbox.unsent} unsent${keeping()}`)
+    : tell("saved", `all saved${keeping()}`);
 
 function away(why) {
   const left = outbox?.unsent ? `, ${outbox.unsent} unsent` : "";
