@@ -46,22 +46,23 @@ class Batch(NamedTuple):
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on a device."""
-        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+        return self.each(lambda tensor: tensor.to(device, non_blocking=True))
 
-    def part(self, chosen: Tensor) -> Batch:
+    def part(self, chosen: Tensor | slice) -> Batch:
         """Some of the chips.
 
         Args:
-            chosen: (N,) bool.
+            chosen: (N,) bool, or those of a slice.
         """
-        return self._each(lambda tensor: tensor[chosen])
+        return self.each(lambda tensor: tensor[chosen])
 
     def view(self) -> View:
         """What a network is shown of it."""
         bands = band_table(self.bands).to(self.image.device)
         return View(self.image, self.valid, self.palette, self.gsd_m, bands)
 
-    def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
+    def each(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        """The same batch with all tensors changed."""
         image, valid, label, palette, gsd_m = map(change, self[:-1])
         return Batch(image, valid, label, palette, gsd_m, self.bands)
 

@@ -204,7 +204,9 @@ class TrainingSettings(Section):
     patience: int = Field(default=5, ge=1)
     """Validations without a better score before training stops early."""
     workers: int = Field(default=0, ge=0, le=64)
-    """Processes that read chips beside the one that trains."""
+    """Processes that read chips beside each one that trains."""
+    compile: bool = False
+    """Let torch compile the network first: minutes at the start, faster steps after."""
 
 
 class InferenceSettings(Section):

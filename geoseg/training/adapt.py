@@ -10,7 +10,7 @@ from geoseg.chips import jitter_bands, match_tones, swap_amplitude
 from geoseg.labels import IGNORE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from geoseg.chips import Batch
     from geoseg.config import AdaptationSettings
@@ -32,20 +32,29 @@ class Teacher(NamedTuple):
     settings: AdaptationSettings
 
     @torch.no_grad()
-    def lessons(self, batches: Sequence[Batch]) -> list[Batch]:
+    def lessons(
+        self,
+        batches: Sequence[Batch],
+        part: Callable[[Sequence[Batch]], list[Batch]] = list,
+    ) -> list[Batch]:
         """Chips changed for the pupil, labelled by what the teacher says of them unchanged.
 
         IGNORE where it is not sure or nothing is valid; none when the recipe has no self-training.
+
+        Args:
+            batches: of scenes without labels.
+            part: the chips of some batches that are wanted, for which others are changed too.
         """
         if "self_training" not in self.settings.methods:
             return []
         self.segmenter.eval()
+        changed = part([jitter_bands(batch, strength=_STRONG) for batch in batches])
         lessons = []
-        for batch in batches:
+        for batch, lesson in zip(part(batches), changed, strict=True):
             sure, said = self.segmenter(batch.view()).float().softmax(dim=1).max(dim=1)
             known = batch.valid & (sure >= self.settings.confidence)
             label = torch.where(known, said, IGNORE).to(torch.uint8)
-            lessons.append(jitter_bands(batch._replace(label=label), strength=_STRONG))
+            lessons.append(lesson._replace(label=label))
         return lessons
 
     def weight(self, step: int) -> float:
