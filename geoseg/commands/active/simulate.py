@@ -20,9 +20,7 @@ def simulate(
     pool: Annotated[Path, typer.Option(help="Folder of a pool: PROJECT/pool.")],
     truth: Annotated[
         Path,
-        typer.Option(
-            help="CSV of item, class and, if known, kind (hidden) and part (test); labels.csv too."
-        ),
+        typer.Option(help="CSV of item, class and, if known, kind (hidden), part (test)."),
     ],
     out: Annotated[Path, typer.Option(help="Folder for curves and the record of what is done.")],
     strategies: Annotated[
