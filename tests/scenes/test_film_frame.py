@@ -64,6 +64,7 @@ def test_a_side_without_a_border_is_left_whole():
     frame = found_frame(half)
 
     assert frame.right == (499.5, 0.0)
+    assert frame.open_sides(half.shape) == ["right"]
     assert frame.left[0] == pytest.approx(60, abs=4)
     picture = ground((300, 400)).astype(np.uint8)
     assert found_frame(picture) == Frame.whole((300, 400))

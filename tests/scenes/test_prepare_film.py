@@ -137,6 +137,7 @@ def test_points_beside_the_scan_are_found_and_those_that_are_given_go_first(scan
     assert given.registration["points"] == 9
     assert seen_at(beside, 280, 390) > 200
     assert any("left out one by one" in sentence for sentence in ready.said)
+    assert not any("no border" in sentence for sentence in ready.said)
 
 
 def test_changed_points_make_the_scene_anew(scan, tmp_path):

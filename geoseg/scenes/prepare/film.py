@@ -220,7 +220,7 @@ class _Picture:
     """What of a scan is picture, and its tones."""
 
     frame: Frame
-    bordered: bool
+    open_sides: tuple[str, ...]  # that show no border
     crosses: NDArray[np.float64]
     reseau: Reseau | None
     tones: LocalTones | None
@@ -255,7 +255,11 @@ def _develop(scan: _Scan, sensor: str, settings: PrepareSettings, *, whole: bool
             marks.add(corner, stored, own)
         crosses = marks.crosses()
     picture = _Picture(
-        frame=frame, bordered=tone is not None, crosses=crosses, reseau=reseau, tones=None
+        frame=frame,
+        open_sides=tuple(frame.open_sides(scan.raster.shape)),
+        crosses=crosses,
+        reseau=reseau,
+        tones=None,
     )
     if not settings.even_tones:
         return picture
@@ -355,8 +359,11 @@ def _heights(place: _Place, dem: Path | None) -> dict[str, str]:
 def _words(picture: _Picture, place: _Place | None, scene: Scene) -> Iterator[str]:
     if place is None:
         return
-    if not picture.bordered:
-        yield "it shows no border, so all of it is taken for picture."
+    if picture.open_sides:
+        yield (
+            f"it shows no border at the {', '.join(picture.open_sides)}, as halves of a scan do; "
+            "the picture is taken to reach to the edge there."
+        )
     if picture.reseau is not None:
         yield f"{len(picture.crosses)} reseau marks were masked."
     if place.registration is not None:

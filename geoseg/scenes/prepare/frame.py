@@ -32,8 +32,8 @@ _FEWEST = 6  # parts of a side that must agree on its border
 _AGREE = 0.003  # of the side across: by which a part may lie off the straight edge
 _STEEPEST = 0.05  # film lies nearly straight on a scanner
 _INSET = 0.002  # of the shorter side: the edge of the picture is soft
+_DARK_GROUND = 3.0  # per cent of the picture, and of the border, that is left aside as grain
 _TOWARDS_BORDER = 0.35  # of the way from the end of the scale to the middle tone of the picture
-_RING = 0.03  # of the shorter side, in which a border is looked for
 _RING_SHARE = 0.3  # of that ring, which has the tone of a border
 
 
@@ -58,12 +58,21 @@ def border_tone(
         middle: pixels of its middle half.
         brightest: count that the scan can hold.
     """
-    tone = float(np.median(middle))
-    dark = BorderTone(0.0, _TOWARDS_BORDER * tone)
-    bright = BorderTone(brightest - _TOWARDS_BORDER * (brightest - tone), brightest)
+    dark = BorderTone(0.0, _darkest_picture(ring, middle))
+    least = _darkest_picture(brightest - ring, brightest - middle)
+    bright = BorderTone(brightest - least, brightest)
     shares = {found: float(found.holds(ring).mean()) for found in (dark, bright)}
     likely = max(shares, key=lambda found: shares[found])
     return likely if shares[likely] >= _RING_SHARE else None
+
+
+def _darkest_picture(ring: NDArray[np.number], middle: NDArray[np.number]) -> float:
+    """A count between the border and the darkest ground; a guess where the ground is as dark."""
+    ground = float(np.percentile(middle, _DARK_GROUND))
+    border = ring[ring < ground]
+    if border.size < _RING_SHARE * ring.size:
+        return _TOWARDS_BORDER * float(np.median(middle))
+    return (float(np.percentile(border, 100 - _DARK_GROUND)) + ground) / 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +95,15 @@ class Frame:
         return cls(
             top=(-0.5, 0.0), bottom=(height - 0.5, 0.0), left=(-0.5, 0.0), right=(width - 0.5, 0.0)
         )
+
+    def open_sides(self, shape: tuple[int, int]) -> list[str]:
+        """Sides on which it is that of the whole image (H, W)."""
+        whole = Frame.whole(shape)
+        return [
+            side
+            for side in ("top", "bottom", "left", "right")
+            if getattr(self, side) == getattr(whole, side)
+        ]
 
     @property
     def shorter_px(self) -> float:
