@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from torch.nn.functional import cross_entropy
 
 from geoseg.errors import LabelError, ModelError
 from geoseg.landcover.attention import TemporalAttention
+from geoseg.training.averaging import fabric_alone
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,7 +72,7 @@ def teach_attention(
         )
     torch.manual_seed(seed)
     network = TemporalAttention(spec)
-    fabric = Fabric(accelerator=device.type, devices=1)
+    fabric = fabric_alone(device)
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
     )

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from lightning_fabric.loggers.tensorboard import TensorBoardLogger
 from torch.optim.swa_utils import AveragedModel
 
@@ -24,7 +23,7 @@ from geoseg.models import (
     save_classifier,
 )
 from geoseg.models.imbalance import multilabel_loss
-from geoseg.training.averaging import precision_of, running_mean
+from geoseg.training.averaging import fabric_alone, running_mean
 from geoseg.training.forest import forest_labels
 from geoseg.training.loop import StepReport
 from geoseg.training.place_samples import (
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from lightning_fabric import Fabric
     from torch import Tensor
 
     from geoseg.config import PresenceRecipe
@@ -99,9 +99,7 @@ def train_classifier(
     """
     settings = recipe.learning
     log = TensorBoardLogger(folder, name="log", version="")
-    fabric = Fabric(
-        accelerator=device.type, devices=1, precision=precision_of(device), loggers=[log]
-    )
+    fabric = fabric_alone(device, [log])
     optimizer = torch.optim.AdamW(
         classifier.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
     )
