@@ -13,7 +13,7 @@ from geoseg.errors import ConfigError
 if TYPE_CHECKING:
     from geoseg.scale import Engine
 
-__all__ = ["Address", "Executor", "Slurm", "Workers", "engine_of"]
+__all__ = ["Address", "Executor", "Slurm", "Workers", "engine_of", "slurm_job"]
 
 Executor = Annotated[str, typer.Option(help="Who works: serial, processes or dask.")]
 Workers = Annotated[int, typer.Option(help="Processes that work.", min=1)]
@@ -47,15 +47,19 @@ def engine_of(executor: str, workers: int, address: str | None, slurm: str | Non
                 "--executor slurm needs the job of a worker; give --slurm memory=16GB,queue=gpu."
             )
         executor = "dask"
-    job = None if slurm is None else _job(slurm)
+    job = None if slurm is None else slurm_job(slurm)
     threads = max(1, len(os.sched_getaffinity(0)) // workers)
     if job is not None:
         threads = _whole(job.pop("threads", 1))
     return Engine(kind=executor, workers=workers, threads=threads, address=address, slurm=job)
 
 
-def _job(text: str) -> dict[str, Any]:
-    """The settings of the job of a worker, from a JSON object or from key=value,key=value."""
+def slurm_job(text: str) -> dict[str, Any]:
+    """The settings of a job of Slurm, from a JSON object or from key=value,key=value.
+
+    Raises:
+        ConfigError: it is neither.
+    """
     job = _of_json(text) if text.lstrip().startswith("{") else _of_pairs(text)
     return {k: [v] if k in _LISTS and isinstance(v, str) else v for k, v in job.items()}
 

@@ -7,6 +7,7 @@ import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException, Std
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
@@ -60,6 +61,20 @@ class Fleet:
     def starts_ranks(self) -> bool:
         """Whether processes are started on this machine."""
         return self.launcher == "local" and self.devices > 1
+
+    @property
+    def count(self) -> int:
+        """The devices of all nodes."""
+        return self.devices * self.nodes
+
+    def require_here(self, kind: torch.device) -> None:
+        """Refuse more GPUs than this machine has.
+
+        Raises:
+            ConfigError: there are fewer.
+        """
+        if kind.type == "cuda" and self.devices > (there := torch.cuda.device_count()):
+            raise ConfigError(f"--devices {self.devices}, and this machine has {there} GPUs.")
 
     @property
     def options(self) -> list[str]:

@@ -20,7 +20,7 @@ from geoseg.training.adapt import Teacher, style_of
 from geoseg.training.averaging import running_mean
 from geoseg.training.compiling import compile_problem
 from geoseg.training.norms import share_statistics
-from geoseg.training.ranks import Devices, Ranks, start_fabric
+from geoseg.training.ranks import Devices, Ranks, require_shares, start_fabric
 from geoseg.training.resume import TrainingState, restore_state, save_state
 from geoseg.training.schedule import learning_rate
 from geoseg.training.vary import vary
@@ -114,7 +114,7 @@ def train(
     """
     settings = recipe.training
     devices = device if isinstance(device, Devices) else Devices(kind=device)
-    devices.require_shares(recipe)
+    require_shares(recipe, devices.count)
     loss_of = segmentation_loss(settings.loss, chips.pixels)
     log = TensorBoardLogger(folder, name="log", version="")
     fabric = start_fabric(devices, log)

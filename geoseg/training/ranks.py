@@ -19,7 +19,7 @@ from lightning_fabric.strategies.ddp import DDPStrategy
 
 from geoseg.chips import Batch
 from geoseg.errors import ConfigError, ModelError
-from geoseg.training.averaging import precision_of
+from geoseg.training.averaging import fabric_alone, precision_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from geoseg.config import Recipe
     from geoseg.sensors import Band
 
-__all__ = ["Devices", "Ranks", "start_fabric"]
+__all__ = ["Devices", "Ranks", "require_shares", "start_fabric"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,41 +49,42 @@ class Devices:
         """All of them."""
         return self.each * self.nodes
 
-    def require_shares(self, recipe: Recipe) -> None:
-        """Refuse batches that are not shared alike.
 
-        Raises:
-            ConfigError: a batch is no multiple of the devices.
-        """
-        batches = {"training.batch": recipe.training.batch}
-        if recipe.adaptation.scenes:
-            batches["adaptation.batch"] = recipe.adaptation.batch
-        for key, batch in batches.items():
-            if batch % self.count:
-                more = self.count * (batch // self.count + 1)
-                raise ConfigError(
-                    f"{key} = {batch} cannot be shared alike by {self.count} devices; set it to "
-                    f"{more}."
-                )
+def require_shares(recipe: Recipe, count: int) -> None:
+    """Refuse batches that so many devices cannot share alike.
+
+    Raises:
+        ConfigError: a batch is no multiple of them.
+    """
+    batches = {"training.batch": recipe.training.batch}
+    if recipe.adaptation.scenes:
+        batches["adaptation.batch"] = recipe.adaptation.batch
+    for key, batch in batches.items():
+        if batch % count:
+            raise ConfigError(
+                f"{key} = {batch} cannot be shared alike by {count} devices; set it to "
+                f"{count * (batch // count + 1)}."
+            )
 
 
 def start_fabric(devices: Devices, log: Logger) -> Fabric:
     """What runs a training on devices; for several this process has to be one of their ranks."""
-    kind, several = devices.kind, devices.count > 1
+    kind = devices.kind
+    if devices.count == 1:
+        return fabric_alone(kind, [log])
     with warnings.catch_warnings():
-        # Where there is Slurm, Fabric asks for srun, which one process does without.
+        # Where there is Slurm, Fabric asks for srun, which processes of one machine do without.
         warnings.filterwarnings("ignore", "The `srun` command")
         fabric = Fabric(
             accelerator=kind.type,
             devices=devices.each if kind.index is None else [kind.index],
             num_nodes=devices.nodes,
             # Some encoders have weights that their features do not need.
-            strategy=DDPStrategy(find_unused_parameters=True) if several else "auto",
+            strategy=DDPStrategy(find_unused_parameters=True),
             precision=precision_of(kind),
             loggers=[log],
         )
-    if several:
-        fabric.launch()
+    fabric.launch()
     return fabric
 
 

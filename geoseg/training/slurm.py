@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from geoseg.training.launch import Fleet
 
-__all__ = ["job_script", "submit"]
+__all__ = ["job_script", "submit_job"]
 
 # By the names of dask-jobqueue, as for jobs that map.
 _DIRECTIVES = {
@@ -86,7 +86,7 @@ def job_script(
     return "\n".join(lines) + "\n"
 
 
-def submit(script: Path) -> str:
+def submit_job(script: Path) -> str:
     """Submit a job; its number.
 
     Raises:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from geoseg.commands.engine import Address, Executor, Slurm, Workers, engine_of
+from geoseg.commands.fleet import Devices, DryRun, Launcher, Nodes, fleet_of
 from geoseg.commands.options import Bands, Changes, Date, Device, Sensor
 from geoseg.commands.steps import step_command
 from geoseg.terminal import Outcome, Table, note
@@ -56,6 +57,10 @@ def _open_run(
     workers: Workers = 1,
     address: Address = None,
     slurm: Slurm = None,
+    devices: Devices = 1,
+    nodes: Nodes = 1,
+    launcher: Launcher = "local",
+    dry_run: DryRun = False,
     changes: Changes = None,
     device: Device = "auto",
 ) -> Run:
@@ -86,8 +91,10 @@ def _open_run(
         )
     # Absolute: the recipe that a run leaves behind is then the one it was begun with.
     loaded = with_absolute_paths(loaded, Path() if recipe is None else recipe.parent)
-    engine = engine_of(executor, workers, address, slurm)
-    return Run(recipe=loaded, base=Path(), out=out, device=device, engine=engine)
+    fleet = fleet_of(devices, nodes, launcher, slurm, dry_run=dry_run)
+    # --slurm is the job that trains, or that of a worker that maps.
+    engine = engine_of(executor, workers, address, slurm if fleet.job is None else None)
+    return Run(recipe=loaded, base=Path(), out=out, device=device, engine=engine, fleet=fleet)
 
 
 def _from_here(path: str | None) -> str | None:
@@ -110,6 +117,8 @@ def run(run: Run) -> Outcome:
     scored_too = run.source.outlines is not None
     if scored_too:
         _ = run.held_out, run.outlines  # what cannot be scored is not begun
+    if run.fleet.job is not None:
+        return _submit(run, rest=True)
     trained = _train(run)
     steps.predict(run)
     if run.smoothed:
@@ -132,9 +141,9 @@ def run(run: Run) -> Outcome:
 def train(run: Run) -> Outcome:
     """Train the network, or go on with a training that was stopped.
 
-    Example: geoseg glacier-inventory train --data everest --out out/everest
+    Example: geoseg glacier-inventory train --data everest --out out/everest --devices 2
     """
-    return _train(run)
+    return _train(run) if run.fleet.job is None else _submit(run, rest=False)
 
 
 @app.command()
@@ -220,6 +229,18 @@ def _train(run: Run) -> Outcome:
             "validation_iou": result.best_score,
         }
     )
+
+
+def _submit(run: Run, *, rest: bool) -> Outcome:
+    from geoseg_recipes.glacier_inventory import steps
+
+    script, job = steps.submit(run, rest=rest)
+    if job is None:
+        note(script.read_text())
+        note(f"The job lies in {script}; nothing is submitted")
+    else:
+        note(f"Slurm has taken {script} as job {job}")
+    return Outcome({"script": str(script), "job": job})
 
 
 def _track(run: Run) -> Outcome:

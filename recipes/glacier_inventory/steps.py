@@ -3,6 +3,7 @@
 A step takes what it needs from the folder of the run and leaves its result there:
 
     recipe.json                      the whole recipe as it was used
+    train.sbatch                     submit
     model/model.safetensors          train
     map/, maps/SCENE/                predict: classes.tif, probability.tif, of the scene, others
     consistent/SCENE/                smooth: the same, made consistent with each other
@@ -15,8 +16,10 @@ A step takes what it needs from the folder of the run and leaves its result ther
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -27,7 +30,7 @@ from geoseg.config import OutlineSettings, recipe_hash, training_hash, with_abso
 from geoseg.data import find_sources
 from geoseg.errors import ConfigError, SceneError
 from geoseg.evaluation import score_map
-from geoseg.files import require_intact, write_json
+from geoseg.files import require_intact, write_json, writing
 from geoseg.grids import gsd_m, raster_grid
 from geoseg.inference import MapJob, Prediction, read_origin
 from geoseg.inventory import (
@@ -49,13 +52,24 @@ from geoseg.scenes import open_raster, open_scene, read_catalog, scene_shift_m
 from geoseg.sensors import SensorKind, find_sensor
 from geoseg.terminal import note, progress
 from geoseg.tracking import Given, TrackOptions, track_files
-from geoseg.training import StepReport, TrainingResult, gather, new_segmenter
+from geoseg.training import (
+    Devices,
+    Fleet,
+    Material,
+    StepReport,
+    TrainingResult,
+    compile_problem,
+    gather,
+    job_script,
+    new_segmenter,
+    require_shares,
+    run_ranks,
+    submit_job,
+)
 from geoseg.training import train as train_network
 from geoseg.vectorize import outline_raster
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import geopandas as gpd
     from odc.geo.geobox import GeoBox
     from rasterio.windows import Window
@@ -75,6 +89,7 @@ __all__ = [
     "predict",
     "report",
     "smooth",
+    "submit",
     "track",
     "train",
     "vectorize",
@@ -94,6 +109,7 @@ class Run:
     out: Path
     device: str
     engine: Engine = field(default_factory=Engine)
+    fleet: Fleet = field(default_factory=Fleet)
 
     @property
     def model(self) -> Path:
@@ -243,19 +259,22 @@ class Run:
 
 
 def train(run: Run) -> TrainingResult:
-    """Train a network on the ground that is not held out."""
-    recipe, sources = run.recipe, run.sources
-    material = gather(
-        [source for source in sources.labelled if source.learned],
-        sources.unlabelled,
-        recipe,
-        ground=run.kept_from_training,
-        validation=run.validation,
-    )
-    for remark in (material.remark, warning_of(recipe.model)):
-        if remark is not None:
-            note(remark)
-    _write_recipe(run)
+    """Train a network on the ground that is not held out, on one device or several.
+
+    The processes of several devices train; this one then finds the training done.
+    """
+    recipe, fleet = run.recipe, run.fleet
+    material = _material(run)
+    device = Devices(kind=choose_device(run.device))
+    if fleet.is_rank:
+        kind = torch.device(device.kind.type)
+        device = Devices(kind=kind, each=fleet.devices, nodes=fleet.nodes)
+    else:
+        _write_recipe(run)
+    if fleet.starts_ranks:
+        fleet.require_here(device.kind)
+        logs = run.model.parent / "ranks"
+        run_ranks(_rank_command(run), devices=fleet.devices, logs=logs)
     with progress("Training") as advance:
 
         def on_step(report: StepReport) -> None:
@@ -267,7 +286,7 @@ def train(run: Run) -> TrainingResult:
             material.chips,
             recipe,
             folder=run.model.parent,
-            device=choose_device(run.device),
+            device=device,
             record={
                 **run.provenance,
                 "training_hash": training_hash(recipe),
@@ -275,6 +294,63 @@ def train(run: Run) -> TrainingResult:
             },
             on_step=on_step,
         )
+
+
+def submit(run: Run, *, rest: bool) -> tuple[Path, str | None]:
+    """Have the network trained by a job of Slurm; what cannot be trained is not submitted.
+
+    Returns:
+        The script of the job and its number, None of a dry run.
+    """
+    _material(run)
+    _write_recipe(run)
+    rest_of_it = [*_this_run(run, "run"), "--device", run.device] if rest else None
+    script = run.out / "train.sbatch"
+    text = job_script(
+        _rank_command(run),
+        rest_of_it,
+        run.fleet,
+        gpus=run.device != "cpu",
+        log=run.out.absolute() / "train-%j.log",
+    )
+    with writing(script) as aside:
+        aside.write_text(text)
+    return script, None if run.fleet.dry_run else submit_job(script)
+
+
+def _material(run: Run) -> Material:
+    """What the network is trained on."""
+    recipe, sources = run.recipe, run.sources
+    require_shares(recipe, run.fleet.count)
+    material = gather(
+        [source for source in sources.labelled if source.learned],
+        sources.unlabelled,
+        recipe,
+        ground=run.kept_from_training,
+        validation=run.validation,
+    )
+    if not run.fleet.is_rank:
+        for remark in (material.remark, warning_of(recipe.model), _remark_on_compiling(run)):
+            if remark is not None:
+                note(remark)
+    return material
+
+
+def _remark_on_compiling(run: Run) -> str | None:
+    if not run.recipe.training.compile or run.fleet.job is not None:
+        return None
+    return compile_problem(choose_device(run.device))
+
+
+def _rank_command(run: Run) -> list[str]:
+    """What a process is started with that trains with others."""
+    return [*_this_run(run, "train"), "--device", run.device, *run.fleet.options]
+
+
+def _this_run(run: Run, verb: str) -> list[str]:
+    """A step of this run, told nothing but its folder."""
+    geoseg = Path(sys.executable).with_name("geoseg")
+    return [str(geoseg), "glacier-inventory", verb, "--out", str(run.out.absolute())]
 
 
 def predict(run: Run) -> list[Prediction]:
