@@ -118,6 +118,23 @@ def test_reseau_crosses_are_masked_and_hardly_anything_else():
     np.testing.assert_array_equal(found_marks(scan.stored, frame, step=1500), found)
 
 
+def test_a_cross_that_stands_alone_is_none_of_the_camera():
+    stored = np.full((400, 500), 120.0)
+
+    def draw(row, column):
+        stored[row - 6 : row + 7, column] = stored[row, column - 6 : column + 7] = 30
+
+    for row, column in product((80, 125, 170), (90, 135)):
+        draw(row, column)
+    draw(300, 333)
+    frame = Frame(top=(0, 0.0), bottom=(1035, 0.0), left=(0, 0.0), right=(1400, 0.0))  # 45 px a cm
+
+    found = found_marks(stored, frame)
+
+    assert all(found[row, column] for row, column in product((80, 125, 170), (90, 135)))
+    assert not found[280:320].any()
+
+
 def test_a_picture_without_crosses_has_none_and_other_cameras_have_no_reseau():
     scan = scan_of(ground((1150, 1400)), np.random.default_rng(2), border_px=60, reseau=False)
     frame = found_frame(scan.stored)

@@ -18,7 +18,7 @@ from scipy import ndimage
 from geoseg.data.simulate.scan import scan_of
 from geoseg.errors import GridError, SceneError
 from geoseg.scale import Engine
-from geoseg.scenes import Asset, Scene, open_scene, read_scene
+from geoseg.scenes import Asset, Scene, open_raster, open_scene, read_scene
 from geoseg.scenes.prepare import PrepareJob, PrepareSettings, prepare_scenes
 from geoseg.scenes.prepare import film as film_module
 from geoseg.scenes.prepare.film import prepare_film
@@ -221,6 +221,49 @@ def test_even_tones_are_made_where_they_are_asked_for(tmp_path):
 
     assert unevenness(even) < 0.8 * unevenness(plain)
     assert seen_at(even, 280, 390) > seen_at(even, 280, 250) + 60
+
+
+def test_bent_film_is_straightened_by_the_spline(tmp_path):
+    stored = np.full((600, 700), 60, dtype=np.uint8)
+    stored[40:560, 345:352] = 220  # on the ground it is a curve, 15 px wide
+
+    def bent(row, column):
+        return column + 15 * math.sin(row / 90)
+
+    control = [
+        GroundControlPoint(
+            row=float(row), col=float(column), x=WEST + 20 * bent(row, column), y=NORTH - 20 * row
+        )
+        for row in range(0, 601, 50)
+        for column in range(0, 701, 100)
+    ]
+    source = film(write_scan(tmp_path / "bent.tif", stored, control=control))
+
+    scene, ready = prepared(source, tmp_path / "out")
+
+    assert ready.registration["method"] == "thin-plate spline"
+    with rasterio.open(scene.bands["pan"].path) as raster:
+        tones = raster.read(1)
+        for row in range(60, 540, 30):
+            assert tones[raster.index(WEST + 20 * bent(row, 348.5), NORTH - 20 * row)] > 180
+
+
+def test_blocks_cover_a_scan_once(scan, tmp_path, monkeypatch):
+    path = write_scan(tmp_path / "frame.tif", scan.stored, control=points())
+    monkeypatch.setattr(film_module, "_BLOCK_PX", 150)
+    seen = np.zeros(scan.stored.shape, dtype=np.uint8)
+    times = np.zeros(scan.stored.shape, dtype=int)
+
+    with open_raster(path) as raster:
+        for (row, column), stored, own in film_module._Scan(raster, Asset(path=path)).blocks(20):
+            place = tuple(
+                slice(c + o.start, c + o.stop) for c, o in zip((row, column), own, strict=True)
+            )
+            seen[place] = stored[own]
+            times[place] += 1
+
+    assert (times == 1).all()
+    np.testing.assert_array_equal(seen, scan.stored)
 
 
 def test_strips_leave_no_trace(scan, tmp_path, monkeypatch):

@@ -40,6 +40,7 @@ def ground(shape=SHAPE):
         image[name][20:50, 20:60] = SNOW[name]
         image[name][100:110, 120:140] = CLOUD[name]
         image[name][80:90, 120:140] = DARK[name]
+        image[name][112:118, 120:140] = DARK[name]  # towards the sun
     return image
 
 
@@ -130,6 +131,7 @@ def test_the_mask_tells_cloud_and_its_shadow_from_snow(tmp_path):
     assert (mask[20:50, 20:60] == Mask.SNOW).all()
     assert (mask[98:112, 120:140] == Mask.UNUSABLE).all()  # with its rim of 60 m
     assert (mask[80:90, 121:139] == Mask.UNUSABLE).all()
+    assert (mask[112:118, 120:140] == Mask.CLEAR).all()
     assert (mask[-3:, -4:] == Mask.SATURATED).all()
     assert (mask[60:75, :100] == Mask.CLEAR).all()
     assert (mask[:5, :7] == Mask.UNUSABLE).all()
