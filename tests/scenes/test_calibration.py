@@ -205,7 +205,8 @@ def test_the_sun_of_a_tile_is_a_zenith_angle_turned_over():
 def test_pleiades_radiance_becomes_reflectance_by_the_band_index_of_the_raster():
     found = dimap_radiometry(DIMAP_2, "DIM.XML")
 
-    assert set(found.bands) == {"1", "3"}
+    assert set(found.bands) == {"B0", "3", "B2", "1"}
+    assert found.bands["B0"] == found.bands["3"] != found.bands["1"]
     # Band B0 lies third: L = 950 / 9.5 + 0.5 = 100.5; d = 0.98328, sin 30 = 0.5.
     expected = math.pi * 100.5 * 0.98328**2 / (1915 * 0.5)
     np.testing.assert_allclose(

@@ -17,6 +17,7 @@ from geoseg.scenes import Asset, Scene, SunPosition, open_scene, read_scene
 from geoseg.scenes.prepare import Mask, PrepareJob, PrepareSettings, prepare_scenes
 from geoseg.scenes.prepare import clouds as clouds_module
 from geoseg.scenes.prepare import image as image_module
+from geoseg.scenes.scan import scan_folders
 
 # Bands of OLI and their reflectance over four kinds of ground.
 NUMBERS = {"blue": 2, "green": 3, "red": 4, "nir08": 5, "swir16": 6}
@@ -293,3 +294,31 @@ def test_unreadable_metadata_fail_that_scene_in_one_sentence(tmp_path):
 
     with pytest.raises(SceneError, match="MTL file that can be read"):
         image_module.prepare_image(source, tmp_path, PrepareSettings())
+
+
+@pytest.mark.slow
+def test_a_landsat_folder_that_was_scanned_is_prepared_by_what_it_says(tmp_path):
+    """The scan finds metadata and codes; the preparation uses both."""
+    name = "LC08_L1TP_067017_20200801_20200907_02_T1"
+    codes = np.full(SHAPE, 21824, dtype=np.uint16)
+    codes[60:70, 10:30] = 22280
+    landsat(tmp_path / name, quality=codes)
+    for path in (tmp_path / name).iterdir():
+        path.rename(path.with_name(path.name.replace("LC08_L1TP", name)))
+    mtl = tmp_path / name / f"{name}_MTL.txt"
+    text = mtl.read_text().replace("LC08_L1TP_B", f"{name}_B")
+    for group, line in (
+        ("PRODUCT_CONTENTS", f'FILE_NAME_QUALITY_L1_PIXEL = "{name}_QA_PIXEL.TIF"'),
+        ("IMAGE_ATTRIBUTES", 'DATE_ACQUIRED = 2020-08-01\nSCENE_CENTER_TIME = "20:30:00.0Z"'),
+    ):
+        text = text.replace(f"GROUP = {group}\n", f"GROUP = {group}\n{line}\n", 1)
+    mtl.write_text(text)
+    entries = [entry for step in scan_folders([tmp_path]) for entry in step.entries]
+
+    scene, ready = prepared(entries[0].scene, tmp_path / "out")
+
+    assert (mask_in(scene)[60:70, 10:30] == Mask.UNUSABLE).all()
+    assert ready.shares["cloud"] == pytest.approx(200 / (SHAPE[0] * SHAPE[1] - 35))
+    with open_scene(scene, ["nir08"]) as reader:
+        image, _ = reader.overview(1000)
+    np.testing.assert_allclose(image[0, 72:78, :100], MEADOW["nir08"], atol=1.5e-4)

@@ -28,7 +28,7 @@ class _Measured(NamedTuple):
 
 
 def dimap_radiometry(text: str, name: str) -> Radiometry:
-    """Calibrations of the bands by their numbers in the raster, counted from 1.
+    """Calibrations of the bands by their ids, and by their numbers in the raster from 1.
 
     Radiance L = Q / gain + bias; reflectance = pi L d^2 / (E0 sin(elevation)), with the solar
     irradiance E0 of the file. A product that was made in reflectance says so by its own gains.
@@ -64,22 +64,27 @@ def dimap_radiometry(text: str, name: str) -> Radiometry:
 
 
 def _version_2(root: Element, name: str) -> dict[str, _Measured]:
+    """By the id of a band, and by its number in the raster where that is given.
+
+    The order in which bands are measured here is not that of the raster.
+    """
     indexes = {text_in(e, "BAND_ID"): text_in(e, "BAND_INDEX") for e in root.iter("Raster_Index")}
     suns = {
         text_in(e, "BAND_ID"): _needed(e, "VALUE", name)
         for e in root.iter("Band_Solar_Irradiance")
         if e.find("BAND_ID") is not None
     }
-    found = {}
+    found: dict[str, _Measured] = {}
     for kind in ("Band_Radiance", "Band_Reflectance"):
-        for number, element in enumerate(root.findall(f"{_CALIBRATION}/{kind}"), start=1):
+        for element in root.findall(f"{_CALIBRATION}/{kind}"):
             band = text_in(element, "BAND_ID")
             irradiance = suns.get(band) if kind == "Band_Radiance" else None
             if kind == "Band_Radiance" and irradiance is None:
                 raise _nothing(name, f"solar irradiance of band {band}")
-            found[indexes.get(band) or str(number)] = _Measured(
+            measured = _Measured(
                 _gain(element, "GAIN", name), _needed(element, "BIAS", name), irradiance
             )
+            found |= {key: measured for key in (band, indexes.get(band)) if key is not None}
     return found
 
 
