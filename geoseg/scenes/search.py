@@ -19,7 +19,7 @@ from pystac.extensions.eo import CLOUD_COVER_PROP
 from geoseg.errors import ConfigError, SceneError
 from geoseg.files import writing
 from geoseg.scenes.catalog import reading_table
-from geoseg.scenes.catalog_rows import TIMES, require_known_version
+from geoseg.scenes.catalog_rows import TIMES, require_known_version, row_writer
 from geoseg.scenes.stac import SENSOR
 
 if TYPE_CHECKING:
@@ -156,14 +156,14 @@ def _write_rows(path: Path, rows: NDArray[np.intp], out: Path) -> None:
     way = os.path.relpath(path.parent, out.parent)
     with reading_table(path), pq.ParquetFile(path) as table, writing(out) as aside:
         schema = table.schema_arrow
-        with pq.ParquetWriter(aside, schema, compression="zstd") as found:
+        with row_writer(aside, schema) as found:
             first = 0
             for group in range(table.num_row_groups):
                 count = table.metadata.row_group(group).num_rows
                 here = rows[np.searchsorted(rows, first) : np.searchsorted(rows, first + count)]
                 if len(here):
                     some = table.read_row_group(group).take(pa.array(here - first))
-                    found.write_table(_moved(some, way).cast(schema))
+                    found(_moved(some, way).cast(schema))
                 first += count
 
 
@@ -197,7 +197,7 @@ def _moved_asset(asset: pa.StructArray, way: str) -> pa.StructArray:
 def _from(way: str, href: str | None) -> str | None:
     if href is None or "://" in href or href.startswith("/"):
         return href
-    return Path(os.path.normpath(f"{way}/{href}")).as_posix()
+    return os.path.normpath(f"{way}/{href}")
 
 
 def _within_time(columns: pa.Table, interval: Interval) -> NDArray[np.bool_]:

@@ -42,8 +42,11 @@ def entry(name, box, *, dates="2000", sensor="landsat-7", cloud=None, outline=No
     return CatalogEntry(scene=scene, footprint=Geometry(outline or shapely.box(*box), "EPSG:4326"))
 
 
-@pytest.fixture
-def catalog(tmp_path):
+@pytest.fixture(params=[16_384, 2])
+def catalog(tmp_path, monkeypatch, request):
+    """A table of few rows, in one group and in several."""
+    monkeypatch.setattr("geoseg.scenes.catalog_rows._GROUP", request.param)
+    monkeypatch.setattr("geoseg.scenes.catalog_rows.ROWS_AT_ONCE", 1)
     path = tmp_path / "all.parquet"
     fiji = shapely.MultiPolygon(
         [shapely.box(178, -18, 180, -16), shapely.box(-180, -18, -178, -16)]
@@ -54,6 +57,7 @@ def catalog(tmp_path):
         entry("karakoram", (75, 35, 77, 37), dates="1990", cloud=60),
         entry("film", (86, 27, 88, 29), dates="1980-06-18/1981-03-05", sensor="corona-kh4b"),
         entry("fiji", None, outline=fiji, cloud=20),
+        entry("chukotka", (179.5, 65, 179.9, 66), sensor="landsat-5"),
         entry("triangle", None, outline=triangle, cloud=0, sensor="landsat-8"),
     ]
     write_catalog(entries, path)
@@ -73,7 +77,9 @@ def found(catalog, **query):
     ("bbox", "wanted"),
     [
         ((87, 28, 100, 40), ["everest", "film"]),
-        ((-180, -90, 180, 90), ["everest", "karakoram", "film", "fiji", "triangle"]),
+        ((-180, -90, 180, 90), ["everest", "karakoram", "film", "fiji", "chukotka", "triangle"]),
+        ((179, 64, -179, 67), ["chukotka"]),
+        ((179.95, 64, -179, 67), []),
         ((179, -17, -179, -16), ["fiji"]),
         ((170, -17, -179.5, 0), ["fiji"]),
         # The box of the triangle is touched here, and the triangle is not.
@@ -94,7 +100,7 @@ def test_scenes_are_found_by_place(catalog, bbox, wanted):
         ("1981-03-06/1989", []),
         ("1981-03-06/1990-01-01", ["karakoram"]),
         ("1999", []),
-        ("2000-07", ["everest", "fiji", "triangle"]),
+        ("2000-07", ["everest", "fiji", "chukotka", "triangle"]),
     ],
 )
 def test_scenes_are_found_by_time_that_overlaps(catalog, dates, wanted):
@@ -107,7 +113,16 @@ def test_scenes_are_found_by_sensor_and_cloud(catalog):
     result = search_catalog(
         catalog, Query(max_cloud_percent=100), catalog.with_name("found.parquet")
     )
-    assert tuple(result) == (4, 5, 1)
+    assert tuple(result) == (4, 6, 2)
+
+
+def test_an_empty_catalogue_can_be_searched_and_shown(tmp_path):
+    path = tmp_path / "all.parquet"
+    write_catalog([], path)
+
+    query = {"area": area_of_bbox((0, 0, 1, 1)), "interval": parse_interval("2000")}
+    assert found(path, **query, sensors=["landsat-8"], max_cloud_percent=5) == []
+    assert summarise(path).bbox is None
 
 
 def test_what_is_found_lies_where_it_lay(tmp_path):
@@ -179,10 +194,10 @@ def test_a_catalogue_of_an_older_version_is_read(catalog):
 
     entries, broken = read_catalog(catalog)
 
-    assert (len(entries), broken) == (5, ())
+    assert (len(entries), broken) == (6, ())
     assert {e.scene.cloud_percent for e in entries} == {None}
-    assert len(found(catalog, interval=parse_interval("2000"))) == 3
-    assert summarise(catalog).scenes == 5
+    assert len(found(catalog, interval=parse_interval("2000"))) == 4
+    assert summarise(catalog).scenes == 6
 
 
 @pytest.mark.parametrize("stated", [b'{"version": 2}', b"new", b'{"version": "1"}', b"[]"])

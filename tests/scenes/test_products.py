@@ -140,12 +140,15 @@ def test_a_safe_is_a_scene_with_bands_at_their_own_pixels(tmp_path):
 def test_a_band_without_its_own_pixels_is_taken_from_the_nearest_coarser_ones():
     level_1 = choose_bands(["GRANULE/L1C/IMG_DATA/T45RVL_B8A", "GRANULE/L1C/IMG_DATA/T45RVL_B10"])
     level_2 = choose_bands(["x_B02_60m", "x_B02_20m", "x_B01_20m", "x_B01_60m", "x_TCI_10m"])
+    # Finer pixels than the instrument has are made up.
+    resampled = choose_bands(["x_B05_10m", "x_B05_60m"])
 
     assert level_1 == {
         "nir08": "GRANULE/L1C/IMG_DATA/T45RVL_B8A",
         "cirrus": "GRANULE/L1C/IMG_DATA/T45RVL_B10",
     }
     assert level_2 == {"coastal": "x_B01_60m", "blue": "x_B02_20m"}
+    assert resampled == {"rededge071": "x_B05_60m"}
 
 
 @pytest.mark.parametrize(
