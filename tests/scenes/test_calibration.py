@@ -22,7 +22,6 @@ from geoseg.scenes.prepare.quality import Mask, Quality, mask_of
 from geoseg.scenes.prepare.sentinel2 import (
     sentinel2_quality,
     sentinel2_radiometry,
-    sentinel2_sun,
 )
 from geoseg.scenes.prepare.xml_text import parse_xml
 
@@ -189,17 +188,6 @@ def test_sentinel_2_takes_off_what_was_added_since_baseline_4(baseline, offsets,
 def test_sentinel_2_of_a_baseline_with_offsets_that_gives_none_is_refused():
     with pytest.raises(SceneError, match=r"baseline 04\.00 and gives no offset for B2, B8A; ref"):
         sentinel2_radiometry(S2.format(baseline="04.00", offsets=""), "MTD.xml")
-
-
-def test_the_sun_of_a_tile_is_a_zenith_angle_turned_over():
-    text = (
-        "<T><Mean_Sun_Angle><ZENITH_ANGLE>60</ZENITH_ANGLE><AZIMUTH_ANGLE>170</AZIMUTH_ANGLE>"
-        "</Mean_Sun_Angle></T>"
-    )
-
-    sun = sentinel2_sun(text, "MTD_TL.xml")
-
-    assert (sun.azimuth, sun.elevation) == (170, 30)
 
 
 def test_pleiades_radiance_becomes_reflectance_by_the_band_index_of_the_raster():

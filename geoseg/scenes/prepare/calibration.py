@@ -46,7 +46,6 @@ class Radiometry:
 
     bands: Mapping[str, Calibration] = field(default_factory=dict)  # by what the product calls them
     sun: SunPosition | None = None
-    source: str  # the handbook that the numbers are used by
 
 
 def to_reflectance(stored: NDArray[np.number], calibration: Calibration) -> NDArray[np.float32]:

@@ -67,7 +67,7 @@ class Registration:
 def read_points(path: Path) -> GroundControl:
     """The points of a file of QGIS's georeferencer, those that are enabled.
 
-    A table with columns mapX, mapY, sourceX, sourceY (pixelX, pixelY before QGIS 3.20) and a first
+    A table with columns mapX, mapY, sourceX, sourceY (pixelX, pixelY in older files) and a first
     line `#CRS: ` with EPSG:... or WKT. As in QGIS, sourceY counts upward: -100 is row 100.
 
     Raises:

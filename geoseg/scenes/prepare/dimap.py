@@ -1,4 +1,7 @@
-"""SPOT and Pleiades: the DIMAP metadata of a product, of versions 1 and 2."""
+"""SPOT and Pleiades: the DIMAP metadata of a product, of versions 1 and 2.
+
+After Airbus, Pleiades and SPOT 6-7 user guides; CNES, DIMAP 1.1 of SPOT 1 to 5.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = ["dimap_radiometry"]
 
-_SOURCE = "Airbus, Pleiades and SPOT 6-7 user guides; CNES, DIMAP 1.1 of SPOT 1 to 5"
 _CALIBRATION = ".//Instrument_Calibration/Band_Measurement_List"
 
 
@@ -60,7 +62,7 @@ def dimap_radiometry(text: str, name: str) -> Radiometry:
             fill=special.get("NODATA", 0.0),
             saturated=special.get("SATURATED"),
         )
-    return Radiometry(bands=found, sun=sun, source=_SOURCE)
+    return Radiometry(bands=found, sun=sun)
 
 
 def _version_2(root: Element, name: str) -> dict[str, _Measured]:

@@ -1,4 +1,7 @@
-"""Landsat Collection 2: the MTL file, and the bits of QA_PIXEL and QA_RADSAT."""
+"""Landsat Collection 2: the MTL file, and the bits of QA_PIXEL and QA_RADSAT.
+
+After USGS, Collection 2 data format control books (LSDS-1822, LSDS-1328).
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["landsat_quality", "landsat_radiometry"]
 
-_SOURCE = "USGS, Collection 2 data format control books (LSDS-1822, LSDS-1328)"
 # Surface reflectance of Level 2 by LSDS-1619, where the file does not say it.
 _SURFACE = (2.75e-5, -0.2)
 _FILL = 0.0
@@ -58,7 +60,7 @@ def landsat_radiometry(text: str, name: str) -> Radiometry:
         bands = _surface(groups, files, name)
     else:
         bands = _top_of_air(groups, files, sun, name)
-    return Radiometry(bands=bands, sun=sun, source=_SOURCE)
+    return Radiometry(bands=bands, sun=sun)
 
 
 def landsat_quality(

@@ -1,4 +1,7 @@
-"""Sentinel-2: the metadata of a product, and the scene classification of Level 2A."""
+"""Sentinel-2: the metadata of a product, and the scene classification of Level 2A.
+
+After ESA, Sentinel-2 Products Specification Document (S2-PDGS-TAS-DI-PSD), issue 14.
+"""
 
 from __future__ import annotations
 
@@ -11,16 +14,14 @@ from geoseg.errors import SceneError
 from geoseg.scenes.prepare.calibration import Calibration, Radiometry
 from geoseg.scenes.prepare.quality import Quality
 from geoseg.scenes.prepare.xml_text import number_in, parse_xml, text_in
-from geoseg.scenes.scene import SunPosition
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
     from numpy.typing import NDArray
 
-__all__ = ["sentinel2_quality", "sentinel2_radiometry", "sentinel2_sun"]
+__all__ = ["sentinel2_quality", "sentinel2_radiometry"]
 
-_SOURCE = "ESA, Sentinel-2 Products Specification Document (S2-PDGS-TAS-DI-PSD), issue 14.9"
 _OFFSETS_SINCE = (4, 0)  # processing baseline, of 25 January 2022
 
 
@@ -65,17 +66,7 @@ def sentinel2_radiometry(text: str, name: str) -> Radiometry:
         )
         for number, physical in bands.items()
     }
-    return Radiometry(bands=found, source=_SOURCE)
-
-
-def sentinel2_sun(text: str, name: str) -> SunPosition | None:
-    """Where the sun stood over a tile on average, from MTD_TL.xml; None where it does not say."""
-    root = parse_xml(text, name)
-    zenith = number_in(root, ".//Mean_Sun_Angle/ZENITH_ANGLE", name)
-    azimuth = number_in(root, ".//Mean_Sun_Angle/AZIMUTH_ANGLE", name)
-    if zenith is None or azimuth is None:
-        return None
-    return SunPosition(azimuth=azimuth % 360, elevation=90 - zenith)
+    return Radiometry(bands=found)
 
 
 def sentinel2_quality(classes: NDArray[np.integer]) -> Quality:
