@@ -110,6 +110,8 @@ def run_ranks(command: Sequence[str], *, devices: int, logs: Path) -> None:
             log_dir=str(logs), redirects=dict.fromkeys(range(1, devices), Std.ALL)
         ),
     )
+    # Ranks that start again must not find in the agent's store where those before them listened.
+    os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
     try:
         with with_threads(int(os.environ.get("OMP_NUM_THREADS", cores))):
             elastic_launch(config, command[0])(*command[1:])

@@ -302,6 +302,11 @@ def submit(run: Run, *, rest: bool) -> tuple[Path, str | None]:
     Returns:
         The script of the job and its number, None of a dry run.
     """
+    if run.engine.kind != "serial":
+        raise ConfigError(
+            f"--launcher slurm maps in the job that trains, and --executor {run.engine.kind} does "
+            "not; train first, then run with the executor."
+        )
     _material(run)
     _write_recipe(run)
     rest_of_it = [*_this_run(run, "run"), "--device", run.device] if rest else None
