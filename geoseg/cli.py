@@ -21,7 +21,7 @@ from geoseg.commands.prepare import catalog_prepare
 from geoseg.commands.presence import presence_app
 from geoseg.commands.report import report
 from geoseg.commands.sensors import sensors_app
-from geoseg.commands.work import retry, status, verify
+from geoseg.commands.work import plan, retry, status, verify
 from geoseg.errors import GeosegError
 from geoseg.terminal import Outcome, Table, note, show
 
@@ -41,7 +41,19 @@ app.add_typer(catalog_app, name="catalog")
 app.add_typer(presence_app, name="presence")
 app.add_typer(pivot_app, name="pivot")
 app.add_typer(active_app, name="active")
-for verb in (predict, mosaic, vectorize, track, report, export, compare, status, verify, retry):
+for verb in (
+    predict,
+    mosaic,
+    vectorize,
+    track,
+    report,
+    export,
+    compare,
+    status,
+    verify,
+    retry,
+    plan,
+):
     app.command()(verb)
 
 

@@ -1,4 +1,4 @@
-"""`geoseg status`, `geoseg verify` and `geoseg retry`: of a folder that a run writes into."""
+"""`geoseg status`, `verify` and `retry` of a folder that a run writes into, and `geoseg plan`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from geoseg.terminal import Outcome, Table, note, progress, show
 if TYPE_CHECKING:
     from geoseg.scale import WorkState
 
-__all__ = ["retry", "status", "verify"]
+__all__ = ["plan", "retry", "status", "verify"]
 
 Folder = Annotated[Path, typer.Argument(help="That a run writes into, or one above several.")]
 _SHOWN = 20  # failures; --json has all
@@ -75,6 +75,48 @@ def retry(folder: Folder, json: Json = False) -> None:
     note("Run the command of the run again: it does these units.")
     table = Table("To be done again", ("folder", "failed", "damaged"), rows)
     show(Outcome({"again": figures}, (table,)), as_json=json)
+
+
+def plan(
+    scenes: Annotated[int, typer.Option(help="How many are to be mapped.")],
+    megapixels: Annotated[float, typer.Option(help="Of one scene, 10^6 pixels of the map.")],
+    workers: Annotated[int, typer.Option(help="Cores that work.")] = 1,
+    map_s: Annotated[
+        float | None,
+        typer.Option(help="Core seconds for 10^6 pixels; of yours by `geoseg predict --dry-run`."),
+    ] = None,
+    scene_s: Annotated[
+        float | None, typer.Option(help="Core seconds of a scene beside its pixels.")
+    ] = None,
+    read_bytes: Annotated[float | None, typer.Option(help="Of a pixel, all bands.")] = None,
+    write_bytes: Annotated[float | None, typer.Option(help="Of a pixel of the maps.")] = None,
+    json: Json = False,
+) -> None:
+    """Say what an archive takes to map, by arithmetic: cores, hours, bytes. docs/scale.md has more.
+
+    Example: geoseg plan --scenes 48000 --megapixels 58 --workers 256
+    """
+    from dataclasses import asdict
+
+    from geoseg.scale.costs import UnitCosts, archive_costs
+
+    given = {
+        "map_s": map_s,
+        "scene_s": scene_s,
+        "read_bytes": read_bytes,
+        "write_bytes": write_bytes,
+    }
+    each = UnitCosts(**{name: value for name, value in given.items() if value is not None})
+    costs = archive_costs(scenes, megapixels, workers=workers, each=each)
+    rows = [
+        ("pixels", f"{costs.pixels:.3g}"),
+        ("core hours", f"{costs.core_hours:,.1f}"),
+        (f"hours on {workers:,} cores", f"{costs.hours:,.1f}"),
+        ("to read", f"{costs.read_tb:,.2f} TB"),
+        ("to keep", f"{costs.write_tb:,.2f} TB"),
+    ]
+    table = Table(f"{scenes:,} scenes of {megapixels:g} megapixels", ("what", "takes"), rows)
+    show(Outcome({**asdict(costs), "each": asdict(each)}, (table,)), as_json=json)
 
 
 def _damaged(folder: Path) -> dict[Path, list[str]]:

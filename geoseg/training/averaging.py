@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments import LightningEnvironment
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 if TYPE_CHECKING:
