@@ -23,7 +23,7 @@ from geoseg.scenes.prepare.sentinel2 import (
     sentinel2_quality,
     sentinel2_radiometry,
 )
-from geoseg.scenes.prepare.xml_text import parse_xml
+from geoseg.scenes.xml_text import parse_xml
 
 MTL = """GROUP = LANDSAT_METADATA_FILE
   GROUP = PRODUCT_CONTENTS
@@ -229,10 +229,10 @@ def test_the_distance_of_the_sun_is_that_of_the_almanac():
 
 def test_an_entity_in_metadata_is_refused_and_never_expanded():
     bomb = '<!DOCTYPE a [<!ENTITY b "bb"><!ENTITY c "&b;&b;">]><a>&c;</a>'
-    with pytest.raises(SceneError, match=r"^a\.xml declares an XML entity"):
+    with pytest.raises(SceneError, match=r"^a\.xml declares a type or an entity"):
         parse_xml(bomb, "a.xml")
     outside = '<!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/passwd">]><a>&b;</a>'
-    with pytest.raises(SceneError, match=r"^a\.xml declares an XML entity"):
+    with pytest.raises(SceneError, match=r"^a\.xml declares a type or an entity"):
         parse_xml(outside, "a.xml")
 
 

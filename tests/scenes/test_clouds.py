@@ -14,7 +14,7 @@ from geoseg.scenes.prepare.clouds import (
     looks_snowy,
 )
 
-# Reflectance in blue, green, red, near infrared and at 1.6 um: published spectra, rounded.
+# Reflectance in blue, green, red, near infrared and at 1.6 um: typical of such ground.
 GROUND = {
     "fresh snow": (0.95, 0.94, 0.93, 0.88, 0.12),
     "old snow": (0.65, 0.65, 0.62, 0.50, 0.05),

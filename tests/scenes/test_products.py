@@ -211,7 +211,7 @@ def test_xml_with_entities_is_refused(tmp_path):
     bomb = '<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "b">]>'
     path.write_text(path.read_text().replace('<?xml version="1.0" encoding="UTF-8"?>', bomb))
 
-    with pytest.raises(SceneError, match=r"is no XML that can be read \(DTDForbidden"):
+    with pytest.raises(SceneError, match="declares a type or an entity"):
         read(path)
 
 

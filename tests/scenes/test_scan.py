@@ -89,7 +89,7 @@ def test_film_without_georeference_is_told_of_with_what_places_it(archive, tmp_p
     run = command("scan", film, "--out", tmp_path / "film.parquet")
 
     assert run.exit_code == 0
-    assert "spymicmac or the Ames Stereo Pipeline (ASP) and scan again" in run.stderr
+    assert "make an orthoimage with spymicmac (Hexagon, aerial frames) or ASP" in run.stderr
     (entry,) = read_catalog(tmp_path / "film.parquet").entries
     assert (entry.scene.start, entry.scene.end) == (
         datetime(1980, 6, 18, tzinfo=UTC),

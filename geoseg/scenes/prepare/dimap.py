@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from geoseg.errors import SceneError
 from geoseg.scenes.prepare.calibration import Calibration, Radiometry, solar_gain
-from geoseg.scenes.prepare.xml_text import number_in, parse_xml, text_in
 from geoseg.scenes.scene import SunPosition
+from geoseg.scenes.xml_text import number_in, parse_xml, text_in
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element

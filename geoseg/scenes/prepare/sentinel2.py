@@ -13,7 +13,7 @@ import numpy as np
 from geoseg.errors import SceneError
 from geoseg.scenes.prepare.calibration import Calibration, Radiometry
 from geoseg.scenes.prepare.quality import Quality
-from geoseg.scenes.prepare.xml_text import number_in, parse_xml, text_in
+from geoseg.scenes.xml_text import number_in, parse_xml, text_in
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element

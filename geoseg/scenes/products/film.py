@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from geoseg.dates import Interval
 from geoseg.errors import SceneError
+from geoseg.grids import HOW_TO_PLACE
 from geoseg.scenes.products.geotiff import dates_in
 from geoseg.scenes.products.product import Product, require_placed
 from geoseg.scenes.raster import open_raster
@@ -140,10 +141,7 @@ def read(path: Path) -> tuple[Scene, ...]:
             "it by a STAC item of a sensor of `geoseg sensors list`."
         )
     with open_raster(path) as raster:
-        require_placed(
-            raster,
-            "place it with spymicmac or the Ames Stereo Pipeline (ASP) and scan again",
-        )
+        require_placed(raster, HOW_TO_PLACE)
     return (
         Scene(
             id=path.stem,

@@ -7,11 +7,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from defusedxml import DefusedXmlException
-from defusedxml.ElementTree import ParseError, fromstring
-
 from geoseg.errors import SceneError
 from geoseg.scenes.scene import SunPosition
+from geoseg.scenes.xml_text import parse_xml
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -92,13 +90,7 @@ def read_xml(path: Path) -> Element:
     Raises:
         SceneError: no XML, too large, or with entities, which the metadata of no product need.
     """
-    try:
-        root: Element = fromstring(read_bounded(path), forbid_dtd=True)
-    except (ParseError, DefusedXmlException, ValueError, LookupError) as error:
-        raise SceneError(
-            f"{path} is no XML that can be read ({type(error).__name__}: {error}); fetch it again."
-        ) from error
-    return root
+    return parse_xml(read_bounded(path), str(path))
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["number_in", "parse_xml", "text_in"]
 
 
-def parse_xml(text: str, name: str) -> Element:
+def parse_xml(text: str | bytes, name: str) -> Element:
     """The root of a document.
 
     Args:
@@ -23,13 +23,14 @@ def parse_xml(text: str, name: str) -> Element:
         name: of the file, for messages.
 
     Raises:
-        SceneError: it is no XML, or declares an entity.
+        SceneError: it is no XML, or declares a document type or an entity.
     """
     try:
-        root: Element = fromstring(text.encode())
+        content = text.encode() if isinstance(text, str) else text
+        root: Element = fromstring(content, forbid_dtd=True)
     except DefusedXmlException as error:
         raise SceneError(
-            f"{name} declares an XML entity, which no product does; fetch it again."
+            f"{name} declares a type or an entity, which no product does; fetch it again."
         ) from error
     except (ParseError, ValueError, LookupError) as error:
         raise SceneError(f"{name} is no XML that can be read ({error}); fetch it again.") from error
