@@ -41,7 +41,7 @@ from geoseg.data import LabelledScene
 from geoseg.files import sha256_of
 from geoseg.labels import GLACIER
 from geoseg.scenes import Asset, Scene
-from geoseg.training import StepReport, gather, new_segmenter, ranks, train
+from geoseg.training import StepReport, averaging, gather, new_segmenter, ranks, train
 from geoseg.training.launch import run_ranks
 from geoseg.training.ranks import Devices
 
@@ -129,7 +129,7 @@ def sources_of(folder: Path) -> list[LabelledScene]:
 
 def train_rank(scenes: Path, out: Path, devices: int, precision: str) -> None:
     """Train as one of so many ranks; the first one writes the loss of every step."""
-    ranks.precision_of = lambda _: precision  # type: ignore[assignment,return-value]
+    ranks.precision_of = averaging.precision_of = lambda _: precision
     out.mkdir(parents=True, exist_ok=True)
     (out / f"pid-{os.environ.get('RANK', '0')}").write_text(str(os.getpid()))
     material = gather(sources_of(scenes), (), RECIPE)
