@@ -9,12 +9,16 @@ BIN := $(VENV)/bin
 # Tests run beside each other, one to a core, so that none needs more than one.
 TESTS := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses=auto --dist=worksteal
 
-.PHONY: run test test-fast check lint types layers format bench clean
+.PHONY: run test test-fast coverage check lint types layers format bench clean
 
 run: $(VENV)/.installed
 	$(BIN)/geoseg glacier-inventory run --data simulated --out out/run
 
 test: check
+	$(TESTS)
+
+# A third slower: lines are counted.
+coverage: $(VENV)/.installed-dev
 	$(TESTS) --cov --cov-report=term
 
 test-fast: $(VENV)/.installed-dev
@@ -48,6 +52,8 @@ bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/track.py
 	$(BIN)/python benchmarks/presence.py
 	$(BIN)/python benchmarks/pivot.py
+	$(BIN)/python benchmarks/active.py
+	$(BIN)/python benchmarks/scale.py
 
 clean:
 	rm -rf $(VENV) out build dist *.egg-info
