@@ -66,6 +66,7 @@ def test_chips_read_ahead_by_processes_are_the_same(learned):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's compiler, of torch itself
 def test_without_a_compiler_the_network_is_trained_as_it_is(learned, tmp_path, monkeypatch):
     import torch._inductor.config as inductor
 
