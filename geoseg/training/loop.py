@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from itertools import repeat
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
@@ -16,6 +17,7 @@ from geoseg.chips import Batch, MixedChips, film_some, stack
 from geoseg.errors import ModelError
 from geoseg.metrics import confusion_matrix, score_classes
 from geoseg.models import Segmenter, save_checkpoint, segmentation_loss
+from geoseg.scale.lock import holding
 from geoseg.training.adapt import Teacher, style_of
 from geoseg.training.averaging import running_mean
 from geoseg.training.compiling import compile_problem
@@ -111,6 +113,7 @@ def train(
         ConfigError: the loss asks how common classes are, and the chips do not tell; or a batch
             cannot be shared alike.
         ModelError: the loss is no longer a finite number, or ranks see different folders.
+        OutputError: another training holds the folder.
     """
     settings = recipe.training
     devices = device if isinstance(device, Devices) else Devices(kind=device)
@@ -119,45 +122,62 @@ def train(
     log = TensorBoardLogger(folder, name="log", version="")
     fabric = start_fabric(devices, log)
     ranks = Ranks(fabric)
-    share_statistics(segmenter, ranks)
-    network, optimizer = fabric.setup(segmenter, _optimizer(segmenter, recipe))
-    average = AveragedModel(
-        segmenter, multi_avg_fn=running_mean(settings.averaging), use_buffers=True
-    )
-    left = _Left(folder, {"network": segmenter, "average": average}, optimizer, record)
-    state = left.state()
-    ranks.require_same(state.step)
-    if settings.compile and compile_problem(devices.kind) is None:
-        segmenter.network.compile()
-    learner = _Learner(
-        fabric, ranks, network, optimizer, Teacher(_averaged(average), recipe.adaptation), loss_of
-    )
-    score = None
+    with _alone(folder) if ranks.first else nullcontext():
+        share_statistics(segmenter, ranks)
+        network, optimizer = fabric.setup(segmenter, _optimizer(segmenter, recipe))
+        average = AveragedModel(
+            segmenter, multi_avg_fn=running_mean(settings.averaging), use_buffers=True
+        )
+        left = _Left(folder, {"network": segmenter, "average": average}, optimizer, record)
+        state = left.state()
+        ranks.require_same(state.step)
+        if settings.compile and compile_problem(devices.kind) is None:
+            segmenter.network.compile()
+        learner = _Learner(
+            fabric,
+            ranks,
+            network,
+            optimizer,
+            Teacher(_averaged(average), recipe.adaptation),
+            loss_of,
+        )
+        score = None
 
-    for step, batches, targets in _batches(chips, recipe, ranks, first=state.step):
-        if state.stale >= settings.patience:
-            break
-        # Not one stream of random numbers: a resumed step has to draw what it would have drawn.
-        torch.manual_seed(chips.labelled.seed * _SEED_STRIDE + step)
-        loss = learner.learn(batches, targets, recipe, step)
-        average.update_parameters(segmenter)
-        fabric.log("loss", loss, step)
-        state = replace(state, step=step + 1)
-        if state.step % settings.validate_every == 0 or state.step == settings.steps:
-            _require_finite(loss, step)
-            score = _score(fabric, ranks, _averaged(average), chips.validation, recipe)
-            if np.isfinite(score):
-                fabric.log("validation_iou", score, step)
-            state = _judge(state, score)
+        for step, batches, targets in _batches(chips, recipe, ranks, first=state.step):
+            if state.stale >= settings.patience:
+                break
+            # Not one stream of random numbers: a resumed step has to draw what it would have drawn.
+            torch.manual_seed(chips.labelled.seed * _SEED_STRIDE + step)
+            loss = learner.learn(batches, targets, recipe, step)
+            average.update_parameters(segmenter)
+            fabric.log("loss", loss, step)
+            state = replace(state, step=step + 1)
+            if state.step % settings.validate_every == 0 or state.step == settings.steps:
+                _require_finite(loss, step)
+                score = _score(fabric, ranks, _averaged(average), chips.validation, recipe)
+                if np.isfinite(score):
+                    fabric.log("validation_iou", score, step)
+                state = _judge(state, score)
+                if ranks.first:
+                    left.write(state, _averaged(average), score)
             if ranks.first:
-                left.write(state, _averaged(average), score)
-        if ranks.first:
-            on_step(StepReport(step=state.step, steps=settings.steps, loss=loss, score=score))
-    log.finalize("success")
-    ranks.wait()  # for what the first one writes
-    return TrainingResult(
-        model=left.model, steps=state.step, best_step=state.best_step, best_score=state.kept_score
-    )
+                on_step(StepReport(step=state.step, steps=settings.steps, loss=loss, score=score))
+        log.finalize("success")
+        ranks.wait()  # for what the first one writes
+        return TrainingResult(
+            model=left.model,
+            steps=state.step,
+            best_step=state.best_step,
+            best_score=state.kept_score,
+        )
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep other trainings out of a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with holding(folder / "training.lock"):
+        yield
 
 
 def _optimizer(segmenter: Segmenter, recipe: Recipe) -> torch.optim.Optimizer:

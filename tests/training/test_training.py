@@ -1,4 +1,5 @@
 import json
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,7 @@ from safetensors.torch import load_file
 from geoseg.chips import ChipSource, GridChips, MixedChips, RandomChips, band_statistics, stack
 from geoseg.config import ChipSettings, Recipe, TrainingSettings, training_hash
 from geoseg.data import LabelledScene
-from geoseg.errors import ConfigError, ModelError
+from geoseg.errors import ConfigError, ModelError, OutputError
 from geoseg.labels import GLACIER, place_labels, read_outlines
 from geoseg.models import FixedInput, ModelSpec, build_segmenter, load_checkpoint
 from geoseg.scenes import open_scene
@@ -178,6 +179,23 @@ def test_a_finished_training_is_not_done_again_but_another_recipe_is(chips, tmp_
     monkeypatch.setitem(RECORD, "training_hash", "another")
     run(chips, tmp_path, seen.append, steps=2, validate_every=2)
     assert len(seen) == 2
+
+
+@pytest.mark.slow
+def test_a_second_training_in_a_folder_is_told_who_holds_it(chips, tmp_path):
+    met = []
+
+    def begin_another(_report):
+        if not met:
+            with pytest.raises(OutputError, match=rf"is held by pid {os.getpid()} on host") as told:
+                run(chips, tmp_path, steps=1)
+            met.append(told)
+
+    run(chips, tmp_path, begin_another, steps=1)
+    again = run(chips, tmp_path, steps=1)
+
+    assert met
+    assert again.steps == 1
 
 
 @pytest.mark.slow
