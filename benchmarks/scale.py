@@ -274,7 +274,13 @@ def _write_model(path: Path) -> None:
 
     torch.manual_seed(0)
     given = FixedInput(bands=("red", "nir08"), mean=(100.0, 100.0), std=(50.0, 50.0))
-    spec = ModelSpec(architecture="unet", encoder="resnet18", input=given, scheme=GLACIER)
+    spec = ModelSpec(
+        architecture="unet",
+        encoder="resnet18",
+        input=given,
+        scheme=GLACIER,
+        prior=(0.5, 0.5),
+    )
     save_checkpoint(path, build_segmenter(spec), {})
 
 

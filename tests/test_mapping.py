@@ -269,6 +269,29 @@ def test_workers_map_an_archive_as_one_process_does_and_go_on_where_it_was_left(
 
 
 @pytest.mark.slow
+def test_a_damaged_map_is_found_forgotten_and_made_again(model, tmp_path):
+    catalog, out = archive_of(tmp_path, 1), tmp_path / "maps"
+    ask = ("predict", "--model", model, "--scenes", catalog, *SMALL, "--out", out)
+    geoseg_here(*ask)
+    whole = bytes_below(out)
+    classes = out / "s0" / "classes.tif"
+    rotten = bytearray(classes.read_bytes())
+    rotten[len(rotten) // 2] ^= 1  # not in the header, which says what it was made of
+    classes.write_bytes(rotten)
+
+    found = geoseg_here("verify", out)
+    left = geoseg_here("retry", out)
+    still = geoseg_here("verify", out)
+    geoseg_here("retry", "--damaged", out)
+    again = geoseg_here(*ask)
+
+    assert (found.returncode, left.returncode, still.returncode) == (1, 0, 1)
+    assert again.returncode == 0, again.stderr
+    assert geoseg_here("verify", out).returncode == 0
+    assert bytes_below(out) == whole
+
+
+@pytest.mark.slow
 def test_slurm_as_an_executor_asks_for_the_job_of_a_worker(model, tmp_path):
     ask = ("predict", "--model", model, "--scenes", archive_of(tmp_path, 1), *SMALL)
 

@@ -59,6 +59,33 @@ def test_a_catalogue_becomes_a_catalogue_of_prepared_scenes(tmp_path, executor):
 
 
 @pytest.mark.slow
+def test_what_is_damaged_of_a_prepared_scene_is_found_and_what_is_gone_made_again(tmp_path):
+    rng = np.random.default_rng(0)
+    for name in ("a", "b"):
+        write_raster(tmp_path / f"{name}.tif", rng.integers(1, 255, (2, 200, 170)).astype(np.uint8))
+    out = tmp_path / "out"
+    ask = ("catalog", "prepare", "--sensor", "landsat-7", "--bands", "red,nir08", "--date")
+
+    for name in ("a", "b"):
+        done = geoseg_here(*ask, "2000-10-30", "--scene", tmp_path / f"{name}.tif", "--out", out)
+        assert done.returncode == 0, done.stderr
+    entries = read_catalog(out / "catalog.parquet").entries
+    (out / "a" / "mask.tif").unlink()
+    mask = bytearray((out / "b" / "mask.tif").read_bytes())
+    mask[-7] ^= 1
+    (out / "b" / "mask.tif").write_bytes(mask)
+    found = geoseg_here("verify", out)
+    again = geoseg_here(*ask, "2000-10-30", "--scene", tmp_path / "a.tif", "--out", out)
+
+    assert [entry.scene.id for entry in entries] == ["a", "b"]
+    assert found.returncode == 1
+    assert "a is damaged or gone" in found.stderr
+    assert "b is damaged or gone" in found.stderr
+    assert again.returncode == 0, again.stderr
+    assert (out / "a" / "mask.tif").is_file()
+
+
+@pytest.mark.slow
 def test_a_frame_without_georeference_is_refused_by_prepare_and_by_predict(tmp_path):
     bare_scan(tmp_path / "frame.tif")
     bare_scan(tmp_path / "two.tif", count=2)

@@ -8,14 +8,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from geoseg.errors import ConfigError
+from geoseg.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
     from geoseg.scale import Engine
 
 __all__ = ["Address", "Executor", "Slurm", "Workers", "engine_of", "slurm_job"]
 
-Executor = Annotated[str, typer.Option(help="Who works: serial, processes or dask.")]
+Executor = Annotated[
+    str | None,
+    typer.Option(
+        help="Who works: serial, processes, dask or slurm; processes where there are several "
+        "--workers, if none is named."
+    ),
+]
 Workers = Annotated[int, typer.Option(help="Processes that work.", min=1)]
 Address = Annotated[
     str | None, typer.Option(help="Of a running Dask scheduler: tcp://10.0.0.1:8786.")
@@ -28,10 +34,11 @@ Slurm = Annotated[
     ),
 ]
 
+_EXECUTORS = ("serial", "processes", "dask", "slurm")
 _LISTS = ("job_directives_skip", "job_extra_directives", "job_script_prologue")  # of a job of Slurm
 
 
-def engine_of(executor: str, workers: int, address: str | None, slurm: str | None) -> Engine:
+def engine_of(executor: str | None, workers: int, address: str | None, slurm: str | None) -> Engine:
     """Who does the work; processes share the cores of this machine between them, jobs do not.
 
     `slurm` is written as an executor too: it is dask on jobs of Slurm.
@@ -41,6 +48,10 @@ def engine_of(executor: str, workers: int, address: str | None, slurm: str | Non
     """
     from geoseg.scale import Engine
 
+    if executor is None:
+        executor = "serial" if workers == 1 else "processes"
+    if executor not in _EXECUTORS:
+        raise ConfigError(f"no executor {executor!r}. {nearest(executor, _EXECUTORS)}")
     if executor == "slurm":
         if slurm is None:
             raise ConfigError(
@@ -61,7 +72,14 @@ def slurm_job(text: str) -> dict[str, Any]:
         ConfigError: it is neither.
     """
     job = _of_json(text) if text.lstrip().startswith("{") else _of_pairs(text)
-    return {k: [v] if k in _LISTS and isinstance(v, str) else v for k, v in job.items()}
+    job = {k: [v] if k in _LISTS and isinstance(v, str) else v for k, v in job.items()}
+    for name in _LISTS:
+        lines = job.get(name, [])
+        if not isinstance(lines, list) or any(
+            not isinstance(line, str) or "\n" in line for line in lines
+        ):
+            raise ConfigError(f"--slurm has {name} = {lines!r}; give a list of single lines.")
+    return job
 
 
 def _of_json(text: str) -> dict[str, Any]:

@@ -36,7 +36,7 @@ def predict(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what it will take, and write nothing.")
     ] = False,
-    executor: Executor = "serial",
+    executor: Executor = None,
     workers: Workers = 1,
     address: Address = None,
     slurm: Slurm = None,

@@ -45,7 +45,7 @@ def catalog_prepare(
     out: Annotated[Path, typer.Option(help="Gets a folder a scene, and catalog.parquet.")] = Path(
         "out/prepared"
     ),
-    executor: Executor = "serial",
+    executor: Executor = None,
     workers: Workers = 1,
     address: Address = None,
     slurm: Slurm = None,
@@ -83,10 +83,9 @@ def catalog_prepare(
         PrepareJob(scene=one, folder=out / name, settings=settings)
         for one, name in zip(found, folders, strict=True)
     ]
-    ready = _prepare_and_tell(jobs, out, engine)
+    ready, items = _prepare_and_tell(jobs, out, engine)
     if scene is not None and ready[0].error:
         raise GeosegError(ready[0].error)
-    items = sorted(one.item for one in ready if one.item is not None)
     if items:
         write_catalog([scan_scene(read_scene(item)) for item in items], out / "catalog.parquet")
         note(f"The prepared scenes are listed in {out / 'catalog.parquet'}")
@@ -97,7 +96,9 @@ def catalog_prepare(
         raise typer.Exit(1)
 
 
-def _prepare_and_tell(jobs: Sequence[PrepareJob], out: Path, engine: object) -> list[Ready]:
+def _prepare_and_tell(
+    jobs: Sequence[PrepareJob], out: Path, engine: object
+) -> tuple[list[Ready], list[Path]]:
     from geoseg.scenes.prepare import prepare_scenes
 
     ready: list[Ready] = []
@@ -112,11 +113,11 @@ def _prepare_and_tell(jobs: Sequence[PrepareJob], out: Path, engine: object) -> 
             advance(len(ready), len(jobs), "scenes")
 
         try:
-            prepare_scenes(jobs, out, engine=engine, on_ready=tell)  # type: ignore[arg-type]  # of engine_of
+            items = prepare_scenes(jobs, out, engine=engine, on_ready=tell)  # type: ignore[arg-type]  # of engine_of
         except KeyboardInterrupt:
             note("Stopped. Run the same command again to go on.")
             raise typer.Exit(130) from None
-    return ready
+    return ready, items
 
 
 def _refuse_one_folder_for_two(folders: Sequence[str]) -> None:

@@ -11,7 +11,7 @@ from geoseg.commands.options import Json
 from geoseg.terminal import Outcome, Table, note, progress, show
 
 if TYPE_CHECKING:
-    from geoseg.scale import WorkState
+    from geoseg.scale import Manifest, WorkState
 
 __all__ = ["plan", "retry", "status", "verify"]
 
@@ -46,7 +46,7 @@ def verify(folder: Folder, json: Json = False) -> None:
     damaged = _damaged(folder)
     for found, names in damaged.items():
         for name in names:
-            note(f"{found / name} is damaged or gone; geoseg retry {folder} forgets it")
+            note(f"{found / name} is damaged or gone; geoseg retry --damaged {folder} forgets it")
     rows = [(str(found), str(len(names))) for found, names in damaged.items()]
     figures = {str(found): names for found, names in damaged.items()}
     table = Table("Outputs that are not what was written", ("folder", "units"), rows)
@@ -55,25 +55,33 @@ def verify(folder: Folder, json: Json = False) -> None:
         raise typer.Exit(1)
 
 
-def retry(folder: Folder, json: Json = False) -> None:
-    """Forgive what failed, and forget outputs that are damaged or gone, for the next run to do.
+def retry(
+    folder: Folder,
+    damaged: Annotated[
+        bool, typer.Option("--damaged", help="Read every output, and forget what is damaged too.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Forgive what failed, and forget outputs that are gone, for the next run to do.
 
-    Nothing is run: give the command of the run once more.
+    Files of such units are removed. Nothing is run: give the command of the run once more.
 
     Example: geoseg retry out/maps
     """
-    from geoseg.scale import Manifest
+    from geoseg.scale import Manifest, find_records
 
-    damaged = _damaged(folder)
     rows, figures = [], {}
-    for found, names in damaged.items():
+    for found in find_records(folder):
         with Manifest(found) as manifest, manifest.held():
             failed = [one.name for one in manifest.failures()]
+            names = manifest.gone()
+            if damaged:
+                names = _damaged_of(manifest)
             manifest.forget([*failed, *names])
         rows.append((str(found), str(len(failed)), str(len(names))))
         figures[str(found)] = {"failed": failed, "damaged": names}
     note("Run the command of the run again: it does these units.")
-    table = Table("To be done again", ("folder", "failed", "damaged"), rows)
+    table = Table("To be done again", ("folder", "failed", "damaged or gone"), rows)
     show(Outcome({"again": figures}, (table,)), as_json=json)
 
 
@@ -125,9 +133,14 @@ def _damaged(folder: Path) -> dict[Path, list[str]]:
 
     damaged = {}
     for found in find_records(folder):
-        with progress(f"Reading {found}") as advance, Manifest(found) as manifest:
-            damaged[found] = manifest.verify(lambda done, total: advance(done, total, "units"))
+        with Manifest(found) as manifest:
+            damaged[found] = _damaged_of(manifest)
     return damaged
+
+
+def _damaged_of(manifest: Manifest) -> list[str]:
+    with progress(f"Reading {manifest.folder}") as advance:
+        return manifest.verify(lambda done, total: advance(done, total, "units"))
 
 
 def _figures(state: WorkState) -> dict[str, object]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -26,7 +26,7 @@ from geoseg.inference.predict import predict_scene
 from geoseg.inference.scene_view import open_input
 from geoseg.models import Checkpoint, choose_device, extrapolation, load_checkpoint
 from geoseg.scale import Manifest, Unit, inputs_hash, run_units
-from geoseg.scenes import bands_of, require_unchanged
+from geoseg.scenes import bands_of, require_unchanged, with_absolute_paths
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -55,6 +55,15 @@ class MapJob:
     device: str
     tags: Mapping[str, str]  # provenance for the metadata of all maps
     most_memory_mb: float | None = None
+
+    def placed(self) -> MapJob:
+        """The same with absolute paths."""
+        return replace(
+            self,
+            models=tuple(path.absolute() for path in self.models),
+            scene=with_absolute_paths(self.scene),
+            folder=self.folder.absolute(),
+        )
 
     @property
     def prediction(self) -> Prediction:
@@ -95,7 +104,8 @@ def map_scenes(
         OutputError: another run holds the folder, or it cannot be written.
         ConfigError: the engine cannot be had.
     """
-    by_name = {job.folder.relative_to(out).as_posix(): job for job in jobs}
+    # Absolute: workers may stand elsewhere.
+    by_name = {job.folder.relative_to(out).as_posix(): job.placed() for job in jobs}
 
     def tell(ended: Ended) -> None:
         on_mapped(_mapped(by_name[ended.name], ended))

@@ -167,13 +167,27 @@ class Manifest:
             self._database.execute(query, (time.time(), worker, units))
 
     def forget(self, names: Iterable[str]) -> None:
-        """Take units out of the record, so that the next run does them again.
+        """Take units out of the record and their files away, so that the next run does them again.
+
+        What lies there may be damaged and look whole to who only sees that it is there.
 
         Raises:
-            OutputError: the record cannot be written.
+            OutputError: the record or the folder cannot be written.
         """
+        for name in names:
+            row = self._row("SELECT output FROM unit WHERE name = ?", name)
+            if row is not None:
+                _remove(self.folder / row[0])
+            with self._telling():
+                self._database.execute("DELETE FROM unit WHERE name = ?", (name,))
+
+    def gone(self) -> list[str]:
+        """Names of units recorded as done of which a file is not there any more."""
         with self._telling():
-            self._database.executemany("DELETE FROM unit WHERE name = ?", ((n,) for n in names))
+            rows = self._database.execute(
+                "SELECT name, output FROM unit WHERE state = 'done' ORDER BY name"
+            ).fetchall()
+        return [name for name, output in rows if not _is_there(self.folder / output)]
 
     def knows(self, name: str) -> bool:
         """Whether a unit is recorded, done or failed."""
@@ -203,7 +217,7 @@ class Manifest:
             tried.sha256,
             tried.result,
             attempts,
-            tried.started,
+            time.time() - tried.seconds,  # by the clock of this machine: those of workers differ
             tried.seconds,
             tried.worker,
             tried.error,
@@ -254,9 +268,10 @@ class Manifest:
         Args:
             on_unit: is told how many are read, of how many.
         """
-        rows = self._database.execute(
-            "SELECT name, output, output_sha256 FROM unit WHERE state = 'done' ORDER BY name"
-        ).fetchall()
+        with self._telling():
+            rows = self._database.execute(
+                "SELECT name, output, output_sha256 FROM unit WHERE state = 'done' ORDER BY name"
+            ).fetchall()
         damaged = []
         for number, (name, output, sha256) in enumerate(rows, start=1):
             if not _is(self.folder / output, sha256):
@@ -266,7 +281,8 @@ class Manifest:
         return damaged
 
     def _row(self, query: str, name: str) -> tuple[Any, ...] | None:
-        row: tuple[Any, ...] | None = self._database.execute(query, (name,)).fetchone()
+        with self._telling():
+            row: tuple[Any, ...] | None = self._database.execute(query, (name,)).fetchone()
         return row
 
     @contextmanager
@@ -279,9 +295,28 @@ class Manifest:
                 self._database.close()
             reason = why_not_written(error, self.folder)
             raise OutputError(
-                f"{self._path} could not be written: {reason}; if it is damaged, delete it and run "
-                "again, the outputs stay."
+                f"{self._path} could not be read or written: {reason}; if it is damaged, delete it "
+                "and run again, the outputs stay."
             ) from error
+
+
+def _files_of(output: Path) -> list[Path]:
+    """An output, after the files that it names if it is SHA256SUMS."""
+    if output != checksums_beside(output):
+        return [output]
+    return [*(output.with_name(name) for name in read_checksums(output)), output]
+
+
+def _is_there(output: Path) -> bool:
+    return output.is_file() and all(path.is_file() for path in _files_of(output))
+
+
+def _remove(output: Path) -> None:
+    for path in _files_of(output):
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise OutputError(f"{path} cannot be removed: {error.strerror}.") from error
 
 
 def _is(path: Path, sha256: str) -> bool:

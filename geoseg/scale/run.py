@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import suppress
+from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -121,6 +123,7 @@ class _Run:
 
     def close(self, ends: list[tuple[Held, Attempt]]) -> None:
         """Record the ends of units, then tell of them."""
+        ends = [(held, _seen(held.unit, tried)) for held, tried in ends]
         for held, tried in ends:
             self._manifest.record(held.unit, tried, attempts=held.attempts)
         self._manifest.keep()
@@ -156,6 +159,21 @@ class _Run:
         )
         self._manifest.record(unit, found, attempts=0)
         return True
+
+
+def _seen(unit: Unit, tried: Attempt) -> Attempt:
+    """The attempt, as failed where its output is not seen from here."""
+    if tried.error or unit.output.is_file():
+        return tried
+    with suppress(OSError):
+        list(unit.output.parent.iterdir())  # a network disk may keep what it knew of a file
+    if unit.output.is_file():
+        return tried
+    told = (
+        f"{unit.output} was written by {tried.worker} and is not seen here; give a folder on a "
+        "disk that all workers share."
+    )
+    return replace(tried, error=told)
 
 
 def _ended(tried: Attempt) -> Ended:

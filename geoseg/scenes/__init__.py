@@ -19,7 +19,7 @@ from geoseg.scenes.reader import Pixels, SceneReader, band_names, bands_of, open
 from geoseg.scenes.resample import area_average
 from geoseg.scenes.sample import scene_sample
 from geoseg.scenes.scan import ScanStep, scan_folders
-from geoseg.scenes.scene import Asset, Scene, SunPosition
+from geoseg.scenes.scene import Asset, Scene, SunPosition, with_absolute_paths
 from geoseg.scenes.scene_shift import scene_shift_m
 from geoseg.scenes.search import Found, Query, area_of_bbox, search_catalog, summarise
 from geoseg.scenes.stac import footprint, read_scene, write_scene
@@ -68,6 +68,7 @@ __all__ = [
     "search_catalog",
     "summarise",
     "unit_of",
+    "with_absolute_paths",
     "with_checksums",
     "write_catalog",
     "write_problems",

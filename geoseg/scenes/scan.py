@@ -97,12 +97,17 @@ class _Found:
     geotiffs: list[Path] = field(default_factory=list)
     broken: list[tuple[Path, str]] = field(default_factory=list)  # and why
 
+    def refused(self, error: OSError) -> None:
+        """Take note of a folder that cannot be read."""
+        why = f"{error.filename} cannot be read ({error.strerror}); let it be read."
+        self.broken.append((Path(error.filename), why))
+
 
 def _find(folders: Sequence[Path]) -> _Found:
     found = _Found()
     seen: set[str] = set()
     for top in folders:
-        for folder, inner, names in os.walk(top):
+        for folder, inner, names in os.walk(top, onerror=found.refused, followlinks=True):
             real = _real(Path(folder))
             if real in seen:
                 inner.clear()

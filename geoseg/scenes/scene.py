@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from geoseg.errors import SceneError, nearest
@@ -89,3 +89,19 @@ class Scene:
         if band not in self.bands:
             raise SceneError(f"no band {band!r} in scene {self.id}. {nearest(band, self.bands)}")
         return self.bands[band]
+
+
+def with_absolute_paths(scene: Scene) -> Scene:
+    """The same scene for a process that stands elsewhere."""
+
+    def placed(asset: Asset | None) -> Asset | None:
+        return None if asset is None else replace(asset, path=asset.path.absolute())
+
+    return replace(
+        scene,
+        bands={name: replace(a, path=a.path.absolute()) for name, a in scene.bands.items()},
+        mask=placed(scene.mask),
+        quality=placed(scene.quality),
+        dem=None if scene.dem is None else scene.dem.absolute(),
+        metadata=None if scene.metadata is None else scene.metadata.absolute(),
+    )

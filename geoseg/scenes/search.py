@@ -93,9 +93,12 @@ def search_catalog(path: Path, query: Query, out: Path) -> Found:
     """Write the scenes of a catalogue that a query asks for as a catalogue, in their order.
 
     Raises:
+        ConfigError: the result would replace the catalogue.
         SceneError: no STAC GeoParquet, a damaged one, or one of a later version.
         OutputError: the result cannot be written.
     """
+    if out.resolve() == path.resolve():
+        raise ConfigError(f"{out} is the catalogue that is searched; name another file for --out.")
     columns = _columns(path)
     chosen = np.ones(columns.num_rows, dtype=bool)
     if query.sensors is not None:

@@ -53,7 +53,7 @@ def _open_run(
     scenes: Annotated[
         str | None, typer.Option(help="A catalogue of further scenes of the place to map.")
     ] = None,
-    executor: Executor = "serial",
+    executor: Executor = None,
     workers: Workers = 1,
     address: Address = None,
     slurm: Slurm = None,

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import sqlite3
+import time
 from collections import Counter
 
 import pytest
@@ -13,6 +14,8 @@ from scale_work import begun, make, make_units, refuse_odd, stumble_twice, write
 from geoseg.errors import OutputError
 from geoseg.files import write_checksums
 from geoseg.scale import Engine, Manifest, Unit, find_records, hand, read_state, run_units
+from geoseg.scale.run import _seen
+from geoseg.scale.unit import Attempt
 
 SERIAL = Engine()
 
@@ -135,10 +138,14 @@ def test_status_verify_and_retry_from_the_command_line(tmp_path, log):
     assert json.loads(damaged.stdout)["damaged"][str(folder)] == ["shard=000002"]
     assert "shard=000002 is damaged or gone" in damaged.stderr
 
-    forgiven = geoseg_here("retry", folder, "--json")
+    cheap = geoseg_here("retry", folder / "below", "--json")
+    forgiven = geoseg_here("retry", folder, "--damaged", "--json")
     tried = Counter(number for number, _ in begun(log))
     done = do(folder, make_units(folder, log, 4))
 
+    assert json.loads(cheap.stdout)["again"] == {
+        str(folder / "below"): {"failed": ["shard=000000"], "damaged": []}
+    }
     assert forgiven.returncode == 0, forgiven.stderr
     assert json.loads(forgiven.stdout)["again"][str(folder)] == {
         "failed": ["shard=000001", "shard=000003"],
@@ -148,6 +155,70 @@ def test_status_verify_and_retry_from_the_command_line(tmp_path, log):
     assert Counter(n for n, _ in begun(log)) - tried == Counter((1, 2, 3))
     assert do(folder / "below", make_units(folder / "below", log, 1)).done == 1
     assert geoseg_here("status", log).returncode == 1
+
+
+def test_an_output_that_is_not_seen_from_here_is_no_output(tmp_path, log):
+    """As of a worker that stands in another folder, or writes to a disk of its own."""
+    folder = tmp_path / "out"
+
+    def make_elsewhere(task):
+        result = make(task)
+        shutil.move(task.output, tmp_path / "elsewhere.txt")
+        return result
+
+    unit = next(make_units(folder, log, 1))
+    with Manifest(folder) as manifest:
+        seen = _seen(unit, Attempt(name=unit.name, worker="node7:12", started=0.0))
+        manifest.record(unit, seen, attempts=1)
+        counts = manifest.counts()
+    make_elsewhere(unit.argument)
+
+    assert counts == {"done": 0, "failed": 1}
+    assert "was written by node7:12 and is not seen here" in seen.error
+    make(unit.argument)
+    assert _seen(unit, Attempt(name=unit.name, worker="", started=0.0)).error == ""
+
+
+def test_a_clock_that_goes_wrong_elsewhere_does_not_matter(tmp_path, log):
+    folder = tmp_path / "out"
+    units = list(make_units(folder, log, 3))
+    with Manifest(folder) as manifest, manifest.held():
+        manifest.begin("here", 3)
+        for unit in units:
+            # An hour slow, and an hour fast.
+            for started in (time.time() - 3600, time.time() + 3600):
+                manifest.record(
+                    unit, Attempt(name=unit.name, worker="w", started=started), attempts=1
+                )
+        manifest.keep()
+        time.sleep(0.05)
+
+        state = read_state(folder)
+
+    assert state.done == 3
+    assert state.per_hour > 3 / 5 * 3600
+
+
+def test_what_is_forgotten_is_gone_with_its_files(tmp_path):
+    """Or a damaged map would be taken for done by its header."""
+    maps = tmp_path / "scene"
+    maps.mkdir()
+    for name in ("a.tif", "b.tif"):
+        (maps / name).write_text(name)
+    write_checksums([maps / "a.tif", maps / "b.tif"])
+    (maps / "other.txt").touch()
+    unit = Unit("scene", None, maps / "SHA256SUMS")
+
+    with Manifest(tmp_path) as manifest:
+        manifest.record(unit, Attempt(name="scene", worker="", started=0.0), attempts=1)
+        whole = manifest.gone()
+        (maps / "b.tif").unlink()
+        gone = manifest.gone()
+        manifest.forget(["scene", "nobody"])
+
+        assert (whole, gone) == ([], ["scene"])
+        assert [path.name for path in maps.iterdir()] == ["other.txt"]
+        assert manifest.counts() == {"done": 0, "failed": 0}
 
 
 def test_retry_waits_for_nobody_who_is_at_work(tmp_path, log):

@@ -241,13 +241,29 @@ def test_bits_of_landsat_quality_are_read_where_the_handbook_puts_them():
     pixel = np.array([[1, 21824, 21826, 54532, 22280, 23888, 30048, 21952]], dtype=np.uint16)
     radsat = np.array([[0, 0, 0, 0, 0, 0, 0b100, 0]], dtype=np.uint16)
 
-    found = landsat_quality(pixel, radsat)
+    found = landsat_quality(pixel, radsat, sensor_id="landsat-8")
 
     assert found.void.tolist() == [[True] + [False] * 7]
     assert found.cloud.tolist() == [[False, False, True, True, True, False, False, False]]
     assert found.shadow.tolist() == [[False] * 5 + [True, False, False]]
     assert found.snow.tolist() == [[False] * 6 + [True, False]]
     assert found.saturated.tolist() == [[False] * 6 + [True, False]]
+
+
+def test_what_an_instrument_does_not_code_nobody_has_looked_for():
+    pixel = np.full((1, 3), 64, dtype=np.uint16)
+    radsat = np.array([[0b100000, 1 << 9, 0b1]], dtype=np.uint16)
+
+    oli, tm, mss = (
+        landsat_quality(pixel, radsat, sensor_id=name)
+        for name in ("landsat-8", "landsat-5", "landsat-3")
+    )
+
+    assert oli.saturated.tolist() == [[True, False, True]]
+    assert tm.saturated.tolist() == [[False, False, True]]  # its sixth band is thermal
+    assert oli.void.tolist() == [[False, True, False]]  # a dropped pixel
+    assert (mss.shadow, mss.snow) == (None, None)
+    assert not oli.snow.any()
 
 
 def test_classes_of_sentinel_2_are_read_as_the_atbd_numbers_them():

@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import shapely
+from command_line import geoseg_here
 from conftest import scene_of, write_raster
 from odc.geo.geom import Geometry
 from typer.testing import CliRunner
@@ -235,3 +236,13 @@ def test_the_command_finds_scenes(catalog, tmp_path):
         (["--dates", "yesterday"], "is no date"),
     ):
         assert words in str(search(*wrong).exception)
+
+
+def test_a_catalogue_is_not_replaced_by_what_is_found_in_it(catalog):
+    before = catalog.read_bytes()
+
+    refused = geoseg_here("catalog", "search", catalog, "--bbox", "0,0,1,1", "--out", catalog)
+
+    assert refused.returncode == 2
+    assert "is the catalogue that is searched; name another file for --out." in refused.stderr
+    assert catalog.read_bytes() == before

@@ -192,7 +192,8 @@ def test_a_second_run_makes_nothing_anew_and_another_setting_does(tmp_path):
     prepared(source, tmp_path / "out", clouds="none")
     assert scene.mask.path.stat().st_mtime_ns != written
     assert sorted(p.name for p in (tmp_path / "out" / "a").iterdir()) == [
-        "blue.tif", "green.tif", "mask.tif", "nir08.tif", "red.tif", "scene.json", "swir16.tif",
+        "SHA256SUMS", "blue.tif", "green.tif", "mask.tif", "nir08.tif", "red.tif", "scene.json",
+        "swir16.tif",
     ]  # fmt: skip
 
 

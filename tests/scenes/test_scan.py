@@ -191,6 +191,17 @@ def test_folders_that_overlap_are_scanned_once(tmp_path):
     assert (len(entries), broken) == (1, [])
 
 
+def test_a_folder_of_links_is_scanned_and_loops_end(tmp_path):
+    fake.make_landsat(tmp_path / "disk" / "a")
+    (tmp_path / "archive").mkdir()
+    (tmp_path / "archive" / "link").symlink_to(tmp_path / "disk")
+    (tmp_path / "disk" / "back").symlink_to(tmp_path / "archive")
+
+    entries, broken, _ = scan(tmp_path / "archive")
+
+    assert (len(entries), broken) == (1, [])
+
+
 def test_an_unknown_sensor_is_refused_before_anything_is_read(tmp_path):
     with pytest.raises(SensorError, match="no sensor named 'landsat-77'"):
         next(scan_folders([tmp_path], sensor="landsat-77"))

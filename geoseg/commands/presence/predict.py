@@ -24,7 +24,7 @@ def predict(
     pack: Annotated[Path, typer.Argument(help="A folder that `geoseg presence pack` wrote.")],
     model: Annotated[Path, typer.Option(help="The model.safetensors of a classifier.")],
     out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("out/presence"),
-    executor: Executor = "serial",
+    executor: Executor = None,
     workers: Workers = 1,
     address: Address = None,
     slurm: Slurm = None,

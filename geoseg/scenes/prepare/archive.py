@@ -1,21 +1,27 @@
 """Many scenes prepared: each a unit of work, in this process, in others, or on a cluster.
 
-A scene is ready once its STAC item lies beside its files; it holds their checksums and is written
-last.
+A scene is ready once SHA256SUMS lies beside its files and its STAC item, after which it is written.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from geoseg import __version__
-from geoseg.files import sweep_below, write_text
+from geoseg.files import (
+    checksums_beside,
+    read_checksums,
+    sweep_below,
+    write_checksums,
+    write_text,
+)
 from geoseg.scale import Manifest, Unit, inputs_hash, run_units
 from geoseg.scenes.checksums import with_checksums
 from geoseg.scenes.prepare.film import prepare_film
 from geoseg.scenes.prepare.image import prepare_image
+from geoseg.scenes.scene import with_absolute_paths
 from geoseg.scenes.stac import footprint, item_of
 from geoseg.sensors import SensorKind, find_sensor
 
@@ -41,6 +47,17 @@ class PrepareJob:
     folder: Path  # of what is written
     settings: PrepareSettings
 
+    def placed(self) -> PrepareJob:
+        """The same with absolute paths."""
+        points = self.settings.points
+        settings = replace(self.settings, points=None if points is None else points.absolute())
+        return replace(
+            self,
+            scene=with_absolute_paths(self.scene),
+            folder=self.folder.absolute(),
+            settings=settings,
+        )
+
     @property
     def item(self) -> Path:
         """The STAC item of the prepared scene."""
@@ -64,8 +81,10 @@ def prepare_scenes(
     *,
     engine: Engine,
     on_ready: Callable[[Ready], None],
-) -> None:
+) -> list[Path]:
     """Prepare all scenes that are not ready yet; one that fails is told of, and the others go on.
+
+    Gives the STAC items of all scenes that are ready in the folder, those of runs before too.
 
     Args:
         jobs: with folders of their own.
@@ -77,7 +96,8 @@ def prepare_scenes(
         OutputError: another run holds the folder, or it cannot be written.
         ConfigError: the engine cannot be had.
     """
-    by_name = {job.folder.relative_to(out).as_posix(): job for job in jobs}
+    # Absolute: workers may stand elsewhere.
+    by_name = {job.folder.relative_to(out).as_posix(): job.placed() for job in jobs}
 
     def tell(ended: Ended) -> None:
         on_ready(_ready(by_name[ended.name], ended))
@@ -91,6 +111,8 @@ def prepare_scenes(
             on_done=tell,
             total=len(jobs),
         )
+        items = (out / name / _ITEM for name, _ in manifest.results())
+        return sorted(item for item in items if item.is_file())
 
 
 def prepare_job(job: PrepareJob) -> dict[str, Any]:
@@ -112,12 +134,17 @@ def prepare_job(job: PrepareJob) -> dict[str, Any]:
     if registration is not None:
         item["properties"][REGISTRATION] = registration
     write_text(job.item, json.dumps(item, indent=2) + "\n")
+    written = [asset.path for asset in (*scene.bands.values(), scene.mask) if asset is not None]
+    write_checksums([job.item, *{path for path in written if path.parent == job.folder}])
     return {"shares": dict(done.shares), "registration": registration, "said": done.said}
 
 
 def _units(by_name: Mapping[str, PrepareJob]) -> Iterator[Unit]:
     for name, job in by_name.items():
-        yield Unit(name=name, argument=job, output=job.item, inputs=_inputs(job))
+        output = checksums_beside(job.item)
+        if not all(job.item.with_name(own).is_file() for own in read_checksums(job.item)):
+            output.unlink(missing_ok=True)  # a file was taken away since
+        yield Unit(name=name, argument=job, output=output, inputs=_inputs(job))
 
 
 def _inputs(job: PrepareJob) -> str:

@@ -291,7 +291,11 @@ def _by_product(looked: _Looked, _: Path) -> Blocks:
             with reading(path):
                 codes = looked.quality.read(1, window=window)
                 full = None if radsat is None else radsat.read(1, window=window)
-            found = landsat_quality(codes, full) if landsat else sentinel2_quality(codes)
+            found = (
+                landsat_quality(codes, full, sensor_id=looked.scene.sensor_id)
+                if landsat
+                else sentinel2_quality(codes)
+            )
             yield (
                 window,
                 replace(

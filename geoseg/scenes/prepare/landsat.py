@@ -27,6 +27,9 @@ __all__ = ["landsat_quality", "landsat_radiometry"]
 # Surface reflectance of Level 2 by LSDS-1619, where the file does not say it.
 _SURFACE = (2.75e-5, -0.2)
 _FILL = 0.0
+_BANDS, _SIXTH = 0b1111111, 0b0100000  # of QA_RADSAT
+_MSS = ("landsat-1", "landsat-2", "landsat-3", "landsat-4-mss", "landsat-5-mss")
+_THERMAL_SIXTH = ("landsat-4", "landsat-5", "landsat-7")
 _LEVEL_2 = re.compile(r"^L2S[PR]$")
 
 
@@ -64,7 +67,10 @@ def landsat_radiometry(text: str, name: str) -> Radiometry:
 
 
 def landsat_quality(
-    pixel: NDArray[np.integer], radsat: NDArray[np.integer] | None = None
+    pixel: NDArray[np.integer],
+    radsat: NDArray[np.integer] | None = None,
+    *,
+    sensor_id: str,
 ) -> Quality:
     """What QA_PIXEL (H, W) and QA_RADSAT of Collection 2 say (LSDS-1822).
 
@@ -72,19 +78,26 @@ def landsat_quality(
 
     Args:
         pixel: QA_PIXEL.
-        radsat: QA_RADSAT of the same pixels; its bits 0 to 6 are the bands 1 to 7.
+        radsat: QA_RADSAT of the same pixels: its bits 0 to 6 are the bands 1 to 7, of which 6 is
+            thermal on TM and ETM+; bit 9 is a dropped pixel.
+        sensor_id: of the instrument; of MSS no shadow and no snow is coded.
     """
     bits = np.asarray(pixel, dtype=np.uint16)
 
     def bit(number: int) -> NDArray[np.bool_]:
         return (bits >> number & 1).astype(bool)
 
-    saturated = None if radsat is None else (np.asarray(radsat, np.uint16) & 0x7F) != 0
+    saturated, dropped = None, np.zeros(bits.shape, dtype=bool)
+    if radsat is not None:
+        said = np.asarray(radsat, dtype=np.uint16)
+        bands = _BANDS & ~_SIXTH if sensor_id in _THERMAL_SIXTH else _BANDS
+        saturated = (said & bands) != 0
+        dropped = (said >> 9 & 1).astype(bool)
     return Quality(
-        void=bit(0),
+        void=bit(0) | dropped,
         cloud=bit(1) | bit(2) | bit(3),
-        shadow=bit(4),
-        snow=bit(5),
+        shadow=None if sensor_id in _MSS else bit(4),
+        snow=None if sensor_id in _MSS else bit(5),
         saturated=saturated,
     )
 
