@@ -31,7 +31,12 @@ from geoseg.scenes.prepare.clouds import (
     looks_snowy,
 )
 from geoseg.scenes.prepare.landsat import landsat_quality
-from geoseg.scenes.prepare.product import calibrations_of, read_radiometry, sun_of
+from geoseg.scenes.prepare.product import (
+    calibrations_of,
+    read_radiometry,
+    stated_calibrations,
+    sun_of,
+)
 from geoseg.scenes.prepare.quality import Quality, mask_of
 from geoseg.scenes.prepare.sentinel2 import sentinel2_quality
 from geoseg.scenes.prepare.settings import Prepared
@@ -48,7 +53,7 @@ if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
     from rasterio.io import DatasetReader
 
-    from geoseg.scenes.prepare.calibration import Calibration
+    from geoseg.scenes.prepare.calibration import Calibration, Radiometry
     from geoseg.scenes.prepare.settings import PrepareSettings
     from geoseg.scenes.reader import SceneReader
     from geoseg.scenes.scene import Scene, SunPosition
@@ -87,9 +92,7 @@ def prepare_image(scene: Scene, folder: Path, settings: PrepareSettings) -> Prep
         bands[name] = _write_reflectance(source, name, calibration, folder / f"{name}.tif")
     sun = sun_of(scene, radiometry)
     measured = replace(scene, bands=bands, mask=None, metadata=None, quality=None, sun=sun)
-    said = []
-    if not calibrations and scene.metadata is not None:
-        said.append("its files say themselves how their numbers are read, and stay as they are.")
+    said = _of_calibration(scene, radiometry, calibrations)
     with _Looked.at(source, measured, calibrations) as looked:
         how, why = _cloud_source(looked, settings.clouds)
         said += why
@@ -101,6 +104,27 @@ def prepare_image(scene: Scene, folder: Path, settings: PrepareSettings) -> Prep
         clouds = 100 * shares["cloud"]
     done = replace(measured, mask=mask, cloud_percent=clouds)
     return Prepared(scene=done, shares=shares, said=tuple(said))
+
+
+def _of_calibration(
+    scene: Scene, radiometry: Radiometry | None, calibrations: Mapping[str, Calibration]
+) -> list[str]:
+    """Which numbers stay as they are, and why."""
+    if scene.metadata is None:
+        return []
+    if radiometry is None:
+        return [
+            f"{scene.metadata.name} is of no kind that is known here: numbers stay as they are."
+        ]
+    stated = stated_calibrations(scene, radiometry)
+    if unknown := [name for name in scene.bands if name not in stated]:
+        return [
+            f"{scene.metadata.name} says nothing of {', '.join(unknown)}, whose numbers stay as they "
+            "are."
+        ]
+    if not calibrations:
+        return ["its files say themselves how their numbers are read, and stay as they are."]
+    return []
 
 
 def windows_of(grid: GeoBox) -> Iterator[Window]:

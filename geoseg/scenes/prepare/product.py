@@ -41,6 +41,22 @@ def read_radiometry(scene: Scene) -> Radiometry | None:
     return None
 
 
+def stated_calibrations(scene: Scene, radiometry: Radiometry | None) -> dict[str, Calibration]:
+    """What metadata say of the bands of a scene, by the common names of those that they know."""
+    if radiometry is None:
+        return {}
+    sensor = find_sensor(scene.sensor_id)
+    found = {}
+    for name, asset in scene.bands.items():
+        keys = [asset.path.name, sensor.band(name).name, str(asset.index)]
+        if sensor.band(name).common_name == "pan":
+            keys.append("P")  # of SPOT 6-7 and Pleiades
+        stated = next((radiometry.bands[key] for key in keys if key in radiometry.bands), None)
+        if stated is not None:
+            found[name] = stated
+    return found
+
+
 def calibrations_of(scene: Scene, radiometry: Radiometry | None) -> dict[str, Calibration]:
     """The calibration of each band that has one, by its common name.
 
@@ -49,15 +65,9 @@ def calibrations_of(scene: Scene, radiometry: Radiometry | None) -> dict[str, Ca
     Raises:
         SceneError: a file cannot be opened.
     """
-    if radiometry is None:
-        return {}
-    sensor = find_sensor(scene.sensor_id)
     found = {}
-    for name, asset in scene.bands.items():
-        keys = (asset.path.name, sensor.band(name).name, str(asset.index))
-        stated = next((radiometry.bands[key] for key in keys if key in radiometry.bands), None)
-        if stated is None:
-            continue
+    for name, stated in stated_calibrations(scene, radiometry).items():
+        asset = scene.bands[name]
         with open_raster(asset.path) as raster:
             if (raster.scales[asset.index - 1], raster.offsets[asset.index - 1]) == (1, 0):
                 found[name] = stated
