@@ -112,16 +112,12 @@ def _of_calibration(
     """Which numbers stay as they are, and why."""
     if scene.metadata is None:
         return []
+    name = scene.metadata.name
     if radiometry is None:
-        return [
-            f"{scene.metadata.name} is of no kind that is known here: numbers stay as they are."
-        ]
+        return [f"{name} is of no kind that is known here: numbers stay as they are."]
     stated = stated_calibrations(scene, radiometry)
-    if unknown := [name for name in scene.bands if name not in stated]:
-        return [
-            f"{scene.metadata.name} says nothing of {', '.join(unknown)}, whose numbers stay as they "
-            "are."
-        ]
+    if unknown := [band for band in scene.bands if band not in stated]:
+        return [f"{name} says nothing of {', '.join(unknown)}, whose numbers stay as they are."]
     if not calibrations:
         return ["its files say themselves how their numbers are read, and stay as they are."]
     return []

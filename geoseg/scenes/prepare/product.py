@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from geoseg.scenes.prepare.calibration import Calibration, Radiometry
     from geoseg.scenes.scene import Scene, SunPosition
 
-__all__ = ["calibrations_of", "read_radiometry"]
+__all__ = ["calibrations_of", "read_radiometry", "stated_calibrations"]
 
 _LARGEST_BYTES = 64 * 2**20
 
