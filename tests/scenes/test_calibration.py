@@ -2,7 +2,7 @@
 
 import json
 import math
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 import pytest
@@ -10,14 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geoseg.errors import SceneError
+from geoseg.scenes import Asset, Scene
 from geoseg.scenes.prepare.calibration import (
     Calibration,
+    Radiometry,
     earth_sun_distance_au,
     solar_gain,
     to_reflectance,
 )
 from geoseg.scenes.prepare.dimap import dimap_radiometry
 from geoseg.scenes.prepare.landsat import landsat_quality, landsat_radiometry
+from geoseg.scenes.prepare.product import stated_calibrations
 from geoseg.scenes.prepare.quality import Mask, Quality, mask_of
 from geoseg.scenes.prepare.sentinel2 import (
     sentinel2_quality,
@@ -295,3 +298,16 @@ def test_a_mask_strikes_what_it_is_told_and_never_takes_a_void():
     assert mask_of(quality, ("saturated", "shadow")).tolist() == [[0, 1, 2, 0, 0, 1]]
     assert Mask.SATURATED == 3
     assert quality.counts() == {"measured": 5, "cloud": 1, "snow": 2, "saturated": 2}
+
+
+def test_the_panchromatic_band_of_pleiades_is_found_by_its_id(tmp_path):
+    day = datetime(2014, 8, 10, tzinfo=UTC)
+    bands = {"pan": Asset(path=tmp_path / "IMG.TIF")}
+    scene = Scene(
+        id="p", sensor_id="pleiades-1a", start=day, end=day + timedelta(days=1), bands=bands
+    )
+    stated = Calibration(gain=2.0, offset=0.0, fill=0.0, saturated=None)
+
+    found = stated_calibrations(scene, Radiometry(bands={"P": stated, "B0": stated}, sun=None))
+
+    assert found == {"pan": stated}
