@@ -22,7 +22,7 @@ class UnitCosts:
     outline_s: float = 0.014  # core seconds for 10^6 pixels of a map
     scene_s: float = 0.5  # core seconds of a scene beside its pixels: opened, handed out, recorded
     read_bytes: float = 5.2  # of a pixel of four bands of 16 bits, deflated
-    write_bytes: float = 1.0  # of a pixel of a map with probabilities of three classes
+    write_bytes: float = 1.0  # of a pixel of a map with probabilities
 
     def __post_init__(self) -> None:
         for field in fields(self):
