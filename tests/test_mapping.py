@@ -198,7 +198,7 @@ def test_a_folder_of_items_becomes_a_catalogue(tmp_path):
     assert "image.tif cannot be read" in json.loads(done.stdout)["broken"]["b/item.json"]
     (entry,) = read_catalog(tmp_path / "c.parquet").entries
     assert entry.scene.bands["red"].sha256 is not None
-    empty = geoseg("catalog", "scan", tmp_path / "items" / "b")
+    empty = geoseg("catalog", "scan", tmp_path / "items" / "b", cwd=tmp_path)
     assert empty.returncode == 2
     assert "holds no scene that can be read" in empty.stderr
 
