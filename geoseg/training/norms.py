@@ -14,6 +14,8 @@ from timm.layers.norm_act import BatchNormAct2d, SyncBatchNormAct
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch.autograd.function import FunctionCtx
 
     from geoseg.training.ranks import Ranks
@@ -101,7 +103,8 @@ class _Summed(torch.autograd.Function):
 
 def _summed(own: Tensor) -> Tensor:
     """The sum over ranks, with the slopes of all ranks."""
-    return cast("Tensor", _Summed.apply(own))  # type: ignore[no-untyped-call]
+    apply: Callable[[Tensor], Tensor] = _Summed.apply  # not every torch types it
+    return apply(own)
 
 
 _ON_CPU: dict[type[nn.Module], type[nn.Module]] = {
