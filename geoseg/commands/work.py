@@ -43,7 +43,12 @@ def verify(folder: Folder, json: Json = False) -> None:
 
     Example: geoseg verify out/maps
     """
-    damaged = _damaged(folder)
+    from geoseg.scale import Manifest, find_records
+
+    damaged = {}
+    for found in find_records(folder):
+        with Manifest(found) as manifest:
+            damaged[found] = _damaged_of(manifest)
     for found, names in damaged.items():
         for name in names:
             note(f"{found / name} is damaged or gone; geoseg retry --damaged {folder} forgets it")
@@ -125,17 +130,6 @@ def plan(
     ]
     table = Table(f"{scenes:,} scenes of {megapixels:g} megapixels", ("what", "takes"), rows)
     show(Outcome({**asdict(costs), "each": asdict(each)}, (table,)), as_json=json)
-
-
-def _damaged(folder: Path) -> dict[Path, list[str]]:
-    """Units whose outputs are not what was written, by folder."""
-    from geoseg.scale import Manifest, find_records
-
-    damaged = {}
-    for found in find_records(folder):
-        with Manifest(found) as manifest:
-            damaged[found] = _damaged_of(manifest)
-    return damaged
 
 
 def _damaged_of(manifest: Manifest) -> list[str]:

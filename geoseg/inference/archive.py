@@ -194,8 +194,6 @@ def _map_watched(
 def _units(by_name: Mapping[str, MapJob]) -> Iterator[Unit]:
     for name, job in by_name.items():
         output = checksums_beside(job.prediction.classes)
-        if not all(path.is_file() for path in job.prediction.paths):
-            output.unlink(missing_ok=True)  # a map was taken away since
         yield Unit(name=name, argument=job, output=output, inputs=_inputs(job))
 
 

@@ -139,18 +139,18 @@ class Manifest:
         )
 
     def is_done(self, name: str, inputs: str) -> bool:
-        """Whether a unit is recorded as done with these inputs, and its output is there."""
+        """Whether a unit is recorded as done with these inputs, and its output is there.
+
+        An output that is SHA256SUMS stands for the files that it names.
+        """
         row = self._row("SELECT state, inputs, output FROM unit WHERE name = ?", name)
-        return row is not None and row[:2] == ("done", inputs) and (self.folder / row[2]).is_file()
+        return row is not None and row[:2] == ("done", inputs) and _is_there(self.folder / row[2])
 
     def set_aside(self, name: str, inputs: str) -> Failure | None:
         """How a unit failed that was tried as often as it may be with these inputs; else None."""
-        query = (
-            "SELECT error, attempts FROM unit WHERE name = ? AND inputs = ? AND state = 'failed'"
-        )
-        with self._telling():
-            row = self._database.execute(query, (name, inputs)).fetchone()
-        return Failure(name, *row) if row is not None and row[1] >= ATTEMPTS else None
+        row = self._row("SELECT state, inputs, error, attempts FROM unit WHERE name = ?", name)
+        aside = row is not None and row[:2] == ("failed", inputs) and row[3] >= ATTEMPTS
+        return Failure(name, *row[2:]) if row is not None and aside else None
 
     def begin(self, worker: str, units: int | None) -> None:
         """Write down that a run has begun.
@@ -183,11 +183,7 @@ class Manifest:
 
     def gone(self) -> list[str]:
         """Names of units recorded as done of which a file is not there any more."""
-        with self._telling():
-            rows = self._database.execute(
-                "SELECT name, output FROM unit WHERE state = 'done' ORDER BY name"
-            ).fetchall()
-        return [name for name, output in rows if not _is_there(self.folder / output)]
+        return [name for name, output, _ in self._done() if not _is_there(output)]
 
     def knows(self, name: str) -> bool:
         """Whether a unit is recorded, done or failed."""
@@ -268,17 +264,21 @@ class Manifest:
         Args:
             on_unit: is told how many are read, of how many.
         """
-        with self._telling():
-            rows = self._database.execute(
-                "SELECT name, output, output_sha256 FROM unit WHERE state = 'done' ORDER BY name"
-            ).fetchall()
+        done = self._done()
         damaged = []
-        for number, (name, output, sha256) in enumerate(rows, start=1):
-            if not _is(self.folder / output, sha256):
+        for number, (name, output, sha256) in enumerate(done, start=1):
+            if not _is(output, sha256):
                 damaged.append(name)
             if on_unit is not None:
-                on_unit(number, len(rows))
+                on_unit(number, len(done))
         return damaged
+
+    def _done(self) -> list[tuple[str, Path, str]]:
+        """Name, output and its checksum of every unit that is recorded as done, by name."""
+        query = "SELECT name, output, output_sha256 FROM unit WHERE state = 'done' ORDER BY name"
+        with self._telling():
+            rows = self._database.execute(query).fetchall()
+        return [(name, self.folder / output, sha256) for name, output, sha256 in rows]
 
     def _row(self, query: str, name: str) -> tuple[Any, ...] | None:
         with self._telling():

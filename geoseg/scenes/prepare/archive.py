@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from geoseg import __version__
 from geoseg.files import (
     checksums_beside,
-    read_checksums,
     sweep_below,
     write_checksums,
     write_text,
@@ -142,8 +141,6 @@ def prepare_job(job: PrepareJob) -> dict[str, Any]:
 def _units(by_name: Mapping[str, PrepareJob]) -> Iterator[Unit]:
     for name, job in by_name.items():
         output = checksums_beside(job.item)
-        if not all(job.item.with_name(own).is_file() for own in read_checksums(job.item)):
-            output.unlink(missing_ok=True)  # a file was taken away since
         yield Unit(name=name, argument=job, output=output, inputs=_inputs(job))
 
 
