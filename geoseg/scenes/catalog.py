@@ -222,15 +222,8 @@ def _require_new(scene_id: str, path: Path, places: Mapping[str, Path]) -> None:
 
 def _read_rows(path: Path) -> Iterator[dict[str, pa.Scalar]]:
     """The rows of a table; only the columns that make a scene."""
-    with reading_table(path), pq.ParquetFile(path) as table:
-        require_known_version(table.schema_arrow.metadata, path)
+    with reading_table(path, _NEEDED) as table:
         names = table.schema_arrow.names
-        missing = [name for name in _NEEDED if name not in names]
-        if missing:
-            raise SceneError(
-                f"{path} has no column {' and no '.join(missing)}; give a table of STAC items as "
-                "GeoParquet."
-            )
         wanted = [n for n in (*_NEEDED, *TIMES, *NUMBERS, SENSOR, ASSET_ORDER) if n in names]
         for batch in table.iter_batches(ROWS_AT_ONCE, columns=wanted):
             for index in range(batch.num_rows):
@@ -238,10 +231,16 @@ def _read_rows(path: Path) -> Iterator[dict[str, pa.Scalar]]:
 
 
 @contextmanager
-def reading_table(path: Path) -> Iterator[None]:
-    """Turn a failed read of a table in this block into a SceneError that names the file."""
+def reading_table(path: Path, needed: Sequence[str]) -> Iterator[pq.ParquetFile]:
+    """An open table that has some columns; a read that fails in this block names its file.
+
+    Raises:
+        SceneError: no STAC GeoParquet with these columns, a damaged one, or one of a later version.
+    """
     try:
-        yield
+        with pq.ParquetFile(path) as table:
+            _require_columns(table.schema_arrow, needed, path)
+            yield table
     except FileNotFoundError:
         raise SceneError(f"{path} does not exist; check the path of the catalogue.") from None
     except (pa.ArrowException, OSError) as error:
@@ -251,6 +250,16 @@ def reading_table(path: Path) -> Iterator[None]:
             f"{path} cannot be read as a catalogue ({str(error).splitlines()[0]}); give a table of "
             "STAC items as GeoParquet."
         ) from error
+
+
+def _require_columns(schema: pa.Schema, needed: Sequence[str], path: Path) -> None:
+    require_known_version(schema.metadata, path)
+    missing = [name for name in needed if name not in schema.names]
+    if missing:
+        raise SceneError(
+            f"{path} has no column {' and no '.join(missing)}; give a table of STAC items as "
+            "GeoParquet."
+        )
 
 
 def _entry(row: dict[str, Any], path: Path) -> CatalogEntry:

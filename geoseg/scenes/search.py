@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import shapely
 from odc.geo.geom import Geometry
 from pystac.extensions.eo import CLOUD_COVER_PROP
 
-from geoseg.errors import ConfigError, SceneError
+from geoseg.errors import ConfigError
 from geoseg.files import writing
 from geoseg.scenes.catalog import reading_table
-from geoseg.scenes.catalog_rows import TIMES, require_known_version, row_writer
+from geoseg.scenes.catalog_rows import TIMES, row_writer
 from geoseg.scenes.stac import SENSOR
 
 if TYPE_CHECKING:
@@ -142,22 +141,15 @@ def summarise(path: Path) -> CatalogSummary:
 
 def _columns(path: Path) -> pa.Table:
     """The columns that scenes are chosen by."""
-    with reading_table(path), pq.ParquetFile(path) as table:
-        require_known_version(table.schema_arrow.metadata, path)
+    with reading_table(path, _NEEDED) as table:
         names = table.schema_arrow.names
-        missing = [name for name in _NEEDED if name not in names]
-        if missing:
-            raise SceneError(
-                f"{path} has no column {' and no '.join(missing)}; give a table of STAC items as "
-                "GeoParquet."
-            )
         return table.read([name for name in _READ if name in names])
 
 
 def _write_rows(path: Path, rows: NDArray[np.intp], out: Path) -> None:
     """Write some rows of a table as a table, their files named from its new place."""
     way = os.path.relpath(path.parent, out.parent)
-    with reading_table(path), pq.ParquetFile(path) as table, writing(out) as aside:
+    with reading_table(path, _NEEDED) as table, writing(out) as aside:
         schema = table.schema_arrow
         with row_writer(aside, schema) as found:
             first = 0
