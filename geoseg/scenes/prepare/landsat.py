@@ -15,11 +15,10 @@ import numpy as np
 from geoseg.errors import SceneError
 from geoseg.scenes.prepare.calibration import Calibration, Radiometry, require_sun
 from geoseg.scenes.prepare.quality import Quality
+from geoseg.scenes.products.landsat import parse_mtl
 from geoseg.scenes.scene import SunPosition
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import NDArray
 
 __all__ = ["landsat_quality", "landsat_radiometry"]
@@ -147,23 +146,10 @@ def _groups(text: str, name: str) -> dict[str, Any]:
             return {key: value for key, value in content.items() if isinstance(value, dict)}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise _no_mtl(name) from error
-    groups: dict[str, Any] = {}
-    for group, key, value in _lines(text):
-        groups.setdefault(group, {})[key] = value
+    groups = parse_mtl(text)
     if not groups:
         raise _no_mtl(name)
     return groups
-
-
-def _lines(text: str) -> Iterator[tuple[str, str, str]]:
-    """Group, key and value of each line of the text form."""
-    group = ""
-    for line in text.splitlines():
-        key, sign, value = (part.strip() for part in line.partition("="))
-        if key == "GROUP":
-            group = value
-        elif sign and key != "END_GROUP":
-            yield group, key, value.strip('"')
 
 
 def _group(groups: dict[str, Any], wanted: str, name: str) -> dict[str, Any]:
