@@ -2,10 +2,12 @@
 
 import json
 import math
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 import pytest
+from conftest import scene_of
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,7 +22,7 @@ from geoseg.scenes.prepare.calibration import (
 )
 from geoseg.scenes.prepare.dimap import dimap_radiometry
 from geoseg.scenes.prepare.landsat import landsat_quality, landsat_radiometry
-from geoseg.scenes.prepare.product import stated_calibrations
+from geoseg.scenes.prepare.product import read_radiometry, stated_calibrations
 from geoseg.scenes.prepare.quality import Mask, Quality, mask_of
 from geoseg.scenes.prepare.sentinel2 import (
     sentinel2_quality,
@@ -174,6 +176,17 @@ def test_landsat_level_2_in_json_is_scaled_and_not_divided():
 def test_landsat_metadata_that_cannot_be_used_say_why(text, words):
     with pytest.raises(SceneError, match="^" + words.replace("(", r"\(")):
         landsat_radiometry(text, "x_MTL.txt")
+
+
+@pytest.mark.parametrize(("size", "words"), [(2**25 + 1, "is larger than"), (None, "cannot be")])
+def test_metadata_too_large_or_gone_are_named(tmp_path, size, words):
+    path = tmp_path / "x_MTL.txt"
+    if size is not None:
+        with path.open("wb") as file:
+            file.truncate(size)
+
+    with pytest.raises(SceneError, match=rf"x_MTL\.txt {words} "):
+        read_radiometry(replace(scene_of(tmp_path / "x.tif"), metadata=path))
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from geoseg.errors import SceneError
 from geoseg.scenes.prepare.dimap import dimap_radiometry
 from geoseg.scenes.prepare.landsat import landsat_radiometry
 from geoseg.scenes.prepare.sentinel2 import sentinel2_radiometry
+from geoseg.scenes.products.product import read_bounded
 from geoseg.scenes.raster import open_raster
 from geoseg.sensors import find_sensor
 
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from geoseg.scenes.scene import Scene, SunPosition
 
 __all__ = ["calibrations_of", "read_radiometry", "stated_calibrations"]
-
-_LARGEST_BYTES = 64 * 2**20
 
 
 def read_radiometry(scene: Scene) -> Radiometry | None:
@@ -82,9 +80,4 @@ def sun_of(scene: Scene, radiometry: Radiometry | None) -> SunPosition | None:
 
 
 def _text_of(path: Path) -> str:
-    try:
-        if path.stat().st_size > _LARGEST_BYTES:
-            raise SceneError(f"{path} is larger than 64 MiB; that is no metadata of a scene.")
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise SceneError(f"{path} cannot be read ({error.strerror}); fetch it again.") from error
+    return read_bounded(path).decode("utf-8", errors="replace")
