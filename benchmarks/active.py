@@ -46,6 +46,7 @@ import pyarrow as pa
 import torch
 from imbalance import measure as losses_for_rare_classes
 from imbalance import statistics_of_file
+from peak_memory import peak_bytes
 
 from geoseg.active.choose import STRATEGIES
 from geoseg.active.heads import HeadSettings, train_heads
@@ -230,14 +231,8 @@ def propose_once(folder: Path) -> dict[str, float]:
     return {
         "propose_s_1e6": round(time.perf_counter() - wall, 1),
         "propose_cpu_s_1e6": round(time.process_time() - cpu, 1),
-        "propose_peak_mb": round(_peak_mb(), 1),
+        "propose_peak_mb": round(peak_bytes() / 2**20, 1),
     }
-
-
-def _peak_mb() -> float:
-    """Of this process; ru_maxrss is had from the one that started it."""
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
 def clicks() -> dict[str, float]:

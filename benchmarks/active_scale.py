@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from peak_memory import peak_bytes
 
 from geoseg.active.acquire.clusters import cluster_margin, typiclust
 from geoseg.active.acquire.diverse import badge, core_set
@@ -161,10 +162,8 @@ def run_one(way: str, folder: Path, count: int) -> None:
     wall, cpu = time.perf_counter(), time.process_time()
     WAYS[way](task)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    # Not ru_maxrss, which a process has from the one that started it.
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    peak = int(status.split("VmHWM:")[1].split()[0]) / 1024
-    print(json.dumps({"s": round(wall, 2), "cpu_s": round(cpu, 2), "peak_mb": round(peak)}))
+    peak_mb = round(peak_bytes() / 2**20)
+    print(json.dumps({"s": round(wall, 2), "cpu_s": round(cpu, 2), "peak_mb": peak_mb}))
 
 
 def main() -> None:

@@ -26,6 +26,7 @@ from pathlib import Path
 import numpy as np
 import rasterio
 import torch
+from peak_memory import peak_bytes
 from rasterio.transform import from_origin
 from scipy.ndimage import gaussian_filter
 
@@ -286,14 +287,12 @@ def _child(arguments: list[str]) -> None:
     job = ScoreJob(rows=rows, model=model, out=out, head=head[0] if head else None)
     wall, cpu = time.perf_counter(), time.process_time()
     scored = score_rows(job, engine=Engine())
-    status = Path("/proc/self/status").read_text().splitlines()
-    peak_kib = next(line.split()[1] for line in status if line.startswith("VmHWM"))
     figures = {
         "places": scored.places,
         "images": scored.images,
         "wall_s": time.perf_counter() - wall,
         "cpu_s": time.process_time() - cpu,
-        "peak_mb": int(peak_kib) * 1024 / 1e6,
+        "peak_mb": peak_bytes() / 1e6,
     }
     print(json.dumps(figures))
 

@@ -38,6 +38,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from peak_memory import peak_bytes
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
@@ -390,19 +391,11 @@ def _peak_mb(run: subprocess.Popen[bytes]) -> float:
     peaks: dict[int, float] = {}
     while run.poll() is None:
         for pid in (run.pid, *_workers(run.pid)):
-            peaks[pid] = max(peaks.get(pid, 0.0), _high_water_mb(pid))
+            peaks[pid] = max(peaks.get(pid, 0.0), peak_bytes(pid) / 1e6)
         time.sleep(0.05)
     if run.returncode:
         raise SystemExit(f"the prediction ended with {run.returncode}")
     return sum(peaks.values())
-
-
-def _high_water_mb(pid: int) -> float:
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    except OSError:
-        return 0.0
-    return next((float(li.split()[1]) * 1024 / 1e6 for li in lines if li.startswith("VmHWM")), 0.0)
 
 
 def main() -> None:

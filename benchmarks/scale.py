@@ -39,6 +39,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import rasterio
 import torch
+from peak_memory import peak_bytes
 from rasterio.transform import from_origin
 from scale_units import read_and_compress, units, write_number
 
@@ -264,8 +265,7 @@ def map_here(catalog: Path) -> None:
     found = map_archive(archive, Engine(kind="processes", workers=2), dry_run=False)
     if any(mapped.error for mapped in found):
         raise GeosegError(next(mapped.error for mapped in found if mapped.error))
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    print(json.dumps({"mb": int(status.split("VmHWM:")[1].split()[0]) / 1024}))
+    print(json.dumps({"mb": peak_bytes() / 2**20}))
 
 
 def _write_model(path: Path) -> None:
