@@ -115,11 +115,11 @@ class _Run:
                 if aside is None:
                     yield unit
                 else:
-                    self._leave(aside)
+                    self._leave(unit, aside)
                 continue
             self.skipped += 1
             result = self._manifest.result(unit.name)
-            self._on_done(Ended(name=unit.name, state="skipped", result=result))
+            self._on_done(Ended(unit=unit, state="skipped", result=result))
 
     def close(self, ends: list[tuple[Held, Attempt]]) -> None:
         """Record the ends of units, then tell of them."""
@@ -132,16 +132,16 @@ class _Run:
                 self.failed.append(Failure(tried.name, tried.error, held.attempts))
             else:
                 self.done += 1
-            self._on_done(_ended(tried))
+            self._on_done(_ended(held.unit, tried))
 
-    def _leave(self, aside: Failure) -> None:
+    def _leave(self, unit: Unit, aside: Failure) -> None:
         """Tell of a unit that is not tried again."""
         told = (
             f"{aside.error} It was tried {aside.attempts} times and is set aside; `geoseg retry "
             f"{self._manifest.folder}` forgives it."
         )
         self.failed.append(aside)
-        self._on_done(Ended(name=aside.name, state="failed", error=told))
+        self._on_done(Ended(unit=unit, state="failed", error=told))
 
     def _adopt(self, unit: Unit, recognise: Callable[[Unit], Any]) -> bool:
         """Record an output that is there and in no record, if it is recognised."""
@@ -176,9 +176,9 @@ def _seen(unit: Unit, tried: Attempt) -> Attempt:
     return replace(tried, error=told)
 
 
-def _ended(tried: Attempt) -> Ended:
+def _ended(unit: Unit, tried: Attempt) -> Ended:
     return Ended(
-        name=tried.name,
+        unit=unit,
         state="failed" if tried.error else "done",
         result=json.loads(tried.result),
         error=tried.error,

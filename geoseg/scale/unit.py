@@ -71,12 +71,17 @@ class Attempt:
 class Ended:
     """How a unit ended in this run."""
 
-    name: str
+    unit: Unit
     state: Literal["done", "skipped", "failed"]
     result: Any = None  # what the work returned, now or in an earlier run
     error: str = ""
     seconds: float = 0.0
     worker: str = ""
+
+    @property
+    def name(self) -> str:
+        """Of the unit."""
+        return self.unit.name
 
 
 @dataclass(frozen=True, slots=True)
