@@ -34,9 +34,6 @@ Slurm = Annotated[
     ),
 ]
 
-_EXECUTORS = ("serial", "processes", "dask", "slurm")
-_LISTS = ("job_directives_skip", "job_extra_directives", "job_script_prologue")  # of a job of Slurm
-
 
 def engine_of(executor: str | None, workers: int, address: str | None, slurm: str | None) -> Engine:
     """Who does the work; processes share the cores of this machine between them, jobs do not.
@@ -46,12 +43,12 @@ def engine_of(executor: str | None, workers: int, address: str | None, slurm: st
     Raises:
         ConfigError: settings that do not go together.
     """
-    from geoseg.scale import Engine
+    from geoseg.scale.engine import KINDS, Engine
 
     if executor is None:
         executor = "serial" if workers == 1 else "processes"
-    if executor not in _EXECUTORS:
-        raise ConfigError(f"no executor {executor!r}. {nearest(executor, _EXECUTORS)}")
+    if executor not in (*KINDS, "slurm"):
+        raise ConfigError(f"no executor {executor!r}. {nearest(executor, (*KINDS, 'slurm'))}")
     if executor == "slurm":
         if slurm is None:
             raise ConfigError(
@@ -71,15 +68,10 @@ def slurm_job(text: str) -> dict[str, Any]:
     Raises:
         ConfigError: it is neither.
     """
+    from geoseg.scale.engine import LINES
+
     job = _of_json(text) if text.lstrip().startswith("{") else _of_pairs(text)
-    job = {k: [v] if k in _LISTS and isinstance(v, str) else v for k, v in job.items()}
-    for name in _LISTS:
-        lines = job.get(name, [])
-        if not isinstance(lines, list) or any(
-            not isinstance(line, str) or "\n" in line for line in lines
-        ):
-            raise ConfigError(f"--slurm has {name} = {lines!r}; give a list of single lines.")
-    return job
+    return {k: [v] if k in LINES and isinstance(v, str) else v for k, v in job.items()}
 
 
 def _of_json(text: str) -> dict[str, Any]:

@@ -12,9 +12,10 @@ from geoseg.errors import ConfigError, nearest
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Engine", "seconds_of"]
+__all__ = ["KINDS", "LINES", "Engine", "require_lines", "seconds_of"]
 
-_KINDS = ("serial", "processes", "dask")
+KINDS = ("serial", "processes", "dask")
+LINES = ("job_directives_skip", "job_extra_directives", "job_script_prologue")  # of a job of Slurm
 # Of dask_jobqueue.SLURMCluster; the others follow from `workers` and `threads`.
 _SLURM = (
     "account",
@@ -30,6 +31,7 @@ _SLURM = (
     "queue",
     "walltime",
 )
+_DIRECTIVE = re.compile(r"--[a-z][a-z-]*(=\S.*)?")
 _LEAST_BYTES = 10**6  # the unit of Slurm; less lacks its own
 
 
@@ -60,8 +62,8 @@ class Engine:
         return cls() if workers == 1 else cls(kind="processes", workers=workers)
 
     def __post_init__(self) -> None:
-        if self.kind not in _KINDS:
-            raise ConfigError(f"no engine {self.kind!r}. {nearest(self.kind, _KINDS)}")
+        if self.kind not in KINDS:
+            raise ConfigError(f"no engine {self.kind!r}. {nearest(self.kind, KINDS)}")
         for name in ("workers", "threads"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"Engine has {name} = {getattr(self, name)}; give 1 or more.")
@@ -92,6 +94,29 @@ def _check_slurm(slurm: Mapping[str, Any]) -> None:
     _check_memory(slurm["memory"])
     if "walltime" in slurm:
         seconds_of(slurm["walltime"])
+    require_lines(slurm)
+
+
+def require_lines(slurm: Mapping[str, Any]) -> None:
+    """Refuse what would not be lines of a job of Slurm, or no options of its sbatch.
+
+    Raises:
+        ConfigError: no list of single lines, or an extra directive that is no option of sbatch.
+    """
+    for name in LINES:
+        lines = slurm.get(name, [])
+        if not isinstance(lines, list | tuple) or not all(map(_is_line, lines)):
+            raise ConfigError(f"slurm has {name} = {lines!r}; give a list of single lines.")
+    for line in slurm.get("job_extra_directives", []):
+        if _DIRECTIVE.fullmatch(line) is None:
+            raise ConfigError(
+                f"slurm has job_extra_directives with {line!r}; give options of sbatch as "
+                "--option=value or --option."
+            )
+
+
+def _is_line(line: object) -> bool:
+    return isinstance(line, str) and "\n" not in line
 
 
 def _check_memory(memory: object) -> None:

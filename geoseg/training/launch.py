@@ -13,6 +13,7 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from geoseg.errors import ConfigError, ModelError, nearest
+from geoseg.scale.engine import require_lines
 from geoseg.scale.processes import with_threads
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class Fleet:
             raise ConfigError(
                 f"--nodes {self.nodes} takes processes on other machines; add --launcher slurm."
             )
+        require_lines(self.job or {})
         if self.dry_run and self.launcher != "slurm":
             raise ConfigError("--dry-run shows the job of --launcher slurm; add it.")
 

@@ -8,6 +8,7 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 
 from geoseg.errors import ConfigError, nearest
+from geoseg.scale.engine import LINES
 from geoseg.scale.processes import THREADS
 from geoseg.training.launch import RESTARTS
 
@@ -26,7 +27,6 @@ _DIRECTIVES = {
     "queue": "partition",
     "walltime": "time",
 }
-_LINES = ("job_directives_skip", "job_extra_directives", "job_script_prologue")
 _PLAIN = re.compile(r"[\w.:+=,@/\[\]-]+")
 
 
@@ -54,7 +54,7 @@ def job_script(
     """
     job = dict(fleet.job or {})
     threads = _plain("threads", job.pop("threads", 1))
-    extra = {name: list(job.pop(name, ())) for name in _LINES}
+    extra = {name: list(job.pop(name, ())) for name in LINES}
     directives = [
         "--job-name=geoseg-train",
         f"--nodes={fleet.nodes}",
@@ -109,7 +109,7 @@ def _directives(job: Mapping[str, Any]) -> list[str]:
     found = []
     for name, value in job.items():
         if name not in _DIRECTIVES:
-            known = (*_DIRECTIVES, "threads", *_LINES)
+            known = (*_DIRECTIVES, "threads", *LINES)
             raise ConfigError(f"--slurm has the unknown key {name!r}. {nearest(name, known)}")
         text = _plain(name, value)
         if name == "memory":

@@ -33,6 +33,34 @@ from geoseg.scale.engine import seconds_of
             {"kind": "dask", "slurm": {"memory": "1GB", "walltime": "soon"}},
             "'soon' is no time limit of Slurm; give one such as 04:00:00.",
         ),
+        *(
+            (
+                {"kind": "dask", "slurm": {"memory": "1GB", name: lines}},
+                f"slurm has {name} = {lines!r}; give a list of single lines.",
+            )
+            for name, lines in (
+                ("job_extra_directives", "--gres=gpu:1"),
+                ("job_extra_directives", ["--gres=gpu:1\nrm -rf ."]),
+                ("job_script_prologue", ["module load cuda\n"]),
+                ("job_directives_skip", [1]),
+            )
+        ),
+        *(
+            (
+                {"kind": "dask", "slurm": {"memory": "1GB", "job_extra_directives": [line]}},
+                f"slurm has job_extra_directives with {line!r}; give options of sbatch as "
+                "--option=value or --option.",
+            )
+            for line in (
+                "",
+                "gres=gpu:1",
+                "--",
+                "-p gpu",
+                "--gres gpu:1",
+                "--gres=",
+                "#SBATCH -p x",
+            )
+        ),
     ],
 )
 def test_settings_that_cannot_be_used_are_told(settings, told):
@@ -40,6 +68,14 @@ def test_settings_that_cannot_be_used_are_told(settings, told):
         Engine(**settings)
 
     assert str(refused.value).startswith(told)
+
+
+def test_options_of_sbatch_are_taken():
+    directives = ["--exclusive", "--gres=gpu:1", '--comment="two words"']
+
+    asked = Engine(kind="dask", slurm={"memory": "1GB", "job_extra_directives": directives})
+
+    assert asked.slurm["job_extra_directives"] == directives
 
 
 def test_dask_that_is_not_installed_is_told_with_the_way_to_get_it(monkeypatch):

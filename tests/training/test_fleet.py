@@ -95,6 +95,11 @@ def test_a_job_that_fails_for_good_ends_and_wrong_use_at_once(exit_code, times, 
         ({"launcher": "slrum"}, r"no launcher named 'slrum'\. Did you mean 'slurm'"),
         ({"nodes": 2}, "add --launcher slurm"),
         ({"dry_run": True}, "--dry-run shows the job of --launcher slurm"),
+        (
+            {"launcher": "slurm", "job": {"job_extra_directives": ["-p gpu"]}},
+            "give options of sbatch",
+        ),
+        ({"launcher": "slurm", "job": {"job_script_prologue": "a"}}, "give a list of single lines"),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused(settings, told):
