@@ -1,4 +1,4 @@
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import fake_products as fake
 import pytest
@@ -243,7 +243,11 @@ def test_film_of_an_unknown_camera_is_refused(tmp_path):
     [
         (1022, (1965, 7, 21)),
         (1052, (1969, 9, 27)),
+        (1101, (1967, 9, 26)),
         (1104, (1968, 8, 11)),
+        (1205, (1973, 3, 28)),
+        (1206, (1973, 8, 1)),
+        (1210, (1975, 7, 24)),
         (1212, (1976, 8, 26)),
         (1216, (1980, 8, 22)),
         (1217, (1982, 5, 23)),
@@ -253,6 +257,24 @@ def test_frames_that_usgs_dates_lie_within_their_missions(mission, day):
     interval = mission_interval(mission)
 
     assert interval.start <= datetime(*day, tzinfo=UTC) < interval.end
+
+
+@pytest.mark.parametrize(
+    ("mission", "launch", "reentry"),
+    [
+        # Of the NORAD catalogue: OPS 5640, OPS 6617, OPS 7293, OPS 8314, OPS 4800.
+        (1116, (1972, 4, 19), (1972, 5, 12)),
+        (1108, (1969, 12, 4), (1970, 1, 10)),
+        (1203, (1972, 7, 7), (1972, 9, 13)),
+        (1204, (1972, 10, 10), (1973, 1, 8)),
+        (1213, (1977, 6, 27), (1977, 12, 23)),
+    ],
+)
+def test_a_mission_lasts_from_its_launch_to_its_reentry(mission, launch, reentry):
+    interval = mission_interval(mission)
+
+    assert interval.start == datetime(*launch, tzinfo=UTC)
+    assert interval.end == datetime(*reentry, tzinfo=UTC) + timedelta(days=1)
 
 
 def test_a_mission_that_was_lost_took_no_frame():

@@ -93,7 +93,7 @@ def test_film_without_georeference_is_told_of_with_what_places_it(archive, tmp_p
     (entry,) = read_catalog(tmp_path / "film.parquet").entries
     assert (entry.scene.start, entry.scene.end) == (
         datetime(1980, 6, 18, tzinfo=UTC),
-        datetime(1981, 3, 6, tzinfo=UTC),
+        datetime(1981, 3, 7, tzinfo=UTC),
     )
 
 

@@ -35,51 +35,52 @@ _ENTITY = re.compile(
 )
 _SUFFIXES = frozenset({".tif", ".tiff", ".jp2", ".jpg"})
 
-# First day of each mission and how many days it lasted: launches and returns after McDowell,
-# Jonathan's Space Report; Ruffner (ed.) 1995, Corona; NRO 2011, The HEXAGON Story. Days of frames
-# that USGS dates lie within (missions 1104, 1112, 1212, 1216, 1217).
-_HEXAGON = {
-    1201: ("1971-06-15", 52),
-    1202: ("1972-01-20", 40),
-    1203: ("1972-07-07", 58),
-    1204: ("1972-10-10", 69),
-    1205: ("1973-03-09", 71),
-    1206: ("1973-07-13", 91),
-    1207: ("1973-11-10", 123),
-    1208: ("1974-04-10", 110),
-    1209: ("1974-10-29", 141),
-    1210: ("1975-06-08", 150),
-    1211: ("1975-12-04", 119),
-    1212: ("1976-07-08", 158),
-    1213: ("1977-06-27", 179),
-    1214: ("1978-03-16", 179),
-    1215: ("1979-03-16", 190),
-    1216: ("1980-06-18", 261),
-    1217: ("1982-05-11", 208),
-    1218: ("1983-06-20", 275),
-    1219: ("1984-06-25", 115),
+# Launch and last day in orbit of each mission, after McDowell, GCAT, and the NORAD catalogue
+# (SATCAT): film came down before, so that no frame lies outside. Looked up there: both days of all
+# KH-4B and of 1201, 1203, 1204, 1207, 1211 and 1213; of the other Hexagons the launch alone, of
+# 1206, 1210 and 1212 neither. Days that USGS gives to frames of 1101, 1104, 1112, 1205, 1206, 1210,
+# 1212, 1216 and 1217 lie within.
+_MISSIONS = {
+    1101: ("1967-09-15", "1967-10-04"),
+    1102: ("1967-12-09", "1967-12-25"),
+    1103: ("1968-05-01", "1968-05-15"),
+    1104: ("1968-08-07", "1968-08-27"),
+    1105: ("1968-11-03", "1968-11-23"),
+    1106: ("1969-02-05", "1969-02-24"),
+    1107: ("1969-07-24", "1969-08-23"),
+    1108: ("1969-12-04", "1970-01-10"),
+    1109: ("1970-03-04", "1970-03-26"),
+    1110: ("1970-05-20", "1970-06-17"),
+    1111: ("1970-07-23", "1970-08-19"),
+    1112: ("1970-11-18", "1970-12-11"),
+    # 1113 did not reach its orbit.
+    1114: ("1971-03-24", "1971-04-12"),
+    1115: ("1971-09-10", "1971-10-05"),
+    1116: ("1972-04-19", "1972-05-12"),
+    1117: ("1972-05-25", "1972-06-04"),
+    1201: ("1971-06-15", "1971-08-06"),
+    1202: ("1972-01-20", "1972-02-29"),
+    1203: ("1972-07-07", "1972-09-13"),
+    1204: ("1972-10-10", "1973-01-08"),
+    1205: ("1973-03-09", "1973-05-19"),
+    1206: ("1973-07-13", "1973-10-12"),
+    1207: ("1973-11-10", "1974-03-13"),
+    1208: ("1974-04-10", "1974-07-28"),
+    1209: ("1974-10-29", "1975-03-19"),
+    1210: ("1975-06-08", "1975-11-05"),
+    1211: ("1975-12-04", "1976-04-01"),
+    1212: ("1976-07-08", "1976-12-13"),
+    1213: ("1977-06-27", "1977-12-23"),
+    1214: ("1978-03-16", "1978-09-11"),
+    1215: ("1979-03-16", "1979-09-22"),
+    1216: ("1980-06-18", "1981-03-06"),
+    1217: ("1982-05-11", "1982-12-05"),
+    1218: ("1983-06-20", "1984-03-21"),
+    1219: ("1984-06-25", "1984-10-18"),
 }
-_KH4B = {
-    1101: "1967-09-15",
-    1102: "1967-12-09",
-    1103: "1968-05-01",
-    1104: "1968-08-07",
-    1105: "1968-11-03",
-    1106: "1969-02-05",
-    1107: "1969-07-24",
-    1108: "1969-12-04",
-    1109: "1970-03-04",
-    1110: "1970-05-20",
-    1111: "1970-07-23",
-    1112: "1970-11-18",
-    1114: "1971-03-24",
-    1115: "1971-09-10",
-    1116: "1972-04-19",
-    1117: "1972-05-25",
-}
-_KH4B_DAYS = 20  # the longest lasted 19
-# Of KH-4A, missions 1001 to 1052, only the years of all are known here.
-_KH4A = Interval(datetime(1963, 8, 24, tzinfo=UTC), datetime(1969, 10, 12, tzinfo=UTC))
+# Of KH-4A, missions 1001 to 1052, only the years of all are known here: from the first launch,
+# which was not looked up, to the last day of 1052, after the NORAD catalogue.
+_KH4A = ("1963-08-24", "1969-10-12")
 
 
 class Entity(NamedTuple):
@@ -116,14 +117,16 @@ def entity_of(name: str) -> Entity | None:
 
 
 def mission_interval(mission: int) -> Interval | None:
-    """The days on which a mission may have taken a frame; None for one that took none."""
-    if 1001 <= mission <= 1052:
-        return _KH4A
-    day, days = _HEXAGON.get(mission, (_KH4B.get(mission), _KH4B_DAYS))
-    if day is None:
+    """The days on which a mission may have taken a frame; None for one that took none.
+
+    All days in orbit, that of the launch and the last one among them: film was exposed in a part
+    of them only.
+    """
+    days = _KH4A if 1001 <= mission <= 1052 else _MISSIONS.get(mission)
+    if days is None:
         return None
-    start = datetime.fromisoformat(day).replace(tzinfo=UTC)
-    return Interval(start, start + timedelta(days=days))
+    first, last = (datetime.fromisoformat(day).replace(tzinfo=UTC) for day in days)
+    return Interval(first, last + timedelta(days=1))
 
 
 def read(path: Path) -> tuple[Scene, ...]:
