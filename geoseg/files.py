@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "checksums_beside",
     "has_room",
+    "is_of_machine",
     "read_checksums",
     "require_intact",
     "require_no_folder",
@@ -41,6 +42,18 @@ _ASIDE = ".part"  # ends the name of a folder with a file that is being written
 # What every file system takes in a name, and nothing that leads out of a folder.
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _FULL_WORDS = ("no space left", "disk is full", "quota exceeded")  # of GDAL and SQLite
+_OF_MACHINE = _FULL | {
+    errno.EFBIG,  # by a limit of the process
+    errno.EIO,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOMEM,
+    errno.ENOTCONN,
+    errno.EROFS,
+    errno.ESTALE,
+    errno.ETIMEDOUT,
+}
+_OF_MACHINE_WORDS = (*_FULL_WORDS, *(os.strerror(number).lower() for number in _OF_MACHINE))
 _UNDONE_WORDS = "failed to commit"  # of GDAL: SQLite took back what it wrote, and so freed the disk
 _SCANT_BYTES = 2**18  # less than a block of a raster takes
 
@@ -101,6 +114,22 @@ def why_not_written(error: Exception, folder: Path) -> str:
     if _UNDONE_WORDS in words.lower():
         return f"{reason}; see that the disk has space left, and run again"
     return reason
+
+
+def is_of_machine(error: BaseException | None) -> bool:
+    """Whether an error tells of the disk, the network or a limit of this machine, now.
+
+    Another machine, or this one later, may do the same without it. Drivers of rasters and SQLite
+    tell of such things by words only.
+    """
+    while error is not None:
+        words = str(error).lower()
+        if getattr(error, "errno", None) in _OF_MACHINE:
+            return True
+        if any(told in words for told in _OF_MACHINE_WORDS):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def has_room(folder: Path) -> bool:

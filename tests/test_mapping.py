@@ -72,6 +72,7 @@ def test_scenes_that_cannot_be_read_are_reported_and_passed_over(model, tmp_path
         "classes.tif",
         "manifest.lock",
         "manifest.sqlite",
+        "manifest.workers",
         "probability.tif",
     ]
     # Only what is missing is done again.
@@ -225,6 +226,7 @@ def test_odd_names_become_folders_and_a_second_scene_of_one_fails_alone(model, t
         "c",
         "manifest.lock",
         "manifest.sqlite",
+        "manifest.workers",
     ]
 
 

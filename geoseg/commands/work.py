@@ -32,6 +32,14 @@ def status(folder: Folder, json: Json = False) -> None:
         note(f"{state.folder / one.name}, tried {one.attempts} times: {one.error}")
     if len(failures) > _SHOWN:
         note(f"{len(failures)} failed in all; --json names them")
+    for state in states:
+        for name in state.killed:
+            note(f"{state.folder / name}: the run died over it; the next one does it last")
+        if state.earlier:
+            note(
+                f"{state.folder} has {state.earlier:,} more of earlier runs: of other settings or "
+                "scenes, or the last run has not come to them"
+            )
     rows = [_row(state) for state in states]
     table = Table("Work", ("folder", "done", "failed", "of", "an hour", "left", "at work"), rows)
     figures = {"folders": [_figures(state) for state in states]}
@@ -142,6 +150,8 @@ def _figures(state: WorkState) -> dict[str, object]:
         "folder": str(state.folder),
         "done": state.done,
         "failed": {one.name: one.error for one in state.failed},
+        "earlier": state.earlier,
+        "killed": list(state.killed),
         "units": state.units,
         "held_by": state.held_by or None,
         "per_hour": state.per_hour,

@@ -18,6 +18,7 @@ from geoseg.scale.unit import Attempt, Unit, attempt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from geoseg.scale.engine import Engine
 
@@ -26,6 +27,7 @@ __all__ = ["Cluster"]
 _CONNECT_S = 20.0
 _COUNT_EVERY_S = 2.0
 _FETCH_S = 10.0
+_SHUN_S = 300.0  # a worker whose disk is full, or the like, while there are others
 # One death is one attempt, and only the unit that a worker does is its victim, not those that would
 # wait at the worker: they wait at the scheduler.
 _SCHEDULER = {
@@ -47,16 +49,17 @@ class Cluster:
         ConfigError: there is no scheduler at the address, or Slurm cannot be had.
     """
 
-    def __init__(self, work: Callable[[Any], Any], engine: Engine) -> None:
+    def __init__(self, work: Callable[[Any], Any], fence: Path, engine: Engine) -> None:
         import dask.config
         from distributed import Client
 
-        self._work, self._engine = work, engine
+        self._work, self._fence, self._engine = work, fence, engine
         self._futures: dict[tuple[str, int], tuple[Any, Unit]] = {}  # by key
         self._ends: queue.SimpleQueue[Any] = queue.SimpleQueue()
         # Of one group: the scheduler keeps tasks of large groups back until a worker is free.
         self._group, self._count = f"unit-{uuid.uuid4().hex}", itertools.count()
         self._counted_at, self._threads = 0.0, 1
+        self._shunned: dict[str, float] = {}  # workers on troubled machines, and until when
         with ExitStack() as stack:
             stack.enter_context(dask.config.set(_SCHEDULER))
             # All the time: dead workers are replaced from here.
@@ -90,8 +93,19 @@ class Cluster:
     def take(self, unit: Unit) -> None:
         """Give it to the scheduler, under a key that is used once."""
         key = (self._group, next(self._count))
+        trusted = self._trusted()
         try:
-            future = self._client.submit(attempt, self._work, unit, key=key, pure=False, retries=0)
+            future = self._client.submit(
+                _attempt_there,
+                self._work,
+                unit,
+                self._fence,
+                key=key,
+                pure=False,
+                retries=0,
+                workers=trusted,
+                allow_other_workers=trusted is not None,  # should those go
+            )
         except TypeError as error:  # by which Dask tells all that goes wrong in pickling
             raise not_sent(f"The argument of unit {unit.name}", error) from error
         self._futures[key] = future, unit
@@ -113,6 +127,18 @@ class Cluster:
             future.cancel(force=True)
         self._stack.close()
 
+    def _trusted(self) -> list[str] | None:
+        """Workers that may do a unit, where some are shunned; None for all."""
+        now = time.monotonic()
+        self._shunned = {one: until for one, until in self._shunned.items() if until > now}
+        if not self._shunned:
+            return None
+        try:
+            known = self._client.nthreads()
+        except OSError as error:
+            raise self._gone() from error
+        return [address for address in known if address not in self._shunned] or None
+
     def _hear(self, future: Any) -> list[Attempt | Lost]:  # noqa: ANN401  a distributed.Future
         from distributed import KilledWorker
 
@@ -121,7 +147,10 @@ class Cluster:
         _, unit = self._futures.pop(future.key)
         try:
             if future.status in {"finished", "error"}:
-                return [future.result(timeout=_FETCH_S)]
+                tried, address = future.result(timeout=_FETCH_S)
+                if tried.passing:
+                    self._shunned[address] = time.monotonic() + _SHUN_S
+                return [tried]
         except KilledWorker as error:
             died = (
                 f"its worker on {error.last_worker.host} died, as happens when the memory is full."
@@ -142,6 +171,13 @@ class Cluster:
         return GeosegError(
             f"The Dask scheduler {self._address} is gone; start it and run again to go on."
         )
+
+
+def _attempt_there(work: Callable[[Any], Any], unit: Unit, fence: Path) -> tuple[Attempt, str]:
+    """An attempt, and the address of the worker that made it."""
+    from distributed import get_worker
+
+    return attempt(work, unit, fence), get_worker().address
 
 
 def _own_cluster(engine: Engine) -> Any:  # noqa: ANN401  a distributed.Cluster

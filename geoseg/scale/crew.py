@@ -10,6 +10,8 @@ from geoseg.scale.unit import Attempt, Unit, attempt
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from geoseg.scale.manifest import Manifest
+
 __all__ = ["Crew", "Lost", "Serial", "not_sent"]
 
 
@@ -54,8 +56,8 @@ class Serial:
 
     room = 1
 
-    def __init__(self, work: Callable[[Any], Any]) -> None:
-        self._work = work
+    def __init__(self, work: Callable[[Any], Any], manifest: Manifest) -> None:
+        self._work, self._manifest = work, manifest
         self._units: list[Unit] = []
 
     def take(self, unit: Unit) -> None:
@@ -65,7 +67,15 @@ class Serial:
     def ended(self, timeout_s: float) -> list[Attempt | Lost]:  # noqa: ARG002  nobody else works
         """Do what was taken."""
         units, self._units = self._units, []
-        return [attempt(self._work, unit) for unit in units]
+        return [self._attempt(unit) for unit in units]
 
     def stop(self) -> None:
         """Nobody to end."""
+
+    def _attempt(self, unit: Unit) -> Attempt:
+        self._manifest.take_up(unit.name)
+        try:
+            return attempt(self._work, unit, self._manifest.fence)
+        except BaseException:  # Ctrl-C, which is nobody's death
+            self._manifest.lay_down(unit.name)
+            raise

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import logging
 import os
 import socket
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
@@ -15,9 +17,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["holder", "holding"]
+__all__ = ["holder", "holding", "sharing", "wait_for_all"]
 
 _HELD = frozenset({errno.EAGAIN, errno.EACCES})
+_GLANCES = 5  # in a second: of those who only look who holds it
+_LOOK_EVERY_S = 0.2
+_SAY_AFTER_S = 2.0
+_LOG = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -29,11 +35,7 @@ def holding(path: Path) -> Iterator[bool]:
     Raises:
         OutputError: another run holds it, or the disk has no locks.
     """
-    try:
-        file = path.open("a+", encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"{path.parent} cannot be written: {error.strerror}.") from error
-    with file:
+    with _opened(path) as file:
         _hold(file, path)
         file.seek(0)
         killed = bool(file.read())
@@ -55,19 +57,79 @@ def holder(path: Path) -> str:
         return ""
 
 
+@contextmanager
+def sharing(path: Path) -> Iterator[None]:
+    """Hold a lock file beside others who share it; the kernel lets go of it with the process.
+
+    Raises:
+        OutputError: it cannot be written, or the disk has no locks.
+    """
+    with _opened(path) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH)
+        except OSError as error:
+            raise _not_locked(path, error) from error
+        yield
+
+
+def wait_for_all(path: Path, *, most_s: float) -> None:
+    """Wait until nobody shares a lock file.
+
+    Raises:
+        OutputError: somebody does for longer than that, or it cannot be written.
+    """
+    begun, said = time.monotonic(), False
+    with _opened(path) as file:
+        while not _is_taken(file, path):
+            waited_s = time.monotonic() - begun
+            if waited_s > most_s:
+                raise OutputError(
+                    f"Workers of a run that was killed are still at work in {path.parent}; wait "
+                    "until they end, or end them, and run again."
+                )
+            if waited_s > _SAY_AFTER_S and not said:
+                _LOG.warning("Waiting for workers of a killed run in %s.", path.parent)
+                said = True
+            time.sleep(_LOOK_EVERY_S)
+
+
 def _hold(file: TextIO, path: Path) -> None:
+    for _ in range(_GLANCES):
+        if _is_taken(file, path):
+            return
+        time.sleep(_LOOK_EVERY_S)
+    file.seek(0)
+    raise OutputError(
+        f"{path.parent} is held by {file.read() or 'another run'}; wait for it, or give another "
+        "folder."
+    )
+
+
+def _is_taken(file: TextIO, path: Path) -> bool:
+    """Take a lock file for oneself alone, if nobody else has it."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno not in _HELD:
-            raise OutputError(
-                f"{path} cannot be locked: {error.strerror}; give a folder on another disk."
-            ) from error
-        file.seek(0)
+            raise _not_locked(path, error) from error
+        return False
+    return True
+
+
+def _opened(path: Path) -> TextIO:
+    try:
+        return path.open("a+", encoding="utf-8")
+    except FileNotFoundError as error:
         raise OutputError(
-            f"{path.parent} is held by {file.read() or 'another run'}; wait for it, or give "
-            "another folder."
+            f"{path.parent} is not there for {socket.gethostname()}; give a folder on a disk that "
+            "all workers share."
         ) from error
+    except OSError as error:
+        raise OutputError(f"{path.parent} cannot be written: {error.strerror}.") from error
+
+
+def _not_locked(path: Path, error: OSError) -> OutputError:
+    return OutputError(f"{path} cannot be locked: {error.strerror}; give a folder on another disk.")
 
 
 def _write(file: TextIO, path: Path, text: str) -> None:

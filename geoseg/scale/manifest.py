@@ -18,7 +18,7 @@ from geoseg.files import (
     sweep_below,
     why_not_written,
 )
-from geoseg.scale.lock import holding
+from geoseg.scale.lock import holding, wait_for_all
 from geoseg.scale.unit import ATTEMPTS, Attempt, Failure, Unit
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ __all__ = ["LOCK", "RECORD", "Manifest"]
 
 RECORD = "manifest.sqlite"
 LOCK = "manifest.lock"
+_FENCE = "manifest.workers"
 _TABLE = """
 CREATE TABLE IF NOT EXISTS unit (
     name TEXT PRIMARY KEY,
@@ -40,8 +41,14 @@ CREATE TABLE IF NOT EXISTS unit (
     started REAL NOT NULL,        -- seconds since 1970
     seconds REAL NOT NULL,
     worker TEXT NOT NULL,
-    error TEXT NOT NULL
+    error TEXT NOT NULL,
+    aside INTEGER NOT NULL,       -- 1 where it failed by itself as often as it may
+    run INTEGER NOT NULL          -- the last one that came to it
 ) WITHOUT ROWID
+"""
+# Units that the process of a run does itself and has not ended, and how often it was killed so.
+_BEGUN = """
+CREATE TABLE IF NOT EXISTS begun (name TEXT PRIMARY KEY, times INTEGER NOT NULL) WITHOUT ROWID
 """
 _RUNS = """
 CREATE TABLE IF NOT EXISTS run (
@@ -55,8 +62,10 @@ CREATE TABLE IF NOT EXISTS run (
 _MET = """
 CREATE TEMP TABLE met (name TEXT PRIMARY KEY, output TEXT NOT NULL UNIQUE) WITHOUT ROWID
 """
-_WRITE = "INSERT OR REPLACE INTO unit VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_WRITE = f"INSERT OR REPLACE INTO unit VALUES ({', '.join('?' * 13)})"
 _WAIT_S = 60.0  # for one who reads the record
+_LEAVE_S = 120.0  # for workers that have lost their run
+_PASSED_OVER = 1000  # units, before they are written down
 
 
 class Manifest:
@@ -85,7 +94,9 @@ class Manifest:
             self._database.execute("PRAGMA synchronous = NORMAL")
             self._database.execute(_TABLE)
             self._database.execute(_RUNS)
+            self._database.execute(_BEGUN)
             self._database.execute(_MET)
+        self._run, self._passed_over = 0, 0
 
     def __enter__(self) -> Self:
         return self
@@ -100,14 +111,20 @@ class Manifest:
         finally:
             self._database.close()
 
+    @property
+    def fence(self) -> Path:
+        """A lock file that workers share while they do a unit."""
+        return self.folder / _FENCE
+
     @contextmanager
     def held(self) -> Iterator[None]:
         """Keep other runs out of the folder; what killed writers left in it is removed.
 
         Raises:
-            OutputError: "held by pid N on host H".
+            OutputError: "held by pid N on host H", or workers of a killed run do not end.
         """
         with holding(self.folder / LOCK) as killed:
+            wait_for_all(self.fence, most_s=_LEAVE_S)
             if killed:
                 sweep_below(self.folder, but=RECORD)
             with self._telling():
@@ -148,9 +165,18 @@ class Manifest:
 
     def set_aside(self, name: str, inputs: str) -> Failure | None:
         """How a unit failed that was tried as often as it may be with these inputs; else None."""
-        row = self._row("SELECT state, inputs, error, attempts FROM unit WHERE name = ?", name)
-        aside = row is not None and row[:2] == ("failed", inputs) and row[3] >= ATTEMPTS
-        return Failure(name, *row[2:]) if row is not None and aside else None
+        query = "SELECT inputs, error, attempts FROM unit WHERE name = ? AND aside"
+        row = self._row(query, name)
+        return None if row is None or row[0] != inputs else Failure(name, *row[1:])
+
+    def pass_over(self, name: str) -> None:
+        """Take note that the run leaves a unit as it is recorded, done or set aside."""
+        with self._telling():
+            self._open()
+            self._database.execute("UPDATE unit SET run = ? WHERE name = ?", (self._run, name))
+        self._passed_over += 1
+        if self._passed_over % _PASSED_OVER == 0:
+            self.keep()  # or who reads would have to wait
 
     def begin(self, worker: str, units: int | None) -> None:
         """Write down that a run has begun.
@@ -164,7 +190,34 @@ class Manifest:
         """
         query = "INSERT INTO run (started, worker, units) VALUES (?, ?, ?)"
         with self._telling():
-            self._database.execute(query, (time.time(), worker, units))
+            begun = self._database.execute(query, (time.time(), worker, units))
+        self._run = begun.lastrowid or 0
+
+    def take_up(self, name: str) -> None:
+        """Take note that this process does a unit itself, in case that it dies over it.
+
+        Raises:
+            OutputError: the record cannot be written.
+        """
+        query = "INSERT INTO begun VALUES (?, 1) ON CONFLICT (name) DO UPDATE SET times = times + 1"
+        with self._telling():
+            self._database.execute(query, (name,))
+        self.keep()
+
+    def lay_down(self, name: str) -> None:
+        """Take back that this process does a unit: it leaves it, alive.
+
+        Raises:
+            OutputError: the record cannot be written.
+        """
+        with self._telling():
+            self._database.execute("UPDATE begun SET times = times - 1 WHERE name = ?", (name,))
+            self._database.execute("DELETE FROM begun WHERE times = 0")
+
+    def deaths(self, name: str) -> int:
+        """How often the process of a run died while it did a unit itself."""
+        row = self._row("SELECT times FROM begun WHERE name = ?", name)
+        return 0 if row is None else int(row[0])
 
     def forget(self, names: Iterable[str]) -> None:
         """Take units out of the record and their files away, so that the next run does them again.
@@ -180,6 +233,7 @@ class Manifest:
                 _remove(self.folder / row[0])
             with self._telling():
                 self._database.execute("DELETE FROM unit WHERE name = ?", (name,))
+                self._database.execute("DELETE FROM begun WHERE name = ?", (name,))
 
     def gone(self) -> list[str]:
         """Names of units recorded as done of which a file is not there any more."""
@@ -217,11 +271,13 @@ class Manifest:
             tried.seconds,
             tried.worker,
             tried.error,
+            bool(tried.error) and not tried.final and not tried.passing and attempts >= ATTEMPTS,
+            self._run,
         )
         with self._telling():
-            if not self._database.in_transaction:
-                self._database.execute("BEGIN")
+            self._open()
             self._database.execute(_WRITE, row)
+            self._database.execute("DELETE FROM begun WHERE name = ?", (unit.name,))
 
     def keep(self) -> None:
         """Bring what was recorded to the disk: of one unit or of many at the price of one.
@@ -279,6 +335,11 @@ class Manifest:
         with self._telling():
             rows = self._database.execute(query).fetchall()
         return [(name, self.folder / output, sha256) for name, output, sha256 in rows]
+
+    def _open(self) -> None:
+        """Begin a transaction, which `keep` ends."""
+        if not self._database.in_transaction:
+            self._database.execute("BEGIN")
 
     def _row(self, query: str, name: str) -> tuple[Any, ...] | None:
         with self._telling():

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from multiprocessing.connection import Connection
     from multiprocessing.context import SpawnProcess
+    from pathlib import Path
 
 __all__ = ["THREADS", "Processes", "with_threads", "without_ctrl_c"]
 
@@ -74,13 +75,15 @@ class Processes:
         ConfigError: the work cannot be sent to them.
     """
 
-    def __init__(self, work: Callable[[Any], Any], *, workers: int, threads: int) -> None:
+    def __init__(
+        self, work: Callable[[Any], Any], fence: Path, *, workers: int, threads: int
+    ) -> None:
         try:
             ForkingPickler.dumps(work)
         except Exception as error:
             raise not_sent(f"The work {work!r}", error) from error
         self.room = workers
-        self._work, self._threads = work, threads
+        self._work, self._fence, self._threads = work, fence, threads
         self._workers: list[_Worker] = []
         self._units: deque[Unit] = deque()
         self._stillborn = 0  # died before they were ready, one after another
@@ -115,7 +118,9 @@ class Processes:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         # Not a daemon: work may have children, such as those that load data.
-        process = context.Process(target=_serve, args=(theirs, self._work), daemon=False)
+        process = context.Process(
+            target=_serve, args=(theirs, self._work, self._fence), daemon=False
+        )
         with without_ctrl_c(), with_threads(self._threads):
             process.start()
             # In here, for after Ctrl-C `stop` must know of the worker.
@@ -179,14 +184,14 @@ def _how(code: int) -> str:
     return f"ended with exit code {code}"
 
 
-def _serve(pipe: Connection, work: Callable[[Any], Any]) -> None:
+def _serve(pipe: Connection, work: Callable[[Any], Any], fence: Path) -> None:
     """The life of a worker."""
     signal.signal(signal.SIGTERM, _leave)
     threading.Thread(target=_follow_parent, daemon=True).start()
     try:
         pipe.send(None)
         while True:
-            pipe.send(attempt(work, pipe.recv()))
+            pipe.send(attempt(work, pipe.recv(), fence))
     except (EOFError, OSError):
         # The parent is gone; what else it sent would only break the leaving.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -40,9 +40,13 @@ def run_units(
 
     A `GeosegError` is final for its unit, until the next run. After any other error, and after the
     death of a worker, a unit is tried again, three times in all, then set aside, in later runs too:
-    until its inputs change or `geoseg retry` forgives it. The others go on. Units are read as
-    they are needed, so that memory does not grow with their number. What lies at the output of a
-    unit that is to be done is removed before it is begun.
+    until its inputs change or `geoseg retry` forgives it. What is the fault of a machine, such as a
+    full disk, is tried as often, and again by the next run. A unit over which the process of a run
+    died itself (a serial one) is done after all others by the next. The others go on.
+
+    Units are read as they are needed, so that memory does not grow with their number. What lies at
+    the output of a unit that is to be done is removed before it is begun. Workers of a killed run
+    that are still at work are waited for.
 
     Args:
         work: a function at the top level of a module, `work(argument) -> result`; it writes the
@@ -57,8 +61,8 @@ def run_units(
         total: how many units there are, for `geoseg status`; None where nobody knows.
 
     Raises:
-        OutputError: another run holds the folder, an output lies elsewhere or cannot be replaced,
-            or the record cannot be written.
+        OutputError: another run holds the folder, or workers of a killed one do not end; an output
+            lies elsewhere or cannot be replaced; or the record cannot be written.
         ConfigError: two units have one name or one output, or an argument cannot be pickled for a
             worker, whenever that is come to; or the engine cannot be had.
         GeosegError: worker processes cannot begin, or the Dask scheduler has gone.
@@ -70,7 +74,7 @@ def run_units(
         first = next(missing, None)
         if first is None:  # then nobody needs to be called together
             return Summary(0, run.skipped, tuple(run.failed))
-        crew = _crew(work, engine)
+        crew = _crew(work, engine, manifest)
         hand = Hand(crew, chain([first], missing))
         try:
             for ends in hand.ends():
@@ -81,12 +85,12 @@ def run_units(
         return Summary(run.done, run.skipped, tuple(run.failed))
 
 
-def _crew(work: Callable[[Any], Any], engine: Engine) -> Crew:
+def _crew(work: Callable[[Any], Any], engine: Engine, manifest: Manifest) -> Crew:
     if engine.kind == "serial":
-        return Serial(work)
+        return Serial(work, manifest)
     if engine.kind == "processes":
-        return Processes(work, workers=engine.workers, threads=engine.threads)
-    return Cluster(work, engine)
+        return Processes(work, manifest.fence, workers=engine.workers, threads=engine.threads)
+    return Cluster(work, manifest.fence, engine)
 
 
 def _ignore(_: Ended) -> None:
@@ -104,7 +108,11 @@ class _Run:
     def missing(
         self, units: Iterable[Unit], recognise: Callable[[Unit], Any] | None
     ) -> Iterator[Unit]:
-        """The units that are to be done; the others are counted."""
+        """The units that are to be done; the others are counted.
+
+        Those over which a run has died come last, or no run might get beyond them.
+        """
+        late: list[Unit] = []
         for unit in units:
             self._manifest.meet(unit)
             done = self._manifest.is_done(unit.name, unit.inputs)
@@ -112,14 +120,18 @@ class _Run:
                 done = self._adopt(unit, recognise)
             if not done:
                 aside = self._manifest.set_aside(unit.name, unit.inputs)
-                if aside is None:
-                    yield unit
-                else:
+                if aside is not None:
                     self._leave(unit, aside)
+                elif self._manifest.deaths(unit.name):
+                    late.append(unit)
+                else:
+                    yield unit
                 continue
             self.skipped += 1
+            self._manifest.pass_over(unit.name)
             result = self._manifest.result(unit.name)
             self._on_done(Ended(unit=unit, state="skipped", result=result))
+        yield from sorted(late, key=lambda unit: self._manifest.deaths(unit.name))
 
     def close(self, ends: list[tuple[Held, Attempt]]) -> None:
         """Record the ends of units, then tell of them."""
@@ -141,6 +153,7 @@ class _Run:
             f"{self._manifest.folder}` forgives it."
         )
         self.failed.append(aside)
+        self._manifest.pass_over(aside.name)
         self._on_done(Ended(unit=unit, state="failed", error=told))
 
     def _adopt(self, unit: Unit, recognise: Callable[[Unit], Any]) -> bool:

@@ -26,8 +26,10 @@ class WorkState:
     """How far the work in a folder is."""
 
     folder: Path
-    done: int
-    failed: tuple[Failure, ...]
+    done: int  # of the units that the last run has come to
+    failed: tuple[Failure, ...]  # of these
+    earlier: int  # recorded by earlier runs, of other settings or not come to yet
+    killed: tuple[str, ...]  # units over which the process of a run died; none while one goes on
     units: int | None  # of the last run; None where it did not know
     held_by: str  # "pid N on host H" of the run that goes on; '' where none does
     per_hour: float | None  # units that the last run ended; None where it did none
@@ -67,37 +69,45 @@ def read_state(folder: Path) -> WorkState:
     path = folder / RECORD
     try:
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as record:
-            done = _number(record, "SELECT count(*) FROM unit WHERE state = 'done'")
-            failed = record.execute(
-                "SELECT name, error, attempts FROM unit WHERE state = 'failed' ORDER BY name"
-            ).fetchall()
-            units, per_hour = _of_last_run(record)
+            run, started, units = _last_run(record)
+            rows = record.execute(
+                "SELECT name, error, attempts FROM unit WHERE state = 'failed' AND run = ? "
+                "ORDER BY name",
+                (run,),
+            )
+            failed = tuple(Failure(*row) for row in rows)
+            done, earlier = record.execute(
+                "SELECT count(*) FILTER (WHERE state = 'done' AND run = :run), "
+                "count(*) FILTER (WHERE run != :run) FROM unit",
+                {"run": run},
+            ).fetchone()
+            killed = record.execute("SELECT name FROM begun ORDER BY name").fetchall()
+            per_hour = _per_hour(record, started) if run else None
     except sqlite3.Error as error:
         raise OutputError(f"{path} cannot be read as a record of work ({error}).") from error
+    held_by = holder(folder / LOCK)
     return WorkState(
         folder=folder,
         done=done,
-        failed=tuple(Failure(*row) for row in failed),
+        failed=failed,
+        earlier=earlier,
+        killed=() if held_by else tuple(name for (name,) in killed),
         units=units,
-        held_by=holder(folder / LOCK),
+        held_by=held_by,
         per_hour=per_hour,
     )
 
 
-def _of_last_run(record: sqlite3.Connection) -> tuple[int | None, float | None]:
-    """How many units it was given, and how many it ended in an hour."""
-    if not _number(record, "SELECT count(*) FROM sqlite_master WHERE name = 'run'"):
-        return None, None  # of an older geoseg
-    row = record.execute("SELECT started, units FROM run ORDER BY number DESC LIMIT 1").fetchone()
-    if row is None:
-        return None, None
-    started, units = row
+def _last_run(record: sqlite3.Connection) -> tuple[int, float, int | None]:
+    """Its number, when it began, and how many units it was given."""
+    query = "SELECT number, started, units FROM run ORDER BY number DESC LIMIT 1"
+    return record.execute(query).fetchone() or (0, 0.0, None)
+
+
+def _per_hour(record: sqlite3.Connection, started: float) -> float | None:
+    """How many units were ended in an hour since then."""
     count, last = record.execute(
         "SELECT count(*), max(started + seconds) FROM unit WHERE started >= ?", (started,)
     ).fetchone()
     seconds = min(last or started, time.time()) - started
-    return units, count / seconds * 3600 if count and seconds > 0 else None
-
-
-def _number(record: sqlite3.Connection, query: str) -> int:
-    return int(record.execute(query).fetchone()[0])
+    return count / seconds * 3600 if count and seconds > 0 else None

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from geoseg.errors import ConfigError, GeosegError
-from geoseg.files import sha256_of
+from geoseg.files import is_of_machine, sha256_of
+from geoseg.scale.lock import sharing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,6 +66,7 @@ class Attempt:
     sha256: str = ""  # of the output
     error: str = ""  # one sentence
     final: bool = False  # trying again would end the same way
+    passing: bool = False  # the machine is at fault, not the unit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,17 +115,25 @@ def this_worker() -> str:
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
-def attempt(work: Callable[[Any], Any], unit: Unit) -> Attempt:
-    """Do a unit here and now; what goes wrong is told by the result."""
+def attempt(work: Callable[[Any], Any], unit: Unit, fence: Path) -> Attempt:
+    """Do a unit here and now; what goes wrong is told by the result.
+
+    Args:
+        work: what is done.
+        unit: to what.
+        fence: a lock file that is shared meanwhile, so that a later run knows of it.
+    """
     started, clock = time.time(), time.monotonic()
-    result, sha256, error, final = "null", "", "", False
+    result, sha256, error, final, passing = "null", "", "", False, False
     try:
-        result = json.dumps(work(unit.argument))
+        with sharing(fence):
+            result = json.dumps(work(unit.argument))
         sha256 = sha256_of(unit.output)
-    except GeosegError as wrong:
-        error, final = str(wrong), True
     except Exception as wrong:  # noqa: BLE001  one unit must not end the others
-        error = f"{type(wrong).__name__}: {wrong}"
+        ours = isinstance(wrong, GeosegError)
+        error = str(wrong) if ours else f"{type(wrong).__name__}: {wrong}"
+        passing = is_of_machine(wrong)
+        final = ours and not passing
     return Attempt(
         name=unit.name,
         worker=this_worker(),
@@ -133,4 +143,5 @@ def attempt(work: Callable[[Any], Any], unit: Unit) -> Attempt:
         sha256=sha256,
         error=error,
         final=final,
+        passing=passing,
     )

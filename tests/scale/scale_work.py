@@ -1,12 +1,13 @@
 """Work that worker processes import: light, with a log outside of the output folder."""
 
+import errno
 import os
 import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from geoseg.errors import SceneError
+from geoseg.errors import OutputError, SceneError
 from geoseg.files import write_text, writing
 from geoseg.scale import Unit, inputs_hash
 
@@ -68,6 +69,19 @@ def stumble_twice(task):
         raise PermissionError("the network disk is away")
     write_text(task.output, "made at last")
     return {"number": task.number}
+
+
+def find_disk_full(task):
+    _tell(task)
+    try:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    except OSError as error:
+        raise OutputError(f"{task.output} could not be written.") from error
+
+
+def write_much(task):
+    write_text(task.output, "much " * 100)
+    return {"pid": os.getpid()}
 
 
 def will_not_leave(task):

@@ -58,7 +58,7 @@ def do(folder, units, *, work=make, engine=SERIAL, **extra):
 def files_of(folder):
     """Every file and every folder without one, but those of the record."""
     below = [path.relative_to(folder) for path in folder.rglob("*")]
-    kept = {"manifest.sqlite", "manifest.lock"}
+    kept = {"manifest.sqlite", "manifest.lock", "manifest.workers"}
     return sorted(
         str(path)
         for path in below

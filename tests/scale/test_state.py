@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import sqlite3
 import time
 from collections import Counter
 
@@ -50,10 +49,23 @@ def test_a_record_tells_how_far_the_work_is_while_it_goes_on_and_after(tmp_path,
     assert seen[1].left_s == pytest.approx(4 / seen[1].per_hour * 3600)
 
 
-def test_what_an_older_geoseg_left_is_told_without_a_total(tmp_path, log):
-    do(tmp_path / "out", make_units(tmp_path / "out", log, 2))
-    with sqlite3.connect(tmp_path / "out" / "manifest.sqlite") as record:
-        record.execute("DROP TABLE run")
+def test_units_of_earlier_runs_are_told_apart(tmp_path, log):
+    folder = tmp_path / "out"
+    do(folder, make_units(folder, log, 5), refuse_odd, total=5)
+
+    do(folder, list(make_units(folder, log, 3, changed=(0,)))[:2], refuse_odd, total=2)
+    state = read_state(folder)
+    told = geoseg_here("status", folder)
+
+    assert (state.done, [one.name for one in state.failed], state.units) == (1, ["shard=000001"], 2)
+    assert (state.earlier, state.left_s) == (3, 0)
+    assert f"{folder} has 3 more of earlier runs" in told.stderr
+
+
+def test_work_without_a_run_is_told_without_a_total(tmp_path, log):
+    with Manifest(tmp_path / "out") as manifest:
+        for unit in make_units(tmp_path / "out", log, 2):
+            manifest.record(unit, Attempt(name=unit.name, worker="", started=0.0), attempts=1)
 
     state = read_state(tmp_path / "out")
 
