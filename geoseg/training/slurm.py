@@ -50,7 +50,7 @@ def job_script(
         log: what all of them print, with %j for the number of the job.
 
     Raises:
-        ConfigError: an unknown key, or a value that is none.
+        ConfigError: an unknown key, a value that is none, or a log that Slurm cannot write.
     """
     job = dict(fleet.job or {})
     threads = _plain("threads", job.pop("threads", 1))
@@ -62,7 +62,7 @@ def job_script(
         f"--cpus-per-task={threads}",
         *([f"--gpus-per-node={fleet.devices}"] if gpus else []),
         *_directives(job),
-        f"--output={log}",
+        f"--output={_quoted(log)}",
         "--open-mode=append",  # of a job that is queued again
         *extra["job_extra_directives"],
     ]
@@ -116,6 +116,20 @@ def _directives(job: Mapping[str, Any]) -> list[str]:
             text = re.sub("i?B$", "", text)  # sbatch knows 16G and no 16GB
         found.append(f"--{_DIRECTIVES[name]}={text}")
     return found
+
+
+def _quoted(log: Path) -> str:
+    """A file as sbatch reads it: quotes hold spaces and #, %% is a %, a backslash escapes a quote.
+
+    A backslash in its name would also keep Slurm from writing the number of the job into it.
+    """
+    folder = str(log.parent)
+    if "\\" in folder or "\n" in folder:
+        raise ConfigError(
+            f"Slurm writes no log into {folder!r}; train into a folder of another name."
+        )
+    path = f"{folder.replace('%', '%%')}/{log.name}"
+    return '"' + path.replace('"', '\\"') + '"'
 
 
 def _plain(name: str, value: object) -> str:

@@ -1,4 +1,5 @@
 import os
+import shlex
 import subprocess
 
 import pytest
@@ -54,6 +55,22 @@ def test_a_job_of_processors_asks_for_no_gpu_and_lines_can_be_left_out(tmp_path)
 
     assert "--gpus-per-node" not in script
     assert "#SBATCH --gres=gpu:4" in script
+
+
+@pytest.mark.parametrize("name", ["a run", 'one "x"', "it's #1", "100%j"])
+def test_the_log_lies_in_a_folder_of_any_name(name, tmp_path):
+    lines = script_of(JOB, tmp_path / name).splitlines()
+
+    # shlex reads double quotes as sbatch does.
+    (line,) = [line for line in lines if "--output" in line]
+    told = shlex.split(line.removeprefix("#SBATCH "))
+    assert told == [f"--output={tmp_path}/{name.replace('%', '%%')}/train-%j.log"]
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\\b"])
+def test_a_log_that_slurm_would_misread_is_refused(name, tmp_path):
+    with pytest.raises(ConfigError, match="train into a folder of another name"):
+        script_of(JOB, tmp_path / name)
 
 
 @pytest.mark.parametrize(
