@@ -66,7 +66,7 @@ def _open_run(
 ) -> Run:
     """The run that the options name."""
     from geoseg.config import load_recipe, with_absolute_paths
-    from geoseg_recipes.glacier_inventory.steps import RECIPE, Run
+    from geoseg_recipes.glacier_inventory.steps import RECIPE, Run, require_one_job
 
     options = {
         "data": data,
@@ -93,6 +93,8 @@ def _open_run(
     loaded = with_absolute_paths(loaded, Path() if recipe is None else recipe.parent)
     fleet = fleet_of(devices, nodes, launcher, slurm, dry_run=dry_run)
     # --slurm is the job that trains, or that of a worker that maps.
+    if fleet.job is not None:
+        require_one_job(executor)
     engine = engine_of(executor, workers, address, slurm if fleet.job is None else None)
     return Run(recipe=loaded, base=Path(), out=out, device=device, engine=engine, fleet=fleet)
 

@@ -88,6 +88,7 @@ __all__ = [
     "evaluate",
     "predict",
     "report",
+    "require_one_job",
     "smooth",
     "submit",
     "track",
@@ -296,17 +297,26 @@ def train(run: Run) -> TrainingResult:
         )
 
 
+def require_one_job(executor: str | None) -> None:
+    """Refuse others that map beside a job that trains.
+
+    Raises:
+        ConfigError: there are.
+    """
+    if executor not in {None, "serial"}:
+        raise ConfigError(
+            f"--launcher slurm maps in the job that trains, and --executor {executor} does not; "
+            "leave --executor and --workers out, or train first, then run with the executor alone."
+        )
+
+
 def submit(run: Run, *, rest: bool) -> tuple[Path, str | None]:
     """Have the network trained by a job of Slurm; what cannot be trained is not submitted.
 
     Returns:
         The script of the job and its number, None of a dry run.
     """
-    if run.engine.kind != "serial":
-        raise ConfigError(
-            f"--launcher slurm maps in the job that trains, and --executor {run.engine.kind} does "
-            "not; train first, then run with the executor."
-        )
+    require_one_job(run.engine.kind)
     _material(run)
     _write_recipe(run)
     rest_of_it = [*_this_run(run, "run"), "--device", run.device] if rest else None

@@ -39,6 +39,11 @@ def test_a_job_is_shown_and_not_submitted(example, tmp_path):
             ("--launcher", "slurm", "--slurm", JOB, "--executor", "processes"),
             "maps in the job that trains",
         ),
+        (
+            ("--launcher", "slurm", "--slurm", JOB, "--executor", "slurm"),
+            "and --executor slurm does not; leave --executor and --workers out, or",
+        ),
+        (("--launcher", "slurm", "--slurm", JOB, "--workers", 2), "and --executor processes does"),
     ],
 )
 def test_devices_that_cannot_be_are_refused(options, told, example, tmp_path):
