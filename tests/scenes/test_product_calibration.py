@@ -229,6 +229,12 @@ def test_spot_1_to_5_metadata_of_dimap_1_are_read():
     )
 
 
+@pytest.mark.parametrize(("text", "e0"), [(DIMAP_2, "1915"), (DIMAP_1, "1855")])
+def test_an_irradiance_of_999_is_none(text, e0):
+    with pytest.raises(SceneError, match=r"^DIM\.XML gives 999 for the solar irradiance of band"):
+        dimap_radiometry(text.replace(e0, "999"), "DIM.XML")
+
+
 def test_dimap_without_gains_and_with_a_gain_of_zero_is_refused():
     with pytest.raises(SceneError, match=r"^DIM\.XML gives no gain of any band"):
         dimap_radiometry("<Dimap_Document/>", "DIM.XML")
@@ -238,7 +244,16 @@ def test_dimap_without_gains_and_with_a_gain_of_zero_is_refused():
 
 def test_the_distance_of_the_sun_is_that_of_the_almanac():
     assert earth_sun_distance_au(date(2020, 1, 4)) == pytest.approx(0.98328, abs=1e-4)
-    assert earth_sun_distance_au(date(2021, 7, 5)) == pytest.approx(1.01672, abs=3e-4)
+    assert earth_sun_distance_au(date(2021, 7, 5)) == pytest.approx(1.01672, abs=1e-4)
+    # At J2000.0, and by Meeus, Astronomical Algorithms, example 25.a: 0.99766 at 0 h of 13 October
+    # 1992, between two noons.
+    assert earth_sun_distance_au(date(2000, 1, 1)) == pytest.approx(0.98333, abs=5e-5)
+    noons = [earth_sun_distance_au(date(1992, 10, day)) for day in (12, 13)]
+    assert np.mean(noons) == pytest.approx(0.99766, abs=5e-5)
+    assert noons[0] > noons[1]
+
+
+def test_without_an_irradiance_there_is_no_reflectance():
     with pytest.raises(SceneError, match="irradiance of 0"):
         solar_gain(0, day=date(2020, 1, 4), elevation_deg=40)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from datetime import date
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +13,6 @@ from geoseg.errors import SceneError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import date
 
     from numpy.typing import NDArray
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Calibration", "Radiometry", "earth_sun_distance_au", "solar_gain", "to_reflectance"]
 
+_EPOCH = date(2000, 1, 1)
 _LOWEST_SUN_DEG = 0.5  # below it the light is no longer that of the sun alone
 
 
@@ -69,7 +70,9 @@ def solar_gain(irradiance: float, *, day: date, elevation_deg: float) -> float:
     As in the handbooks of Landsat 7 (LSDS-1927), SPOT and Pleiades; d is the distance of the
     sun in astronomical units.
 
-    **Convention:** E0 = 1536 W/(m2 um), 3 January, sun at 90 degrees: 0.00198 per W/(m2 sr um).
+    **Convention:** E0 = 1536 W/(m2 um), of band 3 of TM on Landsat 5 (Chander, Markham and Helder
+    2009, Remote Sensing of Environment 113, table 3), 3 January, sun at 90 degrees: 0.00198 per
+    W/(m2 sr um).
 
     Args:
         irradiance: E0 of the band above the air, W/(m2 um), at one astronomical unit.
@@ -100,9 +103,12 @@ def require_sun(elevation_deg: float) -> None:
 
 
 def earth_sun_distance_au(day: date) -> float:
-    """Distance of the sun on a day, astronomical units, to 0.0003 (Duffie and Beckman 2013).
+    """Distance of the sun at noon UTC of a day, astronomical units, to 0.0001.
+
+    The short series of the Astronomical Almanac (US Naval Observatory, Computing Approximate Solar
+    Coordinates), of the anomaly g of the Earth since noon of 1 January 2000.
 
     **Convention:** 0.9833 on 3 January, 1.0167 on 4 July.
     """
-    angle = math.radians(0.9856 * (day.timetuple().tm_yday - 4))
-    return 1 - 0.01672 * math.cos(angle)
+    anomaly = math.radians(357.529 + 0.98560028 * (day - _EPOCH).days)
+    return 1.00014 - 0.01671 * math.cos(anomaly) - 0.00014 * math.cos(2 * anomaly)

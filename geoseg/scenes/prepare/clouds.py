@@ -42,19 +42,21 @@ CLOUD_BANDS = ("blue", "green", "red", "swir16")  # and near infrared, of either
 _GROUP = "geoseg.cloud_masks"
 _NEAR_INFRARED = ("nir08", "nir")
 
+# Published.
 _NDSI_SNOW = 0.4  # Hall, Riggs and Salomonson 1995, RSE 54: at least half of the pixel is snow
 _NIR_SNOW = 0.11  # the same: water has an NDSI of snow and is dark
-_SWIR_SNOW = 0.2  # Dozier 1989: grains of ice up to 0.2, droplets 0.3 to 0.7
+_WHITENESS = 0.7  # Zhu and Woodcock 2012, RSE 118 (Fmask), equation 2
+_HAZE = 0.08  # the same, equation 3
+_BARE = 0.75  # the same, equation 4: near over shortwave infrared, below which ground is bare rock
+_NDVI = 0.8  # the same, equation 1
+# Our own.
+_SWIR_SNOW = 0.2  # a little above what grains of ice reflect at 1.6 um (spectra of Dozier 1989)
 _SWIR_CLOUD = 0.15
-_WHITENESS = 0.7  # Zhu and Woodcock 2012, RSE 118 (Fmask), as are HAZE, NDVI and BARE
-_HAZE = 0.08
-_NDVI = 0.8
-_BARE = 0.75  # near over shortwave infrared, below which ground is bare rock
 _BRIGHT = 0.2  # mean of the visible; thin haze over ice stays
-_HIGHEST_CLOUD_M = 6000.0  # above ground, of those that cast a sharp shadow
+_HIGHEST_CLOUD_M = 6000.0  # above ground; Fmask goes from 200 m to 12 km
 _LOWEST_SUN_DEG = 15.0
 _DARK = 0.15  # reflectance in near and shortwave infrared under a cloud
-_NDWI_WATER = 0.4  # above: open water, which is dark without a cloud
+_NDWI_WATER = 0.4  # above: open water, dark without a cloud; McFeeters 1996 takes all above 0
 
 
 class CloudMask(Protocol):
@@ -89,7 +91,7 @@ def cloud_mask_named(name: str) -> CloudMask:
 def looks_snowy(bands: Bands) -> NDArray[np.bool_]:
     """Where snow or bare ice lies (H, W): bright in the visible, dark in the shortwave infrared.
 
-    NDSI > 0.4, near infrared > 0.11 (Hall et al. 1995) and shortwave infrared < 0.2 (Dozier 1989).
+    NDSI > 0.4, near infrared > 0.11 (Hall et al. 1995) and shortwave infrared < 0.2 (our own).
 
     Args:
         bands: reflectance of green, nir08 or nir, and swir16; NaN where not measured.

@@ -1,6 +1,7 @@
 """SPOT and Pleiades: the DIMAP metadata of a product, of versions 1 and 2.
 
-After Airbus, Pleiades and SPOT 6-7 user guides; CNES, DIMAP 1.1 of SPOT 1 to 5.
+After Airbus, Pleiades and SPOT 6-7 user guides; CNES, DIMAP 1.1 of SPOT 1 to 5. Both divide by the
+gain. Other makers of DIMAP multiply (GEOSAT-2): their products are not read here.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["dimap_radiometry"]
 
+_UNKNOWN = 999.0  # stands for a solar irradiance that was not known, in some files
 _CALIBRATION = ".//Instrument_Calibration/Band_Measurement_List"
 
 
@@ -72,7 +74,7 @@ def _version_2(root: Element, name: str) -> dict[str, _Measured]:
     """
     indexes = {text_in(e, "BAND_ID"): text_in(e, "BAND_INDEX") for e in root.iter("Raster_Index")}
     suns = {
-        text_in(e, "BAND_ID"): _needed(e, "VALUE", name)
+        text_in(e, "BAND_ID"): _irradiance(e, "VALUE", name)
         for e in root.iter("Band_Solar_Irradiance")
         if e.find("BAND_ID") is not None
     }
@@ -92,7 +94,7 @@ def _version_2(root: Element, name: str) -> dict[str, _Measured]:
 
 def _version_1(root: Element, name: str) -> dict[str, _Measured]:
     suns = {
-        text_in(e, "BAND_INDEX"): _needed(e, "SOLAR_IRRADIANCE_VALUE", name)
+        text_in(e, "BAND_INDEX"): _irradiance(e, "SOLAR_IRRADIANCE_VALUE", name)
         for e in root.iter("Band_Solar_Irradiance")
         if e.find("BAND_INDEX") is not None
     }
@@ -148,6 +150,17 @@ def _gain(element: Element, key: str, name: str) -> float:
     if not gain > 0:
         raise SceneError(f"{name} gives {key} = {gain}; a gain is positive. Fetch it again.")
     return gain
+
+
+def _irradiance(element: Element, key: str, name: str) -> float:
+    irradiance = _needed(element, key, name)
+    if irradiance == _UNKNOWN:
+        band = text_in(element, "BAND_ID") or text_in(element, "BAND_INDEX")
+        raise SceneError(
+            f"{name} gives 999 for the solar irradiance of band {band}, which means that it was "
+            "not known; write that of the user guide into a copy of the product, in W/(m2 um)."
+        )
+    return irradiance
 
 
 def _needed(element: Element, key: str, name: str) -> float:

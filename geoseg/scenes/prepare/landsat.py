@@ -1,6 +1,7 @@
 """Landsat Collection 2: the MTL file, and the bits of QA_PIXEL and QA_RADSAT.
 
-After USGS, Collection 2 data format control books (LSDS-1822, LSDS-1328).
+After USGS, Collection 2 data format control books of Level 1 (LSDS-1822 OLI, LSDS-1414 ETM+,
+LSDS-1415 TM, LSDS-1416 MSS) and Level 2 (LSDS-1328).
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["landsat_quality", "landsat_radiometry"]
 
-# Surface reflectance of Level 2 by LSDS-1619, where the file does not say it.
+# Surface reflectance of Level 2 by the science product guides (LSDS-1619 OLI, LSDS-1618 TM and
+# ETM+), where the file does not say it.
 _SURFACE = (2.75e-5, -0.2)
 _FILL = 0.0
 _BANDS, _SIXTH = 0b1111111, 0b0100000  # of QA_RADSAT
@@ -71,14 +73,15 @@ def landsat_quality(
     *,
     sensor_id: str,
 ) -> Quality:
-    """What QA_PIXEL (H, W) and QA_RADSAT of Collection 2 say (LSDS-1822).
+    """What QA_PIXEL (H, W) and QA_RADSAT of Collection 2 say (LSDS-1822, -1414, -1415, -1416).
 
-    Bits of QA_PIXEL: 0 fill, 1 dilated cloud, 2 cirrus, 3 cloud, 4 cloud shadow, 5 snow.
+    Bits of QA_PIXEL: 0 fill, 1 dilated cloud, 2 cirrus, 3 cloud, 4 cloud shadow, 5 snow. Of TM and
+    ETM+ bit 2 is not used, of MSS 0 and 3 alone are.
 
     Args:
         pixel: QA_PIXEL.
         radsat: QA_RADSAT of the same pixels: its bits 0 to 6 are the bands 1 to 7, of which 6 is
-            thermal on TM and ETM+; bit 9 is a dropped pixel.
+            thermal on TM and ETM+; bit 9 is a dropped pixel, and not used of OLI.
         sensor_id: of the instrument; of MSS no shadow and no snow is coded.
     """
     bits = np.asarray(pixel, dtype=np.uint16)

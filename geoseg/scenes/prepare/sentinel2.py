@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["sentinel2_quality", "sentinel2_radiometry"]
 
-_OFFSETS_SINCE = (4, 0)  # processing baseline, of 25 January 2022
+_OFFSETS_SINCE = (4, 0)  # processing baseline, of 25 January 2022 (PSD issue 14)
 
 
 def sentinel2_radiometry(text: str, name: str) -> Radiometry:
