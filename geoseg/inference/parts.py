@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import shutil
-import socket
 from contextlib import contextmanager
 from io import BytesIO
 from typing import TYPE_CHECKING
@@ -20,11 +17,11 @@ from geoseg.errors import ModelError, OutputError
 from geoseg.files import why_not_written, write_text, writing
 from geoseg.grids import crs_of, part_of
 from geoseg.labels import IGNORE
+from geoseg.scale.lock import holding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
-    from typing import TextIO
 
     from numpy.typing import NDArray
     from odc.geo.geobox import GeoBox
@@ -227,34 +224,10 @@ def _locked(folder: Path) -> Iterator[None]:
     """Keep other runs out of a folder; a run that is killed lets go of it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / _LOCK).open("a+", encoding="utf-8")
     except OSError as error:
         raise OutputError(f"{folder.parent} cannot be written: {error.strerror}.") from error
-    with lock:
-        _hold(lock, folder)
+    with holding(folder / _LOCK, of=folder.parent):
         yield
-
-
-def _hold(lock: TextIO, folder: Path) -> None:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        lock.seek(0)
-        raise OutputError(
-            f"{folder.parent} is written by another run ({lock.read().strip()}); wait for it, or "
-            "give another folder."
-        ) from error
-    path = folder / _LOCK
-    # The run before may have removed the folder between opening and holding.
-    if not path.exists() or not os.path.samestat(os.fstat(lock.fileno()), path.stat()):
-        raise OutputError(f"{folder.parent} was just written by another run; run again.")
-    try:
-        lock.seek(0)
-        lock.truncate()
-        lock.write(f"process {os.getpid()} on {socket.gethostname()}")
-        lock.flush()
-    except OSError as error:
-        raise OutputError(f"{path} could not be written: {error.strerror}.") from error
 
 
 def _is_of(folder: Path, job: str) -> bool:

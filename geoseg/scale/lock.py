@@ -27,16 +27,23 @@ _LOG = logging.getLogger(__name__)
 
 
 @contextmanager
-def holding(path: Path) -> Iterator[bool]:
+def holding(path: Path, *, of: Path | None = None) -> Iterator[bool]:
     """Hold a lock file; the kernel lets go of it when this process dies.
 
     Gives whether the one who held it before was killed: it had no time to wipe its name out.
 
+    Args:
+        path: of the file.
+        of: folder that it is held for; its own when None.
+
     Raises:
-        OutputError: another run holds it, or the disk has no locks.
+        OutputError: another run holds it or has just removed it, or the disk has no locks.
     """
+    folder = of or path.parent
     with _opened(path) as file:
-        _hold(file, path)
+        _hold(file, path, folder)
+        if not _is_there(file, path):
+            raise OutputError(f"{folder} was just written by another run; run again.")
         file.seek(0)
         killed = bool(file.read())
         _write(file, path, f"pid {os.getpid()} on host {socket.gethostname()}")
@@ -93,15 +100,14 @@ def wait_for_all(path: Path, *, most_s: float) -> None:
             time.sleep(_LOOK_EVERY_S)
 
 
-def _hold(file: TextIO, path: Path) -> None:
+def _hold(file: TextIO, path: Path, folder: Path) -> None:
     for _ in range(_GLANCES):
         if _is_taken(file, path):
             return
         time.sleep(_LOOK_EVERY_S)
     file.seek(0)
     raise OutputError(
-        f"{path.parent} is held by {file.read() or 'another run'}; wait for it, or give another "
-        "folder."
+        f"{folder} is held by {file.read() or 'another run'}; wait for it, or give another folder."
     )
 
 
@@ -114,6 +120,11 @@ def _is_taken(file: TextIO, path: Path) -> bool:
             raise _not_locked(path, error) from error
         return False
     return True
+
+
+def _is_there(file: TextIO, path: Path) -> bool:
+    """Whether a file is still the one of its name: who held it may have removed it."""
+    return path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat())
 
 
 def _opened(path: Path) -> TextIO:

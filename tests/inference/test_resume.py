@@ -3,6 +3,7 @@
 import contextlib
 import multiprocessing
 import os
+import re
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from geoseg.config import InferenceSettings
 from geoseg.errors import OutputError
 from geoseg.files import sha256_of
 from geoseg.inference import Prediction, predict_scene
+from geoseg.inference.parts import open_parts
 from geoseg.models import Segmenter
 from geoseg.models.stem import FixedBands
 
@@ -206,14 +208,28 @@ def test_what_a_kill_at_the_very_end_leaves_is_put_in_order(scene, tmp_path):
 def test_a_second_run_on_the_same_maps_is_told_who_writes_them(scene, tmp_path):
     def second(done, _total):
         if done == 3:
-            with pytest.raises(
-                OutputError, match=rf"written by another run \(process {os.getpid()}"
-            ):
+            told = f"{tmp_path / 'one'} is held by pid {os.getpid()} on host"
+            with pytest.raises(OutputError, match=re.escape(told)):
                 run(scene, tmp_path / "one")
 
     run(scene, tmp_path / "one", on_tile=second)
 
     assert set(hashes(tmp_path / "one")) == {"classes.tif", "probability.tif"}
+
+
+def test_a_run_that_waited_for_one_that_ended_is_to_run_again(tmp_path, monkeypatch):
+    working = tmp_path / "maps" / "working"
+    first = contextlib.ExitStack()
+    first.enter_context(open_parts(working, "job"))
+    monkeypatch.setattr("geoseg.scale.lock.time.sleep", lambda _: first.close())
+
+    with (
+        pytest.raises(OutputError, match=r"maps was just written by another run; run again\."),
+        open_parts(working, "job"),
+    ):
+        pass
+
+    assert not working.exists()
 
 
 def _map_and_die(scene, folder, at):
