@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import cache
 from importlib.metadata import entry_points
 from typing import Annotated
 
@@ -62,8 +63,7 @@ def main() -> None:
     debug = "--debug" in sys.argv
     arguments = [a for a in sys.argv[1:] if a != "--debug"]
     try:
-        for recipe in entry_points(group="geoseg.recipes"):
-            app.add_typer(recipe.load(), name=recipe.name)
+        _add_recipes()
         app(args=arguments)
     except GeosegError as error:
         if debug:
@@ -75,6 +75,12 @@ def main() -> None:
             raise
         note(f"Error: unexpected {type(error).__name__}: {error}. Run again with --debug.")
         sys.exit(1)
+
+
+@cache  # once: who calls `main` again would have them twice, and wait the longer each time
+def _add_recipes() -> None:
+    for recipe in entry_points(group="geoseg.recipes"):
+        app.add_typer(recipe.load(), name=recipe.name)
 
 
 def _print_version(wanted: bool) -> None:
