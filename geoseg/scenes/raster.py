@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from geoseg.scenes.scene import Asset
 
-__all__ = ["open_raster", "read_onto", "reading"]
+__all__ = ["is_placed", "open_raster", "read_onto", "reading"]
 
 # VRT is left out: one named .tif can read any file of the machine and any host.
 _DRIVERS = ["GTiff", "JP2OpenJPEG", "PNG", "JPEG", "HFA", "ENVI", "netCDF"]
@@ -58,6 +58,11 @@ def open_raster(path: Path) -> DatasetReader:
             "`gdal_translate -of COG`."
         )
     return raster
+
+
+def is_placed(raster: DatasetReader) -> bool:
+    """Whether an open raster lies on the ground by itself: control points in it do not count."""
+    return raster.crs is not None and not raster.transform.is_identity
 
 
 @contextmanager

@@ -22,9 +22,11 @@ from shapely.geometry import mapping
 from geoseg.errors import SceneError, SensorError
 from geoseg.files import write_text
 from geoseg.grids import crs_of
+from geoseg.scenes.ground_control import control_of, rough_grid
+from geoseg.scenes.raster import is_placed, open_raster
 from geoseg.scenes.reader import open_scene
 from geoseg.scenes.scene import Asset, Scene, SunPosition
-from geoseg.sensors import find_sensor
+from geoseg.sensors import SensorKind, find_sensor
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -66,20 +68,44 @@ _FOOTPRINT_STEP = 32  # points a side: a straight side in UTM is bent in degrees
 def footprint(scene: Scene) -> Geometry:
     """The ground a scene covers, in EPSG:4326, divided at the antimeridian.
 
-    One that holds a pole reaches to it along all meridians.
+    One that holds a pole reaches to it along all meridians. Film that control points alone put on
+    the ground covers roughly what is told.
+
+    Raises:
+        SceneError: a raster cannot be opened, or control points do not serve.
+        GridError: it lies nowhere on the ground.
     """
+    rough = _rough_grid(scene)
+    if rough is not None:
+        return _outline(rough)
     with open_scene(scene) as reader:
-        extent = reader.grid.extent
-        step = (
-            max(abs(v) for v in reader.grid.resolution.xy)
-            * max(reader.grid.shape)
-            / _FOOTPRINT_STEP
-        )
-        for latitude in (90.0, -90.0):
-            if _holds_pole(reader.grid, latitude):
-                border = np.array(extent.exterior.segmented(step).coords)
-                return about_pole(border, crs_of(reader.grid), latitude)
-        return extent.to_crs("EPSG:4326", resolution=step, wrapdateline=True)
+        return _outline(reader.grid)
+
+
+def _rough_grid(scene: Scene) -> GeoBox | None:
+    """Where film lies that control points alone put on the ground; None for all else."""
+    if find_sensor(scene.sensor_id).kind is not SensorKind.FILM:
+        return None
+    path = next(iter(scene.bands.values())).path
+    with open_raster(path) as raster:
+        if is_placed(raster):
+            return None
+        control = control_of(raster, path)
+        try:
+            return None if control is None else rough_grid(control, raster.shape)
+        except SceneError as error:
+            raise SceneError(f"{path}: {error}") from error
+
+
+def _outline(grid: GeoBox) -> Geometry:
+    """The border of a grid in EPSG:4326."""
+    extent = grid.extent
+    step = max(extent.boundingbox.span_x, extent.boundingbox.span_y) / _FOOTPRINT_STEP
+    for latitude in (90.0, -90.0):
+        if _holds_pole(grid, latitude):
+            border = np.array(extent.exterior.segmented(step).coords)
+            return about_pole(border, crs_of(grid), latitude)
+    return extent.to_crs("EPSG:4326", resolution=step, wrapdateline=True)
 
 
 def write_scene(scene: Scene, path: Path) -> None:

@@ -8,7 +8,8 @@ from pyproj import CRS
 from rasterio.control import GroundControlPoint
 
 from geoseg.errors import SceneError
-from geoseg.scenes.prepare.control import GroundControl, metric_crs, read_points, register
+from geoseg.scenes.ground_control import GroundControl, metric_crs, read_points
+from geoseg.scenes.prepare.control import register
 
 UTM = CRS.from_epsg(32627)
 

@@ -269,6 +269,51 @@ def test_a_cloud_mask_of_another_package_is_used_by_its_name(tmp_path):
     assert "a plug-in returns as many as it was given" in ended[0].error
 
 
+def test_changed_codes_of_saturation_make_the_scene_anew(tmp_path):
+    source = landsat(tmp_path / "in", quality=np.full(SHAPE, 21824, dtype=np.uint16))
+    codes = np.zeros(SHAPE, dtype=np.uint16)
+    codes[60:70, 10:30] = 0b100
+    path = write_raster(tmp_path / "in" / "LC08_L1TP_QA_RADSAT.TIF", codes)
+    first, _ = prepared(source, tmp_path / "out")
+    before = mask_in(first)
+
+    codes[60:70, 10:30], codes[90:95, 40:50] = 0, 0b10
+    write_raster(path, codes)
+    second, _ = prepared(source, tmp_path / "out")
+
+    assert (before[60:70, 10:30] == Mask.SATURATED).all()
+    assert (mask_in(second)[60:70, 10:30] == Mask.CLEAR).all()
+    assert (mask_in(second)[90:95, 40:50] == Mask.SATURATED).all()
+    path.unlink()
+    without, _ = prepared(source, tmp_path / "out")
+    assert (mask_in(without)[90:95, 40:50] == Mask.CLEAR).all()
+
+
+def test_another_version_of_a_plug_in_makes_the_scene_anew(tmp_path, monkeypatch):
+    installed = tmp_path / "site" / "masks_of_a_test-1.0.dist-info"
+    installed.mkdir(parents=True)
+    metadata = installed / "METADATA"
+    metadata.write_text("Metadata-Version: 2.1\nName: masks-of-a-test\nVersion: 1.0\n")
+    (installed / "entry_points.txt").write_text(
+        "[geoseg.cloud_masks]\nnowhere = masks_of_a_test:nowhere\n"
+    )
+    (tmp_path / "site" / "masks_of_a_test.py").write_text(
+        "def nowhere(bands):\n    return bands['blue'] > 9\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    source = landsat(tmp_path / "in")
+    scene, _ = prepared(source, tmp_path / "out", clouds="nowhere")
+    written = scene.mask.path.stat().st_mtime_ns
+
+    prepared(source, tmp_path / "out", clouds="nowhere")
+    same = scene.mask.path.stat().st_mtime_ns
+    metadata.write_text(metadata.read_text().replace("1.0", "1.1"))
+    prepared(source, tmp_path / "out", clouds="nowhere")
+
+    assert same == written
+    assert scene.mask.path.stat().st_mtime_ns != written
+
+
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_scene(tmp_path, monkeypatch):
     monkeypatch.setattr(image_module, "_SIDE_PX", 256)

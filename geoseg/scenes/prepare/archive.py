@@ -18,8 +18,11 @@ from geoseg.files import (
 )
 from geoseg.scale import Manifest, Unit, inputs_hash, run_units
 from geoseg.scenes.checksums import with_checksums
+from geoseg.scenes.ground_control import points_beside
+from geoseg.scenes.prepare.clouds import cloud_mask_version
 from geoseg.scenes.prepare.film import prepare_film
 from geoseg.scenes.prepare.image import prepare_image
+from geoseg.scenes.prepare.landsat import saturation_beside
 from geoseg.scenes.scene import with_absolute_paths
 from geoseg.scenes.stac import footprint, item_of
 from geoseg.sensors import SensorKind, find_sensor
@@ -139,21 +142,33 @@ def prepare_job(job: PrepareJob) -> dict[str, Any]:
 
 
 def _units(by_name: Mapping[str, PrepareJob]) -> Iterator[Unit]:
+    # Once for all scenes: the metadata of all that is installed are read for it.
+    chosen = {job.settings.clouds for job in by_name.values()}
+    masks = {clouds: cloud_mask_version(clouds) for clouds in chosen}
     for name, job in by_name.items():
         output = checksums_beside(job.item)
-        yield Unit(name=name, argument=job, output=output, inputs=_inputs(job))
+        inputs = _inputs(job, masks[job.settings.clouds])
+        yield Unit(name=name, argument=job, output=output, inputs=inputs)
 
 
-def _inputs(job: PrepareJob) -> str:
-    """What decides the pixels of a prepared scene; files by size and time."""
+def _inputs(job: PrepareJob, mask: str | None) -> str:
+    """What decides the pixels of a prepared scene; files by size and time.
+
+    Args:
+        job: the scene, and how it is prepared.
+        mask: the package that its cloud mask comes from, with its version.
+    """
     scene, settings = job.scene, job.settings
     assets = [*scene.bands.values(), *(a for a in (scene.mask, scene.quality) if a is not None)]
     paths = {asset.path for asset in assets}
     paths |= {path for path in (scene.metadata, scene.dem, settings.points) if path is not None}
-    paths |= {path.with_name(f"{path.name}.points") for path in paths}
+    paths |= {beside for path in paths for beside in points_beside(path)}
+    if scene.quality is not None and (saturation := saturation_beside(scene.quality.path)):
+        paths.add(saturation)
     return inputs_hash(
         {
             "geoseg": __version__,
+            "cloud mask": mask,
             "scene": repr(scene),
             "settings": repr(settings),
             "files": [_state(path) for path in sorted(paths)],

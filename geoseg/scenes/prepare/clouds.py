@@ -31,6 +31,7 @@ __all__ = [
     "behind_clouds",
     "cloud_mask_named",
     "cloud_mask_names",
+    "cloud_mask_version",
     "cloud_reach_px",
     "dark_ground",
     "grown",
@@ -86,6 +87,14 @@ def cloud_mask_named(name: str) -> CloudMask:
             return cast("CloudMask", entry.load())
     known = ["auto", "none", "product", "thresholds", *cloud_mask_names()]
     raise ConfigError(f"no cloud mask {name!r}. {nearest(name, known)}")
+
+
+def cloud_mask_version(name: str) -> str | None:
+    """Name and version of the package that a mask comes from; None where no package brings it."""
+    for entry in entry_points(group=_GROUP):
+        if entry.name == name and entry.dist is not None:
+            return f"{entry.dist.name} {entry.dist.version}"
+    return None
 
 
 def looks_snowy(bands: Bands) -> NDArray[np.bool_]:

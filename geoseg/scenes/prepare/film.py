@@ -23,8 +23,9 @@ from rasterio.windows import Window
 from geoseg.errors import GridError, SceneError
 from geoseg.grids import DEGREES, HOW_TO_PLACE, raster_grid
 from geoseg.scenes.cog import BLOCK_PX, open_cog
+from geoseg.scenes.ground_control import GroundControl, control_of, metric_crs
 from geoseg.scenes.prepare.contrast import LocalTones
-from geoseg.scenes.prepare.control import GroundControl, metric_crs, read_points, register
+from geoseg.scenes.prepare.control import register
 from geoseg.scenes.prepare.frame import (
     BorderTally,
     Frame,
@@ -108,7 +109,7 @@ class _Place:
 
 def _place_of(raster: DatasetReader, asset: Asset, points: Path | None) -> _Place | None:
     """What places an image; None where it lies on the ground already."""
-    control = _control_of(raster, asset.path, points)
+    control = control_of(raster, asset.path, points)
     if control is not None:
         crs = metric_crs(control.crs, control.points)
         return _Place(crs=crs, control=control, registration=register(control, crs))
@@ -119,23 +120,6 @@ def _place_of(raster: DatasetReader, asset: Asset, points: Path | None) -> _Plac
         centre = GroundControlPoint(row=0, col=0, x=raster.rpcs.long_off, y=raster.rpcs.lat_off)
         return _Place(crs=metric_crs(DEGREES, [centre]), rpcs=raster.rpcs)
     raise GridError(f"{asset.path} has no georeference and cannot be mapped; {HOW_TO_PLACE}.")
-
-
-def _control_of(raster: DatasetReader, path: Path, points: Path | None) -> GroundControl | None:
-    """Control points that were given, lie beside the image, or are in it."""
-    beside = (path.with_name(f"{path.name}.points"), path.with_suffix(".points"))
-    named = points or next((one for one in beside if one.is_file()), None)
-    if named is not None:
-        return read_points(named)
-    inside, crs = raster.gcps
-    if not inside:
-        return None
-    if crs is None:
-        raise GridError(
-            f"{path} holds control points without a reference system; write them into "
-            f"{beside[0].name} beside it, with a first line such as #CRS: EPSG:32627."
-        )
-    return GroundControl(points=tuple(inside), crs=CRS.from_wkt(crs.to_wkt()))
 
 
 class _Strip(NamedTuple):

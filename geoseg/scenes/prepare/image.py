@@ -30,7 +30,7 @@ from geoseg.scenes.prepare.clouds import (
     looks_cloudy,
     looks_snowy,
 )
-from geoseg.scenes.prepare.landsat import landsat_quality
+from geoseg.scenes.prepare.landsat import landsat_quality, saturation_beside
 from geoseg.scenes.prepare.product import (
     calibrations_of,
     read_radiometry,
@@ -303,8 +303,8 @@ def _by_product(looked: _Looked, _: Path) -> Blocks:
     with ExitStack() as stack:
         radsat = None
         path = looked.scene.quality.path
-        beside = path.with_name(path.name.replace("QA_PIXEL", "QA_RADSAT"))
-        if landsat and beside != path and beside.is_file():
+        beside = saturation_beside(path) if landsat else None
+        if beside is not None and beside.is_file():
             radsat = stack.enter_context(_on_grid(Asset(path=beside), looked.grid))
         for window in windows_of(looked.grid):
             own = looked.look(window)

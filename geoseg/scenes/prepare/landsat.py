@@ -20,9 +20,11 @@ from geoseg.scenes.products.landsat import parse_mtl
 from geoseg.scenes.scene import SunPosition
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
-__all__ = ["landsat_quality", "landsat_radiometry"]
+__all__ = ["landsat_quality", "landsat_radiometry", "saturation_beside"]
 
 # Surface reflectance of Level 2 by the science product guides (LSDS-1619 OLI, LSDS-1618 TM and
 # ETM+), where the file does not say it.
@@ -102,6 +104,12 @@ def landsat_quality(
         snow=None if sensor_id in _MSS else bit(5),
         saturated=saturated,
     )
+
+
+def saturation_beside(quality: Path) -> Path | None:
+    """Where the QA_RADSAT of a QA_PIXEL may lie; None for a file of another name."""
+    beside = quality.with_name(quality.name.replace("QA_PIXEL", "QA_RADSAT"))
+    return None if beside == quality else beside
 
 
 def _top_of_air(

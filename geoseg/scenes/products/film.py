@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from geoseg.dates import Interval
 from geoseg.errors import SceneError
 from geoseg.grids import HOW_TO_PLACE
+from geoseg.scenes.ground_control import control_of
 from geoseg.scenes.products.geotiff import dates_in
 from geoseg.scenes.products.product import Product, require_placed
-from geoseg.scenes.raster import open_raster
+from geoseg.scenes.raster import is_placed, open_raster
 from geoseg.scenes.scene import Asset, Scene
 
 if TYPE_CHECKING:
@@ -130,11 +131,12 @@ def mission_interval(mission: int) -> Interval | None:
 
 
 def read(path: Path) -> tuple[Scene, ...]:
-    """The scene of a scan that lies on the ground.
+    """The scene of a scan that lies on the ground, or whose control points say where.
 
     Raises:
-        UnplacedError: it has no georeference.
-        SceneError: it cannot be opened, or its camera is unknown.
+        UnplacedError: it has neither.
+        SceneError: it cannot be opened, its camera is unknown, or its points do not serve.
+        GridError: it holds points without a reference system.
     """
     entity = entity_of(path.stem)
     interval = None if entity is None else _taken(path.stem, entity)
@@ -144,7 +146,8 @@ def read(path: Path) -> tuple[Scene, ...]:
             "it by a STAC item of a sensor of `geoseg sensors list`."
         )
     with open_raster(path) as raster:
-        require_placed(raster, HOW_TO_PLACE)
+        if not is_placed(raster) and control_of(raster, path) is None:
+            require_placed(raster, HOW_TO_PLACE)
     return (
         Scene(
             id=path.stem,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from geoseg.errors import SceneError
+from geoseg.scenes.raster import is_placed
 from geoseg.scenes.scene import SunPosition
 from geoseg.scenes.xml_text import parse_xml
 
@@ -165,7 +166,7 @@ def require_placed(raster: DatasetReader, remedy: str) -> None:
     Raises:
         UnplacedError: it has no coordinate reference system or no georeference.
     """
-    if raster.crs is None or raster.transform.is_identity:
+    if not is_placed(raster):
         raise UnplacedError(f"{raster.name} has no georeference; {remedy}.")
 
 
