@@ -36,9 +36,9 @@ DEGREES = CRS.from_epsg(4326)
 
 # Ends a sentence about an image that lies nowhere.
 HOW_TO_PLACE = (
-    "where it has ground control points or RPCs, warp it with `geoseg catalog prepare`; else make "
-    "an orthoimage with spymicmac (Hexagon, aerial frames) or ASP, the Ames Stereo Pipeline "
-    "(Corona, Hexagon)"
+    "where it has ground control points (in it, or of QGIS in NAME.points beside it) or RPCs, warp "
+    "it with `geoseg catalog prepare`; else make an orthoimage with spymicmac (Hexagon, aerial "
+    "frames) or ASP, the Ames Stereo Pipeline (Corona, Hexagon)"
 )
 
 _ALIGNED_PX = 0.01  # coordinates written by different programs differ by rounding

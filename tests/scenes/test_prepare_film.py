@@ -9,16 +9,29 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 import rasterio
+import shapely
 from conftest import write_raster
+from pyproj import Transformer
 from rasterio.control import GroundControlPoint
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.rpc import RPC
 from scipy import ndimage
+from typer.testing import CliRunner
 
+from geoseg.cli import app
 from geoseg.data.simulate.scan import scan_of
 from geoseg.errors import GridError, SceneError
 from geoseg.scale import Engine
-from geoseg.scenes import Asset, Scene, open_raster, open_scene, read_scene
+from geoseg.scenes import (
+    Asset,
+    ProblemKind,
+    Scene,
+    open_raster,
+    open_scene,
+    read_catalog,
+    read_scene,
+    scan_folders,
+)
 from geoseg.scenes.prepare import PrepareJob, PrepareSettings, prepare_scenes
 from geoseg.scenes.prepare import film as film_module
 from geoseg.scenes.prepare.film import prepare_film
@@ -55,6 +68,7 @@ def points(count=12):
 
 
 def write_scan(path, stored, *, control=None, rpcs=None):
+    path.parent.mkdir(exist_ok=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         with rasterio.open(
@@ -77,6 +91,10 @@ def film(path, sensor="hexagon-kh9-mapping"):
         end=datetime(1980, 8, 23, tzinfo=UTC),
         bands={"pan": Asset(path=path)},
     )
+
+
+def command(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 @pytest.fixture(scope="module")
@@ -140,6 +158,81 @@ def test_points_beside_the_scan_are_found_and_those_that_are_given_go_first(scan
     assert not any("no border" in sentence for sentence in ready.said)
 
 
+def points_text(found, crs="EPSG:32627"):
+    lines = [f"#CRS: {crs}", "mapX,mapY,sourceX,sourceY,enable"]
+    lines += [f"{p.x},{p.y},{p.col},{-p.row},1" for p in found]
+    return "\n".join(lines)
+
+
+def in_degrees(found):
+    to_degrees = Transformer.from_crs("EPSG:32627", "EPSG:4326", always_xy=True)
+    places = [to_degrees.transform(p.x, p.y) for p in found]
+    return [
+        GroundControlPoint(row=p.row, col=p.col, x=x, y=y)
+        for p, (x, y) in zip(found, places, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("crs", ["EPSG:32627", "EPSG:4326"])
+def test_film_with_points_beside_it_comes_through_the_catalogue(scan, tmp_path, crs):
+    frame = write_scan(tmp_path / "in" / "DZB1216-500280L002001.tif", scan.stored)
+    found = points() if crs == "EPSG:32627" else in_degrees(points())
+    frame.with_name(f"{frame.name}.points").write_text(points_text(found, crs))
+    listed, out = tmp_path / "all.parquet", tmp_path / "out"
+
+    scanned = command("catalog", "scan", tmp_path / "in", "--out", listed)
+    ready = command("catalog", "prepare", listed, "--out", out)
+
+    assert (scanned.exit_code, ready.exit_code) == (0, 0)
+    (entry,) = read_catalog(listed).entries
+    # The whole scan, turned by 12 degrees.
+    height, width = scan.stored.shape
+    corners = [on_ground(*c) for c in ((0, 0), (0, width), (height, width), (height, 0))]
+    there = shapely.Polygon(corners)
+    seen = entry.footprint.to_crs("EPSG:32627").geom
+    assert seen.symmetric_difference(there).area < 0.01 * there.area
+    (done,) = read_catalog(out / "catalog.parquet").entries
+    with open_scene(done.scene) as reader:
+        assert reader.grid.crs.to_epsg() == 32627
+        assert reader.grid.transform.b == reader.grid.transform.d == 0
+    assert seen_at(done.scene, 280, 390) > 200
+    assert seen_at(done.scene, 280, 434) < 150
+    assert seen_at(done.scene, 20, 300) == 0  # title
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (points_text(points()).partition("\n")[2], "begin it with a line such as #CRS: EPSG:32627"),
+        (points_text(points(), "EPSG:999999"), "begin it with a line such as #CRS: EPSG:32627"),
+        (points_text(points()[:3]), "There are 3 ground control points; give 4 or more"),
+        (
+            points_text([GroundControlPoint(row=i, col=i, x=i, y=i) for i in range(5)]),
+            "lie on a line or on one another; spread them over the image.",
+        ),
+    ],
+)
+def test_points_that_do_not_serve_are_told_of_by_the_scan(scan, tmp_path, text, words):
+    frame = write_scan(tmp_path / "DZB1216-500280L002001.tif", scan.stored)
+    frame.with_suffix(".points").write_text(text)
+
+    ((step,),) = [[s for s in scan_folders([tmp_path]) if s.broken]]
+
+    assert step.entries == ()
+    assert step.broken[0].kind is ProblemKind.UNREADABLE
+    assert words in step.broken[0].reason
+    assert "DZB1216-500280L002001" in step.broken[0].reason
+
+
+def test_film_that_lies_on_the_ground_needs_no_points(scan, tmp_path):
+    path = write_raster(tmp_path / "DZB1216-500280L002001_ortho.tif", scan.stored)
+    path.with_suffix(".points").write_text("of the scan that it was made of")
+
+    entries = [entry for step in scan_folders([tmp_path]) for entry in step.entries]
+
+    assert [entry.scene.id for entry in entries] == [path.stem]
+
+
 def test_changed_points_make_the_scene_anew(scan, tmp_path):
     path = write_scan(tmp_path / "frame.tif", scan.stored, control=points())
     first, _ = prepared(film(path), tmp_path / "out")
@@ -183,9 +276,10 @@ def test_an_image_that_lies_nowhere_is_refused_with_the_tools_that_place_it(scan
         prepare_film(film(path), tmp_path, PrepareSettings())
 
     assert str(caught.value) == (
-        f"{path} has no georeference and cannot be mapped; where it has ground control points or "
-        "RPCs, warp it with `geoseg catalog prepare`; else make an orthoimage with spymicmac "
-        "(Hexagon, aerial frames) or ASP, the Ames Stereo Pipeline (Corona, Hexagon)."
+        f"{path} has no georeference and cannot be mapped; where it has ground control points (in "
+        "it, or of QGIS in NAME.points beside it) or RPCs, warp it with `geoseg catalog prepare`; "
+        "else make an orthoimage with spymicmac (Hexagon, aerial frames) or ASP, the Ames Stereo "
+        "Pipeline (Corona, Hexagon)."
     )
     assert caught.value.exit_code == 2
 
