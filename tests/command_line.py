@@ -29,9 +29,9 @@ def geoseg(*arguments, cwd=None, **environment):
 
 
 def geoseg_here(*arguments, cwd=None):
-    """Run it without a process of its own: for what is refused before any work is done.
+    """Run it without a process of its own: to start one and import torch there takes seconds.
 
-    To start a process and import torch there takes longer than all of that.
+    Each command that works is run as a user does somewhere, by `geoseg`.
     """
     out, err, argv = io.StringIO(), io.StringIO(), sys.argv
     sys.argv = [GEOSEG, *map(str, arguments)]

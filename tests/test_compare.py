@@ -39,7 +39,7 @@ def test_models_are_compared_over_the_same_folds_and_a_stopped_comparison_goes_o
         *("--block-m", "600", "--json"),
     ]
 
-    first = geoseg("compare", *options, "--models", "unet")
+    first = geoseg_here("compare", *options, "--models", "unet")
     assert first.returncode == 0, first.stderr
     done = {path: path.stat().st_mtime_ns for path in out.glob("units/*/unit.json")}
     both = geoseg("compare", *options, "--models", "unet,unet:frozen")
@@ -67,8 +67,8 @@ def test_another_pixel_of_the_maps_is_another_unit(example, tmp_path):
     options = ["--recipe", recipe, "--models", "unet", "--folds", "2", "--block-m", "900"]
     out = tmp_path / "out"
 
-    first = geoseg("compare", *options, "--out", out)
-    second = geoseg("compare", *options, "--out", out, "--set", "inference.gsd_m=60")
+    first = geoseg_here("compare", *options, "--out", out)
+    second = geoseg_here("compare", *options, "--out", out, "--set", "inference.gsd_m=60")
 
     assert (first.returncode, second.returncode) == (0, 0), second.stderr
     assert len(list(out.glob("units/*/unit.json"))) == 4
@@ -84,9 +84,9 @@ def test_losses_are_compared_and_one_that_was_compared_alone_is_not_learned_agai
         *("--models", "unet", "--block-m", "600", "--json"),
     ]
 
-    alone = geoseg("compare", *options)
+    alone = geoseg_here("compare", *options)
     done = {path: path.stat().st_mtime_ns for path in out.glob("units/*/unit.json")}
-    several = geoseg("compare", *options, "--losses", "dice_cross_entropy,logit_adjusted")
+    several = geoseg_here("compare", *options, "--losses", "dice_cross_entropy,logit_adjusted")
 
     assert (alone.returncode, several.returncode) == (0, 0), several.stderr
     assert [m["model"] for m in json.loads(alone.stdout)["models"]] == ["unet"]
@@ -98,7 +98,6 @@ def test_losses_are_compared_and_one_that_was_compared_alone_is_not_learned_agai
     assert all(path.stat().st_mtime_ns == when for path, when in done.items())
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "words"),
     [

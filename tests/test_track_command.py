@@ -8,7 +8,7 @@ import geopandas as gpd
 import numpy as np
 import pytest
 import shapely
-from command_line import geoseg
+from command_line import geoseg, geoseg_here
 from inventory.drawn_outlines import ids_of, rectangle, rectangles, track, write
 
 from geoseg.errors import GeosegError
@@ -40,9 +40,9 @@ def test_surveys_are_tracked_added_to_and_exported_on_the_command_line(tmp_path)
 
     done = geoseg("track", *first, "--dates", "1971-07/1973-09,2003", *options)
     before = ids_of(read_inventory(out))
-    added = geoseg("track", *first, tmp_path / "c.gpkg", "--dates", "1971-07/1973-09,2003,2020-08",
-                   *options)  # fmt: skip
-    exported = geoseg("export", out, "--survey", "2003", "--out", tmp_path / "rgi.gpkg")
+    three = (*first, tmp_path / "c.gpkg", "--dates", "1971-07/1973-09,2003,2020-08")
+    added = geoseg_here("track", *three, *options)
+    exported = geoseg_here("export", out, "--survey", "2003", "--out", tmp_path / "rgi.gpkg")
 
     assert done.returncode == 0, done.stderr
     figures = json.loads(done.stdout)
@@ -69,7 +69,7 @@ def test_wrong_use_is_one_sentence_and_leaves_the_inventory_that_there_is(tmp_pa
         (2, "--divides carries ids over too", ["--reference", path, "--divides", path, path]),
         (1, "none.gpkg does not exist; check", [tmp_path / "none.gpkg", "--dates", "2000"]),
     ]:
-        done = geoseg("track", *arguments, "--out", tmp_path / "all.gpkg")
+        done = geoseg_here("track", *arguments, "--out", tmp_path / "all.gpkg")
         assert done.returncode == code, done.stderr
         assert done.stderr.splitlines()[-1].startswith("Error: ")
         assert words in done.stderr.splitlines()[-1]

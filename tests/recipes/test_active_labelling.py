@@ -23,7 +23,7 @@ def test_a_labelling_is_simulated_and_then_begun_in_the_same_folder(tmp_path):
     simulated = figures_of(
         geoseg("active-labelling", "run", *SMALL, "--simulate", "--out", out, "--json")
     )
-    begun = figures_of(geoseg("active-labelling", "run", *SMALL, "--out", out, "--json"))
+    begun = figures_of(geoseg_here("active-labelling", "run", *SMALL, "--out", out, "--json"))
 
     assert set(simulated["strategies"]) == {"random", "mixture"}
     assert simulated["strategies"]["mixture"]["last"]["labels"] == 2 + 2 * 8

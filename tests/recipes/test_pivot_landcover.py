@@ -95,8 +95,8 @@ def test_a_step_goes_on_with_what_is_there_and_makes_nothing_twice(run):
     kept = sorted([*(out / "grounds").glob("*.safetensors"), *(out / "model").iterdir()])
     before = [path.stat().st_mtime_ns for path in kept]
 
-    again = figures_of(geoseg("pivot-landcover", "train", "--out", out, "--json"))
-    scored = figures_of(geoseg("pivot-landcover", "evaluate", "--out", out, "--json"))
+    again = figures_of(geoseg_here("pivot-landcover", "train", "--out", out, "--json"))
+    scored = figures_of(geoseg_here("pivot-landcover", "evaluate", "--out", out, "--json"))
 
     assert again["grounds_made"] == 0
     assert again["held_out_loss"] == figures["held_out_loss"]
@@ -154,7 +154,7 @@ def test_cubes_of_ones_own_are_learned_from_and_mapped_in_their_legend(tmp_path)
     }
     (tmp_path / "mine.yaml").write_text(json.dumps(recipe))
 
-    done = geoseg(
+    done = geoseg_here(
         *("pivot-landcover", "run", "--recipe", tmp_path / "mine.yaml", "--workers", "1"),
         *("--out", tmp_path / "out", "--device", "cpu", "--json"),
     )
@@ -178,7 +178,6 @@ def test_a_step_without_the_ones_before_it_says_what_to_run(tmp_path):
     assert "train" in done.stderr
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [

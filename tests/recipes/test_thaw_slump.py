@@ -121,13 +121,15 @@ def test_a_second_run_does_nothing_again_and_a_step_goes_on_with_the_recipe_of_t
     before = written(out, "places", "held_out", "results")
     models = [(out / name).read_bytes() for name in ("model.safetensors", "recipe.json")]
 
-    again = figures_of(geoseg("thaw-slump", "run", "--out", out, "--device", "cpu", "--json"))
+    again = figures_of(geoseg_here("thaw-slump", "run", "--out", out, "--device", "cpu", "--json"))
 
     assert again == figures
     assert before
     assert written(out, "places", "held_out", "results") == before
     assert [(out / n).read_bytes() for n in ("model.safetensors", "recipe.json")] == models
-    scored = figures_of(geoseg("thaw-slump", "evaluate", "--out", out, "--device", "cpu", "--json"))
+    scored = figures_of(
+        geoseg_here("thaw-slump", "evaluate", "--out", out, "--device", "cpu", "--json")
+    )
     assert scored["average_precision"] == figures["average_precision"]
 
 
@@ -135,11 +137,13 @@ def test_a_second_run_does_nothing_again_and_a_step_goes_on_with_the_recipe_of_t
 def test_another_threshold_changes_the_model_and_its_results_are_made_anew(tmp_path):
     pack = pack_of(tmp_path / "pack", 80, images=1)
     out = tmp_path / "out"
-    first = geoseg("thaw-slump", "run", "--pack", pack.folder, *QUICK, "--out", out, "--json")
+    first = geoseg_here("thaw-slump", "run", "--pack", pack.folder, *QUICK, "--out", out, "--json")
     assert figures_of(first)["threshold"]["recall"] != 0.5
     network = weights(out)
 
-    done = geoseg("thaw-slump", "run", "--out", out, "--set", "calibration.recall=0.5", "--json")
+    done = geoseg_here(
+        "thaw-slump", "run", "--out", out, "--set", "calibration.recall=0.5", "--json"
+    )
 
     figures = figures_of(done)
     assert figures["threshold"]["recall"] == figures["recall_wanted"] == 0.5
@@ -166,7 +170,7 @@ def test_places_of_one_image_each_are_not_dated(tmp_path):
     out.mkdir()
     (out / "first.parquet").write_bytes(b"of an earlier recipe")
 
-    done = geoseg("thaw-slump", "run", "--pack", pack.folder, *QUICK, "--out", out, "--json")
+    done = geoseg_here("thaw-slump", "run", "--pack", pack.folder, *QUICK, "--out", out, "--json")
 
     figures = figures_of(done)
     assert figures["dated"] == 0
@@ -192,7 +196,7 @@ def test_damaged_places_of_a_pack_are_told_of_and_the_others_are_used(tmp_path):
     writer.close()
     pack = make_pack(Shards(paths=[path], foreign=None), tmp_path / "pack").pack
 
-    done = geoseg(
+    done = geoseg_here(
         "thaw-slump", "train", "--pack", pack.folder, *QUICK, "--out", tmp_path / "out", "--json"
     )
 
@@ -239,7 +243,9 @@ def test_ctrl_c_says_how_to_go_on_and_the_same_command_does(tmp_path):
     assert not (out / "training" / "model.safetensors").exists()
     packed = written(out, "places")
     assert packed
-    assert figures_of(geoseg("thaw-slump", "train", "--out", out, *QUICK, "--json"))["steps"] == 6
+    assert (
+        figures_of(geoseg_here("thaw-slump", "train", "--out", out, *QUICK, "--json"))["steps"] == 6
+    )
     assert written(out, "places") == packed
 
 
