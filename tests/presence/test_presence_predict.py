@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from command_line import geoseg, geoseg_here
+from command_line import geoseg_here
 from presence.small_pack import (
     BANDS,
     DAY,
@@ -302,37 +302,29 @@ def test_a_network_that_gives_nan_is_not_believed(pack, model):
 
 
 @pytest.mark.slow
-def test_two_processes_give_the_bytes_of_one(pack, model, tmp_path):
+def test_a_run_of_two_processes_that_is_killed_and_gone_on_with_gives_the_bytes_of_one(
+    model, tmp_path
+):
+    made = make_small_pack(tmp_path / "s", varied_shards(12, 40))
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        predict(pack, model, tmp_path / "one")
+        predict(made, model, tmp_path / "one")
     finally:
         torch.set_num_threads(threads)
-    job = Prediction(pack=pack.folder, model=model, out=tmp_path / "two", device="cpu")
-
-    predict_pack(job, Engine(kind="processes", workers=2))
-
-    assert bytes_of(tmp_path / "one") == bytes_of(tmp_path / "two")
-
-
-@pytest.mark.slow
-def test_a_run_that_is_killed_is_gone_on_with_and_loses_nothing(model, tmp_path):
-    made = make_small_pack(tmp_path / "s", varied_shards(12, 40))
-    command = [sys.executable, "-c", PRESENCE, "predict", made.folder, "--model", model, "--out"]
-    rest = ["--executor", "processes", "--workers", "2", "--device", "cpu", "--json"]
-    subprocess.run([*command, tmp_path / "whole", *rest], check=True, capture_output=True)
     out = tmp_path / "killed"
-    run = subprocess.Popen([*command, out, *rest], stdout=subprocess.DEVNULL)
+    asked = ["predict", made.folder, "--model", model, "--out", out, "--device", "cpu", "--json"]
+    asked += ["--executor", "processes", "--workers", "2"]
+    run = subprocess.Popen([sys.executable, "-c", PRESENCE, *asked], stdout=subprocess.DEVNULL)
     while not any(out.glob("shard=*/part.parquet")) and run.poll() is None:
         time.sleep(0.02)
     run.send_signal(signal.SIGKILL)
     run.wait()
 
-    done = subprocess.run([*command, out, *rest], capture_output=True, text=True)
+    done = geoseg_here("presence", *asked)
 
     assert done.returncode == 0, done.stderr
-    assert bytes_of(out) == bytes_of(tmp_path / "whole")
+    assert bytes_of(out) == bytes_of(tmp_path / "one")
     assert json.loads(done.stdout)["places"] == 480
     ids = results_table(out, ["chip_id"])["chip_id"].to_pylist()
     assert len(set(ids)) == len(ids) == 480
@@ -393,7 +385,6 @@ def test_the_prevalence_of_the_model_is_taken_where_none_is_asked_for(
     assert json.loads((tmp_path / "results.json").read_text())["prevalence"] == used
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("option", "words"),
     [
@@ -483,7 +474,9 @@ def test_settings_of_a_job_are_read_from_pairs_and_from_json():
 
 
 @pytest.mark.slow
-def test_a_job_of_slurm_is_asked_for_with_the_settings_of_the_command(pack, model, tmp_path):
+def test_a_job_of_slurm_is_asked_for_with_the_settings_of_the_command(
+    pack, model, tmp_path, monkeypatch
+):
     """Its commands are stood in for: `sbatch` keeps the script, as Slurm does, and runs it here."""
     commands = tmp_path / "bin"
     commands.mkdir()
@@ -496,10 +489,10 @@ def test_a_job_of_slurm_is_asked_for_with_the_settings_of_the_command(pack, mode
         (commands / name).chmod(0o755)
     slurm = "queue=gpu,memory=16GB,walltime=04:00:00,interface=lo,job_extra_directives=--gres=gpu:1"
 
-    done = geoseg(
+    monkeypatch.setenv("PATH", f"{commands}:{os.environ['PATH']}")
+    done = geoseg_here(
         "presence", "predict", pack.folder, "--model", model, "--out", tmp_path / "out",
         "--device", "cpu", "--executor", "dask", "--slurm", f"{slurm},threads=2", "--json",
-        PATH=f"{commands}:{os.environ['PATH']}",
     )  # fmt: skip
 
     assert done.returncode == 0, done.stderr
