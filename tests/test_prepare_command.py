@@ -10,7 +10,9 @@ import torch
 from command_line import geoseg_here
 from conftest import scene_of, two_band_spec, write_raster
 from rasterio.errors import NotGeoreferencedWarning
+from typer.testing import CliRunner
 
+from geoseg.cli import app
 from geoseg.models import build_segmenter, save_checkpoint
 from geoseg.scenes import read_catalog, scan_scene, write_catalog
 
@@ -56,6 +58,20 @@ def test_a_catalogue_becomes_a_catalogue_of_prepared_scenes(tmp_path, executor):
         mask = raster.read(1)
     assert not mask[:9].any()
     assert mask[9:].all()
+
+
+def test_the_only_scene_of_a_catalogue_says_why_it_failed(tmp_path):
+    path = write_raster(tmp_path / "cut.tif", np.ones((2, 200, 170), np.uint8))
+    write_catalog([scan_scene(scene_of(path))], tmp_path / "catalog.parquet")
+    path.unlink()
+
+    done = CliRunner().invoke(
+        app, ["catalog", "prepare", str(tmp_path / "catalog.parquet"), "--out", str(tmp_path / "o")]
+    )
+
+    assert done.exit_code == 1
+    assert "cut failed and is passed over" in done.stderr
+    assert "does not exist; check the path of the band." in done.stderr
 
 
 @pytest.mark.slow

@@ -83,7 +83,7 @@ def catalog_prepare(
         PrepareJob(scene=one, folder=out / name, settings=settings)
         for one, name in zip(found, folders, strict=True)
     ]
-    ready, items = _prepare_and_tell(jobs, out, engine)
+    ready, items = _prepare_and_tell(jobs, out, engine, alone=scene is not None)
     if scene is not None and ready[0].error:
         raise GeosegError(ready[0].error)
     if items:
@@ -97,7 +97,7 @@ def catalog_prepare(
 
 
 def _prepare_and_tell(
-    jobs: Sequence[PrepareJob], out: Path, engine: object
+    jobs: Sequence[PrepareJob], out: Path, engine: object, *, alone: bool
 ) -> tuple[list[Ready], list[Path]]:
     from geoseg.scenes.prepare import prepare_scenes
 
@@ -108,7 +108,7 @@ def _prepare_and_tell(
             ready.append(one)
             for sentence in one.said:
                 note(f"{one.scene}: {sentence}")
-            if one.error and len(jobs) > 1:
+            if one.error and not alone:
                 note(f"{one.scene} failed and is passed over: {one.error}")
             advance(len(ready), len(jobs), "scenes")
 

@@ -245,11 +245,15 @@ def two_rows(bands):
     return bands["blue"][:2] > 0.5
 
 
+def cirrus(bands):
+    return bands["cirrus"] > 0.01
+
+
 @pytest.fixture
 def plug_ins(monkeypatch):
     installed = [
         EntryPoint(name, f"{__name__}:{name}", "geoseg.cloud_masks") for name in
-        ("bright", "two_rows")
+        ("bright", "two_rows", "cirrus")
     ]  # fmt: skip
     monkeypatch.setattr(clouds_module, "entry_points", lambda **_: installed)
 
@@ -267,6 +271,17 @@ def test_a_cloud_mask_of_another_package_is_used_by_its_name(tmp_path):
     ended = []
     prepare_scenes([job], tmp_path / "b", engine=Engine(), on_ready=ended.append)
     assert "a plug-in returns as many as it was given" in ended[0].error
+
+
+@pytest.mark.usefixtures("plug_ins")
+def test_a_cloud_mask_that_asks_for_a_band_that_is_not_there_says_which(tmp_path):
+    with pytest.raises(SceneError) as caught:
+        image_module.prepare_image(landsat(tmp_path), tmp_path, PrepareSettings(clouds="cirrus"))
+
+    assert str(caught.value) == (
+        "The cloud mask asks for the band 'cirrus', and scene LC08_test has blue, green, red, "
+        "nir08, swir16; choose another with --clouds."
+    )
 
 
 def test_changed_codes_of_saturation_make_the_scene_anew(tmp_path):

@@ -360,7 +360,14 @@ def _clouds_in(
     finder: Callable[[Reflectances], NDArray[np.generic]],
     rim_px: int,
 ) -> NDArray[np.bool_]:
-    found = np.asarray(finder(looked.bands(_wider(window, _HALO_PX))))
+    bands = looked.bands(_wider(window, _HALO_PX))
+    try:
+        found = np.asarray(finder(bands))
+    except KeyError as error:
+        raise SceneError(
+            f"The cloud mask asks for the band {error}, and scene {looked.scene.id} has "
+            f"{', '.join(bands)}; choose another with --clouds."
+        ) from error
     shape = (window.height + 2 * _HALO_PX, window.width + 2 * _HALO_PX)
     if found.shape != shape:
         raise SceneError(
