@@ -96,8 +96,7 @@ def true_outlines():
     return gpd.GeoDataFrame({"class_name": ["glacier", "glacier"]}, geometry=[west, east], crs=CRS)
 
 
-@pytest.fixture
-def example(tmp_path):
+def write_example(folder):
     outlines = true_outlines()
     ice = rasterio.features.rasterize(
         outlines.geometry,
@@ -106,10 +105,15 @@ def example(tmp_path):
     )
     rng = np.random.default_rng(0)
     bands = [60 + 120 * ice + rng.normal(0, 8, ice.shape) for _ in range(2)]
-    raster = write_raster(tmp_path / "scene.tif", np.stack(bands).astype(np.uint8))
-    path = tmp_path / "outlines.gpkg"
+    raster = write_raster(folder / "scene.tif", np.stack(bands).astype(np.uint8))
+    path = folder / "outlines.gpkg"
     outlines.to_file(path, layer="glaciers")
     return Example(raster=raster, outlines=path, scene=scene_of(raster))
+
+
+@pytest.fixture
+def example(tmp_path):
+    return write_example(tmp_path)
 
 
 @pytest.fixture(scope="session")
