@@ -24,6 +24,7 @@ def rare():
     return pool_of(embeddings), known_classes(np.arange(430), classes.astype(int), 2)
 
 
+@pytest.mark.slow
 def test_losses_for_rare_classes_gain_over_cross_entropy_and_the_interval_says_so(rare):
     found = compare_losses(*rare, NAMES, ("focal", "logit_adjusted", "adjusted_after"), seeds=2)
 
@@ -41,6 +42,7 @@ def test_losses_for_rare_classes_gain_over_cross_entropy_and_the_interval_says_s
         assert one.gain.value == pytest.approx(one.balanced_accuracy.value - base)
 
 
+@pytest.mark.slow
 def test_items_of_one_neighbourhood_are_held_out_and_drawn_together():
     """Of each place there are ten items that are all but one: apart, each tells what it is of."""
     rng = np.random.default_rng(5)
@@ -63,6 +65,7 @@ def test_items_of_one_neighbourhood_are_held_out_and_drawn_together():
     assert together.high - together.low > 2 * alone
 
 
+@pytest.mark.slow
 def test_items_of_even_votes_teach_and_are_not_scored(rare):
     pool, known = rare
     even = known.targets.copy()
@@ -89,6 +92,7 @@ def test_what_cannot_be_compared_is_refused(rare):
         compare_losses(here, known, NAMES)
 
 
+@pytest.mark.slow
 def test_the_labels_of_a_project_say_which_loss_serves_them(tmp_path, rare):
     pool, known = rare
     rows = ["item,e" + ",e".join(map(str, range(8)))]
