@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shapely.affinity import rotate, scale, translate
 
-from geoseg.data.simulate import simulate
+from geoseg.data.simulate import make_landscape, surface
+from geoseg.data.simulate.write import _outlines
 from geoseg.errors import ConfigError, GridError
 from geoseg.inventory import Survey, kind_of
 from geoseg.inventory.surveys.registration import (
@@ -373,12 +374,12 @@ def test_outlines_with_holes_parts_and_heights_are_compared_and_empty_ones_passe
 
 
 @pytest.mark.slow
-def test_the_simulated_landscape_is_registered_by_its_tarns_and_by_nothing_else(tmp_path):
-    simulate(tmp_path, size_m=9600)
+def test_the_simulated_landscape_is_registered_by_its_tarns_and_by_nothing_else():
+    landscape = make_landscape(seed=0)
+    drawn = {year: _outlines(landscape, surface(landscape, year)) for year in (1975, 2025)}
 
     def of(year, classes=None):
-        outlines = gpd.read_file(tmp_path / "outlines.gpkg", layer=f"outlines_{year}")
-        outlines = outlines.dissolve(by=["track_id", "class_name"], as_index=False)
+        outlines = drawn[year].dissolve(by=["track_id", "class_name"], as_index=False)
         outlines["kind"] = [kind_of(name) for name in outlines.class_name]
         if classes is not None:
             outlines = outlines[outlines.class_name.isin(classes)]
