@@ -210,7 +210,7 @@ def test_workers_leave_when_the_run_is_killed(folder, log, engine):
     os.kill(parent.pid, signal.SIGKILL)
     parent.wait()
 
-    wait_until(lambda: not any(is_alive(pid) for _, pid in begun(log)), seconds=4)
+    wait_until(lambda: not any(is_alive(pid) for _, pid in begun(log)), seconds=30)
 
 
 def test_workers_that_will_not_leave_are_ended_and_swept_after(folder, log, monkeypatch):
@@ -239,7 +239,7 @@ def test_ctrl_c_ends_the_workers_and_leaves_nothing_half_done(folder, log, engin
         do(folder, make_units(folder, log, 40, takes_s=0.05), engine=engine, on_done=stop)
 
     workers = {pid for _, pid in begun(log)} - {os.getpid()}
-    wait_until(lambda: not any(is_alive(pid) for pid in workers), seconds=10)
+    wait_until(lambda: not any(is_alive(pid) for pid in workers), seconds=30)
     done = files_of(folder)
     assert 5 <= len(done) < 20
     assert set(done) <= set(outputs(40))
@@ -417,7 +417,7 @@ def test_an_argument_that_cannot_be_sent_to_a_worker_is_told_in_a_sentence(folde
         "object; give work at the top level of a module, and arguments that can be pickled."
     )
     workers = {pid for _, pid in begun(log)}
-    wait_until(lambda: not any(is_alive(pid) for pid in workers), seconds=10)
+    wait_until(lambda: not any(is_alive(pid) for pid in workers), seconds=30)
 
 
 def test_work_that_cannot_be_sent_to_a_worker_is_told_in_a_sentence(folder, log):
