@@ -20,6 +20,7 @@ def recipe_of(example, folder, **more):
         },
         "labels": {"path": str(example.outlines), "class_of": "glacier"},
         "chips": {"size_px": 32},
+        "model": {"encoder": "test_resnet"},
         "training": {"steps": 3, "batch": 2, "validate_every": 3},
         "inference": {"tile_px": 64, "halo_px": 16},
         **more,

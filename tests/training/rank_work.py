@@ -23,7 +23,7 @@ RECIPE = {
     "data": "simulated-scene",
     "chips": {"size_px": 32, "band_dropout": 0.3},
     "film": {"share": 0.5, "cameras": ["corona-kh4b"]},
-    "model": {"stem": "any"},
+    "model": {"stem": "any", "encoder": "test_resnet"},
     "training": {"steps": 6, "batch": 4, "validate_every": 2, "jitter": 0.1, "flips": True},
 }
 ADAPTATION = {
