@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import time
 
 import pytest
 
@@ -34,3 +35,16 @@ def kill(job):
     """End a job and all that it runs, at once."""
     scancel = ["scancel", "--signal=KILL", "--full", job]
     subprocess.run(scancel, check=True)
+
+
+def end_of(job, timeout_s=240):
+    """How a job ended, such as COMPLETED, when it has."""
+    squeue = ["squeue", "-h", "-t", "all", "-j", job, "-o", "%T"]
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        state = subprocess.run(squeue, capture_output=True, text=True, check=True).stdout.strip()
+        if state not in {"PENDING", "CONFIGURING", "RUNNING", "COMPLETING"}:
+            return state
+        time.sleep(0.5)
+    subprocess.run(["scancel", job], check=True)
+    return f"{state} for {timeout_s} s"

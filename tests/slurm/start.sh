@@ -19,6 +19,9 @@ chmod 400 "$folder/munge.key"
     --pid-file="$folder/munge.pid" --log-file="$folder/log/munge.log" \
     --seed-file="$folder/munge.seed" --num-threads=1 >&2
 
+# Two at least, for jobs of two tasks. Not nproc, which OMP_NUM_THREADS changes.
+cpus=$(getconf _NPROCESSORS_ONLN)
+cpus=$((cpus < 2 ? 2 : cpus))
 memory=$(awk '/MemTotal/ {print int($2 / 1024 * 0.9)}' /proc/meminfo)
 cat > "$folder/slurm.conf" <<CONF
 ClusterName=geoseg
@@ -41,6 +44,7 @@ TaskPlugin=task/none
 MpiDefault=none
 SwitchType=switch/none
 SelectType=select/cons_tres
+SlurmdParameters=config_overrides
 SelectTypeParameters=CR_Core_Memory
 SchedulerParameters=batch_sched_delay=1,sched_interval=2
 SchedulerTimeSlice=5
@@ -50,7 +54,7 @@ InactiveLimit=0
 ReturnToService=2
 JobAcctGatherType=jobacct_gather/none
 AccountingStorageType=accounting_storage/none
-NodeName=$host NodeAddr=127.0.0.1 CPUs=$(nproc) RealMemory=$memory State=UNKNOWN
+NodeName=$host NodeAddr=127.0.0.1 CPUs=$cpus RealMemory=$memory State=UNKNOWN
 PartitionName=test Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 CONF
 
