@@ -12,8 +12,9 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 # Modules that say which extra they need before they import it.
 NEED_AN_EXTRA = {
-    "geoseg.active.page.guard",
     "geoseg.active.page.server",
+    "geoseg.page.guard",
+    "geoseg.page.local",
     "geoseg.pivot.physical.kernel",
 }
 

@@ -23,10 +23,11 @@ from starlette.testclient import TestClient
 from geoseg.active.page import agreed, server
 from geoseg.active.page.agreed import Agreed
 from geoseg.active.page.desk import Desk
-from geoseg.active.page.guard import is_loopback
 from geoseg.active.page.server import make_app, serve
 from geoseg.active.project import Drawn
 from geoseg.errors import ConfigError, DataError, OutputError
+from geoseg.page import local
+from geoseg.page.guard import is_loopback
 
 HERE = "http://127.0.0.1:8765"
 TOKEN = "a-secret"
@@ -73,10 +74,10 @@ SQUARE = {"type": "Polygon", "coordinates": [[[1, 1], [5, 1], [5, 4], [1, 4], [1
 
 def test_the_front_end_is_served_whole_and_asks_nobody_else(page):
     front = page.get("/")
-    parts = [name for name in server._STATIC if page.get(f"/static/{name}").status_code == 200]
+    parts = [*server._STATIC, *local._SHARED]
 
     assert front.headers["content-type"].startswith("text/html")
-    assert parts == list(server._STATIC)
+    assert {page.get(f"/static/{name}").status_code for name in parts} == {200}
     for text in (front.text, *(page.get(f"/static/{name}").text for name in parts)):
         addresses = [word for word in text.split('"') if "://" in word]
         assert addresses in ([], ["http://www.w3.org/2000/svg"])
@@ -636,7 +637,8 @@ def test_a_pool_that_was_made_of_no_pack_needs_one_to_be_named(project):
 
 def test_without_a_server_installed_the_command_says_what_to_install(project, finder, monkeypatch):
     monkeypatch.setitem(sys.modules, "uvicorn", None)
-    monkeypatch.delitem(sys.modules, "geoseg.active.page.server")
+    for module in ("geoseg.active.page.server", "geoseg.page.local"):
+        monkeypatch.delitem(sys.modules, module)
 
     refused = geoseg_here("active", "serve", project.folder, "--pack", finder.pack.folder)
 

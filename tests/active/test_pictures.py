@@ -7,7 +7,8 @@ import pytest
 from labelled_places import HEIGHT, WIDTH, chip, place
 from PIL import Image
 
-from geoseg.active.page.pictures import picture, png_bytes, shown_images, shown_masks
+from geoseg.active.page.pictures import picture, shown_images, shown_masks
+from geoseg.page.pictures import png_bytes
 
 RAMP = np.arange(HEIGHT * WIDTH, dtype=np.float32).reshape(HEIGHT, WIDTH)
 

@@ -11,16 +11,12 @@ from typing import TYPE_CHECKING, Any
 import shapely
 
 from geoseg.active.page.agreed import Agreed
-from geoseg.active.page.pictures import (
-    COMPOSITIONS,
-    picture,
-    png_bytes,
-    shown_images,
-    shown_masks,
-)
+from geoseg.active.page.pictures import COMPOSITIONS, picture, shown_images, shown_masks
 from geoseg.active.project import UNKNOWN
 from geoseg.active.record import polygon_of
 from geoseg.errors import ConfigError, DataError, LabelError
+from geoseg.page.missing import NotThereError
+from geoseg.page.pictures import png_bytes
 from geoseg.presence.packs import Problem
 
 if TYPE_CHECKING:
@@ -31,17 +27,13 @@ if TYPE_CHECKING:
     from geoseg.chips import Place
     from geoseg.presence.packs import PlaceFinder, Spot
 
-__all__ = ["Desk", "NotThereError"]
+__all__ = ["Desk"]
 
 # Okabe and Ito 2008: told apart by everyone, on images too; then again from the start.
 _COLOURS = ("#56b4e9", "#e69f00", "#009e73", "#f0e442", "#d55e00", "#cc79a7", "#0072b2", "#999999")
 _AHEAD = 6  # places that a page is told of at once
 _BACK = 40  # answers that it may look back on
 _KEPT = 16  # places in memory
-
-
-class NotThereError(LookupError):
-    """A place or a picture that there is none of."""
 
 
 class Desk:

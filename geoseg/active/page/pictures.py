@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import rasterio.features
 import shapely
-from PIL import Image
 
 from geoseg.labels import IGNORE
+from geoseg.page.pictures import (
+    CALLED,
+    PERCENT,
+    channels_of,
+    compositions_of,
+    mixed,
+    span_of,
+    toned,
+)
 from geoseg.sensors import SensorKind, find_sensor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -26,27 +33,17 @@ __all__ = [
     "ShownImage",
     "Stretches",
     "picture",
-    "png_bytes",
     "shown_images",
     "shown_masks",
 ]
 
 COMPOSITIONS = {  # by name, as they are called on the page, in the order of its rows
-    "rgb": "true colour",
-    "nir": "NIR, red, green",
-    "pan": "panchromatic",
-    "sar": "VV, VH, ratio",
-    "elevation": "elevation",
+    **{name: CALLED[name] for name in ("rgb", "nir", "pan", "sar", "elevation")},
     "change": "elevation change",
-    "grey": "grey",
+    "grey": CALLED["grey"],
 }
 
-_PERCENT = (2, 98)
-_CONTRAST = 0.05  # least span of a stretch, as a share of the values: flat ground stays flat
-_LEAST_DB, _LEAST_M = 3.0, 5.0  # the same of backscatter and of elevation
 _LEAST_CHANGE_M = 2.0
-_MOST_PX = 2048  # to a side of a picture
-_NIR = ("nir", "nir08")
 _LOSS, _NONE, _GAIN = (178, 24, 43), (247, 247, 247), (33, 102, 172)  # of surface: red is lower
 _SMOOTH_PX = 0.7  # of a mask whose border is drawn: about a pixel's diagonal, no more
 
@@ -118,15 +115,6 @@ def picture(
     return np.asarray(np.rint(shown), dtype=np.uint8)
 
 
-def png_bytes(shown: NDArray[np.uint8]) -> bytes:
-    """A picture (H, W, 4) as PNG, made smaller where it is longer than 2048 px."""
-    drawn = Image.fromarray(shown)
-    step = -(-max(drawn.size) // _MOST_PX)
-    file = io.BytesIO()
-    (drawn.reduce(step) if step > 1 else drawn).save(file, format="PNG")
-    return file.getvalue()
-
-
 def shown_masks(chip: Chip) -> list[tuple[int, dict[str, object]]]:
     """Class ids above 0 of the mask of an image and where they are, as GeoJSON polygons in pixels.
 
@@ -150,36 +138,18 @@ def _called(sensor_id: str) -> str:
     return "DEM" if sensor.kind is SensorKind.TERRAIN else sensor.platform
 
 
-def _compositions(place: Place, image: int) -> Iterator[str]:
-    named = list(_by_bands(place, place.images[image]))
-    yield from named or ["grey"]
-
-
-def _by_bands(place: Place, chip: Chip) -> Iterator[str]:
-    names = _names(chip)
-    if {"red", "green", "blue"} <= set(names):
-        yield "rgb"
-    if {"red", "green"} <= set(names) and set(_NIR) & set(names):
-        yield "nir"
-    if "pan" in names:
-        yield "pan"
-    if _radar(chip):
-        yield "sar"
-    if "elevation" in names:
+def _compositions(place: Place, image: int) -> list[str]:
+    chip = place.images[image]
+    found = [name for name in compositions_of(chip.bands) if name in COMPOSITIONS]
+    if "elevation" in found:
         first = next(one for one in place.images if "elevation" in _names(one))
-        yield "elevation"
         if first is not chip and _one_grid(first, chip):
-            yield "change"
+            found.append("change")
+    return found
 
 
 def _names(chip: Chip) -> list[str]:
     return [band.common_name for band in chip.bands]
-
-
-def _radar(chip: Chip) -> list[int]:
-    """Channels of backscatter, the co-polarised first, at most two."""
-    found = [n for n, band in enumerate(chip.bands) if band.frequency_ghz is not None]
-    return sorted(found, key=lambda n: len(set(chip.bands[n].polarisation or "")))[:2]
 
 
 def _one_grid(first: Chip, other: Chip) -> bool:
@@ -188,19 +158,8 @@ def _one_grid(first: Chip, other: Chip) -> bool:
 
 def _layers(chip: Chip, composition: str) -> list[NDArray[np.float32]]:
     """The values (H, W) behind red, green and blue, or behind grey."""
-    image, names = chip.image.numpy(), _names(chip)
-    if composition == "sar":
-        shown = [image[n] for n in _radar(chip)]
-        return [*shown, shown[0] - shown[1]] if len(shown) == 2 else shown
-    nir = next((name for name in _NIR if name in names), "")
-    wanted = {
-        "rgb": ("red", "green", "blue"),
-        "nir": (nir, "red", "green"),
-        "pan": ("pan",),
-        "elevation": ("elevation",),
-        "grey": (names[0],),
-    }[composition]
-    return [image[names.index(name)] for name in wanted]
+    image = chip.image.numpy()
+    return mixed([image[n] for n in channels_of(chip.bands, composition)], composition)
 
 
 def _stretched(
@@ -211,12 +170,7 @@ def _stretched(
     if key not in stretches:
         stretches[key] = _ranges(place, chip, composition)
     decibels, spans = stretches[key]
-    layers = _layers(_in_decibels(chip) if decibels else chip, composition)
-    shown = [
-        255 * np.clip((layer.astype(np.float64) - low) / span, 0, 1)
-        for layer, (low, span) in zip(layers, spans, strict=True)
-    ]
-    return shown if len(shown) == 3 else shown[:1] * 3
+    return toned(_layers(_in_decibels(chip) if decibels else chip, composition), spans)
 
 
 def _ranges(place: Place, chip: Chip, composition: str) -> _Ranges:
@@ -236,18 +190,8 @@ def _ranges(place: Place, chip: Chip, composition: str) -> _Ranges:
         pixels = [
             layers[number][one.valid.numpy()] for layers, one in zip(usual, alike, strict=True)
         ]
-        spans.append(_range(np.concatenate(pixels), composition))
+        spans.append(span_of(np.concatenate(pixels), composition))
     return _Ranges(decibels, spans)
-
-
-def _range(pixels: NDArray[np.float32], composition: str) -> tuple[float, float]:
-    """Where black is, and how far white is from there."""
-    if not len(pixels):
-        return 0.0, 1.0
-    low, high = (float(value) for value in np.percentile(pixels, _PERCENT))
-    given = {"sar": _LEAST_DB, "elevation": _LEAST_M}.get(composition)
-    span = max(high - low, given or _CONTRAST * abs(high), 1e-9)
-    return (low + high - span) / 2, span
 
 
 def _in_decibels(chip: Chip) -> Chip:
@@ -280,7 +224,7 @@ def _most_moved(surfaces: Sequence[Chip]) -> float:
     """How far nearly all of the surfaces moved since the first, in metres."""
     pairs = [_moved(surfaces[0], one) for one in surfaces if _one_grid(surfaces[0], one)]
     known = np.concatenate([np.abs(moved[both]) for moved, both in pairs])
-    return max(float(np.percentile(known, _PERCENT[1])) if len(known) else 0.0, _LEAST_CHANGE_M)
+    return max(float(np.percentile(known, PERCENT[1])) if len(known) else 0.0, _LEAST_CHANGE_M)
 
 
 def _moved(first: Chip, other: Chip) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:

@@ -86,7 +86,7 @@ class Guard:
         bearer = request.headers.get("authorization", "").removeprefix("Bearer ")
         if self._is_token(request.cookies.get(self._cookie, "")) or self._is_token(bearer):
             return None
-        return _refused(401, "Open the page by the address that `geoseg active serve` printed.")
+        return _refused(401, "Open the page by the address that geoseg printed.")
 
     def _is_token(self, given: str) -> bool:
         return hmac.compare_digest(given.encode(), (self._token or "").encode())
