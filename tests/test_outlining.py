@@ -12,8 +12,8 @@ from geoseg.config import OutlineSettings
 from geoseg.errors import ConfigError, DataError, GridError, OutputError, SceneError
 from geoseg.files import checksums_beside, write_checksums
 from geoseg.inference import read_origin
-from geoseg.inference.origin import origin_tags
 from geoseg.labels import GLACIER
+from geoseg.map_origin import origin_tags
 from geoseg.mosaic import source_path
 from geoseg.outlining import join_maps, outline_map
 from geoseg.scenes import Asset, Scene

@@ -3,10 +3,10 @@
 from geoseg.inference.archive import MapJob, Mapped, map_scenes, plan_scene
 from geoseg.inference.chance import Mapper, probabilities
 from geoseg.inference.maps import Prediction
-from geoseg.inference.origin import MapOrigin, read_origin
 from geoseg.inference.plan import MappingPlan, plan_mapping, plan_tiles, within_memory
 from geoseg.inference.predict import predict_scene
 from geoseg.inference.scene_view import SceneView, open_input
+from geoseg.map_origin import MapOrigin, read_origin
 
 __all__ = [
     "MapJob",

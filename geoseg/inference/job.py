@@ -11,7 +11,7 @@ import torch
 
 from geoseg import __version__
 from geoseg.errors import SceneError
-from geoseg.inference.origin import origin_tags
+from geoseg.map_origin import origin_tags
 from geoseg.scenes import open_raster
 
 if TYPE_CHECKING:

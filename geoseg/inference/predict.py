@@ -14,11 +14,11 @@ from geoseg.inference.chance import Mapper
 from geoseg.inference.finish import corrected_parts, write_maps
 from geoseg.inference.job import JOB_TAG, digest_of_job, is_done
 from geoseg.inference.layers import Layers
-from geoseg.inference.origin import origin_tags
 from geoseg.inference.parts import Parts, open_parts, remove_parts
 from geoseg.inference.plan import cache_bytes, plan_tiles
 from geoseg.inference.scene_view import open_input
 from geoseg.inference.stream import Done, strips
+from geoseg.map_origin import origin_tags
 from geoseg.models import Segmenter
 
 if TYPE_CHECKING:

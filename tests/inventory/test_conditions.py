@@ -22,10 +22,10 @@ from geoseg.data.simulate import simulate
 from geoseg.data.simulate.landscape import make_landscape
 from geoseg.data.simulate.surface import surface
 from geoseg.errors import SceneError
-from geoseg.inference.origin import origin_tags
 from geoseg.inventory.attributes import conditions
 from geoseg.inventory.attributes.conditions import conditions_of, in_shadow, snow_on_ice
 from geoseg.labels import GLACIER
+from geoseg.map_origin import origin_tags
 from geoseg.outlining import outline_map
 from geoseg.scenes import read_scene
 from geoseg.scenes.scene import SunPosition
