@@ -21,6 +21,7 @@ from geoseg.commands.pivot import pivot_app
 from geoseg.commands.prepare import catalog_prepare
 from geoseg.commands.presence import presence_app
 from geoseg.commands.report import report
+from geoseg.commands.schema import schema
 from geoseg.commands.sensors import sensors_app
 from geoseg.commands.work import plan, retry, status, verify
 from geoseg.errors import GeosegError
@@ -50,6 +51,7 @@ for verb in (
     report,
     export,
     compare,
+    schema,
     status,
     verify,
     retry,

@@ -1,5 +1,6 @@
 """Recipes: what a run does, as a file that is checked before anything starts."""
 
+from geoseg.config.kinds import find_kind, find_kinds, schema_by_name
 from geoseg.config.labelling import LabellingRecipe, RoundSettings, SimulationSettings
 from geoseg.config.landcover import (
     CoverLearningSettings,
@@ -22,6 +23,7 @@ from geoseg.config.recipe import (
     training_hash,
     with_absolute_paths,
 )
+from geoseg.config.reference import as_markdown, schema_of
 from geoseg.config.sections import (
     AdaptationSettings,
     ChipSettings,
@@ -33,11 +35,12 @@ from geoseg.config.sections import (
     OutlineSettings,
     SceneSettings,
     SchemeClass,
+    Section,
     SourceSettings,
     SplitSettings,
     TrainingSettings,
 )
-from geoseg.config.strict_yaml import read_yaml
+from geoseg.config.strict_yaml import Source, read_yaml
 
 __all__ = [
     "AdaptationSettings",
@@ -63,13 +66,20 @@ __all__ = [
     "RoundSettings",
     "SceneSettings",
     "SchemeClass",
+    "Section",
     "SimulationSettings",
+    "Source",
     "SourceSettings",
     "SplitSettings",
     "TrainingSettings",
+    "as_markdown",
+    "find_kind",
+    "find_kinds",
     "load_recipe",
     "read_yaml",
     "recipe_hash",
+    "schema_by_name",
+    "schema_of",
     "training_hash",
     "with_absolute_paths",
 ]

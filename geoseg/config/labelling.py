@@ -28,6 +28,7 @@ class SimulationSettings(Section):
     seeds: int = Field(default=20, ge=1)
     """Labellings of each; three do not put strategies in order."""
     rounds: int = Field(default=15, ge=1)
+    """Of each labelling."""
     batch: int = Field(default=50, ge=1)
     """Labels of a round."""
     starts: int = Field(default=5, ge=0)
@@ -38,6 +39,7 @@ class LabellingRecipe(Section):
     """A pool of places, to be labelled by people or by the truth."""
 
     seed: int = Field(default=0, ge=0, lt=2**31)
+    """Of all that is drawn at random: the same seed gives the same run."""
     data: str | None = None
     """rts-chips: windows of images of thaw slumps; simulated: series of simulated places."""
     places: int = Field(default=2000, ge=50)

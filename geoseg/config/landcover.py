@@ -51,10 +51,13 @@ class CoverLearningSettings(Section):
     width: int = Field(default=64, ge=8, le=512, multiple_of=8)
     """Channels of a date."""
     steps: int = Field(default=400, ge=1)
+    """Of the training: a batch is learned from in each."""
     batch: int = Field(default=256, ge=4)
     """Cells of a step."""
     learning_rate: float = Field(default=3e-3, gt=0, lt=1)
+    """The highest: it rises to it over three tenths of the steps, and falls again."""
     weight_decay: float = Field(default=5e-2, ge=0, lt=1)
+    """Of AdamW."""
     noise: float = Field(default=0.5, ge=0, le=1)
     """A cell is learned from with noise of up to this share of its standard deviations; with all of
     it, each date by itself, the network learned less."""
@@ -78,6 +81,7 @@ class LandCoverRecipe(Section):
     """A whole run of `geoseg pivot-landcover`."""
 
     seed: int = Field(default=0, ge=0, lt=2**31)
+    """Of all that is drawn at random: the same seed gives the same run."""
     data: Literal["simulated", "cubes"] = "simulated"
     """simulated: years of Sentinel-2, Landsat and Sentinel-1 over grounds of known cover; cubes:
     those of `teaching` and `testing`."""

@@ -36,11 +36,15 @@ class LearningSettings(Section):
     """The loop."""
 
     steps: int = Field(default=400, ge=1)
+    """Of the training: a batch is learned from in each."""
     batch: int = Field(default=32, ge=4, le=4096)
     """Places of a step."""
     learning_rate: float = Field(default=1e-3, gt=0, lt=1)
+    """Right after the warm-up; from there it falls to 0, as half a cosine."""
     weight_decay: float = Field(default=1e-2, ge=0, lt=1)
+    """Of AdamW."""
     warmup_steps: int = Field(default=20, ge=0)
+    """Steps over which the learning rate rises from nothing."""
     averaging: float = Field(default=0.95, ge=0, lt=1)
     """Decay of the running mean of the weights that is kept as the model; 0 keeps the last ones."""
     present_share: float = Field(default=0.4, gt=0, lt=1)
@@ -116,6 +120,7 @@ class PresenceRecipe(Section):
     """A whole run of `geoseg thaw-slump`."""
 
     seed: int = Field(default=0, ge=0, lt=2**31)
+    """Of all that is drawn at random: the same seed gives the same run."""
     data: str | None = "simulated"
     """simulated: series of images of a tundra; rts-chips: windows of images with masks."""
     pack: str | None = None

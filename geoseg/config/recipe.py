@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from pydantic import Field, ValidationError, model_validator
 
+from geoseg.config.refusal import shorten, why_refused
 from geoseg.config.sections import (
     AdaptationSettings,
     ChipSettings,
@@ -27,14 +28,12 @@ from geoseg.config.sections import (
     SplitSettings,
     TrainingSettings,
 )
-from geoseg.config.strict_yaml import parse_yaml, read_yaml
-from geoseg.errors import ConfigError, nearest
+from geoseg.config.strict_yaml import Source, parse_value, read_yaml
+from geoseg.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
-
-    from pydantic_core import ErrorDetails
 
 __all__ = ["Recipe", "load_recipe", "recipe_hash", "training_hash", "with_absolute_paths"]
 
@@ -51,12 +50,14 @@ class Recipe(Section):
     """A whole run. Give `data`, or `scene` and `labels`."""
 
     seed: int = Field(default=0, ge=0, lt=2**31)
+    """Of all that is drawn at random: the same seed gives the same run."""
     data: str | None = None
     """A data set of `geoseg data list`; `simulated`: five dates and three sensors of a landscape;
     `simulated-scene`: the newest of them."""
     scene: SceneSettings | None = None
     """The image that is mapped and scored, and learned from when no sources are named."""
     labels: LabelSettings | None = None
+    """Outlines on `scene`."""
     series: tuple[SceneSettings, ...] = ()
     """Images of the place of other dates, of any sensors, that are mapped for the inventory."""
     catalog: str | None = None
@@ -95,6 +96,7 @@ def load_recipe(
     *,
     of_data: Mapping[str, Path] | None = None,
     overlay: Path | None = None,
+    options: Mapping[str, tuple[str, Any]] | None = None,
     changes: Sequence[str] = (),
 ) -> Recipe: ...
 @overload
@@ -103,6 +105,7 @@ def load_recipe(
     *,
     of_data: Mapping[str, Path] | None = None,
     overlay: Path | None = None,
+    options: Mapping[str, tuple[str, Any]] | None = None,
     changes: Sequence[str] = (),
     kind: type[AnyRecipe],
 ) -> AnyRecipe: ...
@@ -111,6 +114,7 @@ def load_recipe(
     *,
     of_data: Mapping[str, Path] | None = None,
     overlay: Path | None = None,
+    options: Mapping[str, tuple[str, Any]] | None = None,
     changes: Sequence[str] = (),
     kind: type[Section] = Recipe,
 ) -> Section:
@@ -121,26 +125,31 @@ def load_recipe(
         of_data: by the name of a data set, a file of what suits it, over the defaults and under all
             that the user names.
         overlay: a file that names only what differs.
+        options: of the command line, over the overlay: by the name of each, its dotted key and its
+            value; one that is None was not given.
         changes: `key=value` with dotted keys, for example `training.steps=100`.
         kind: of recipe, one with the keys `data` and, for images of one's own, `scene` or `pack`.
 
     Raises:
-        ConfigError: an unknown key (the nearest one is named) or a value out of range.
+        ConfigError: an unknown key (the nearest one is named) or a value that cannot be used, with
+            the file, line and column, or the option, that it was written in.
     """
-    values, where = ({}, "") if path is None else (read_yaml(path), str(path))
-    over: dict[str, Any] = {}
-    if overlay is not None:
-        over, where = read_yaml(overlay), str(overlay)
-    for change in changes:
-        over, where = _merge(over, _change(change)), "--set or an option"
-    own = any(over.get(key) is not None for key in ("scene", "pack"))
-    if own and "data" not in over:
+    under = [] if path is None else [read_yaml(path)]
+    over = [] if overlay is None else [read_yaml(overlay)]
+    for name, (key, value) in (options or {}).items():
+        if value is not None:
+            over.append(Source(name=name, values=_tree(key, value)))
+    over += map(_change, changes)
+    defaults, named = _merged(under), _merged(over)
+    own = any(named.get(key) is not None for key in ("scene", "pack"))
+    if own and "data" not in named:
         # Images of one's own take the place of the data set of the defaults.
-        values["data"] = None
-    suited = (of_data or {}).get(str(over.get("data", values.get("data"))))
+        under.append(Source(name="the defaults", values={"data": None}))
+        defaults["data"] = None
+    suited = (of_data or {}).get(str(named.get("data", defaults.get("data"))))
     if suited is not None:
-        values = _merge(values, read_yaml(suited))
-    return _validated(_merge(values, over), where, kind)
+        under.append(read_yaml(suited))
+    return _validated([*under, *over], kind)
 
 
 def recipe_hash(recipe: Section) -> str:
@@ -170,13 +179,12 @@ def with_absolute_paths(recipe: AnyRecipe, base: Path) -> AnyRecipe:
     return type(recipe).model_validate(absolute(recipe.model_dump(mode="json"), ""))
 
 
-def _validated(values: Mapping[str, Any], where: str, kind: type[Section]) -> Section:
+def _validated(sources: Sequence[Source], kind: type[Section]) -> Section:
     try:
-        return kind.model_validate(values)
+        return kind.model_validate(_merged(sources))
     except ValidationError as error:
-        # An unknown key explains the missing one that follows from it.
-        problems = sorted(error.errors(), key=lambda p: p["type"] != "extra_forbidden")
-        raise ConfigError(_sentence(problems[0], where, kind)) from error
+        # Without the cause: it shows the whole recipe.
+        raise ConfigError(why_refused(error, sources, kind)) from None
 
 
 def training_hash(recipe: Section) -> str:
@@ -187,6 +195,13 @@ def training_hash(recipe: Section) -> str:
 def _hash(recipe: Section, without: set[str] | None = None) -> str:
     canonical = json.dumps(recipe.model_dump(mode="json", exclude=without), sort_keys=True)
     return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+
+def _merged(sources: Sequence[Source]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for source in sources:
+        values = _merge(values, source.values)
+    return values
 
 
 def _merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -200,37 +215,15 @@ def _merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _change(change: str) -> dict[str, Any]:
+def _change(change: str) -> Source:
     key, equals, value = change.partition("=")
     if not equals or not key.strip():
         raise ConfigError(f"{change!r} changes nothing; write it as key=value, for example seed=1.")
-    tree = parse_yaml(f"value: {value}", where=f"--set {change}")["value"]
-    for part in reversed(key.strip().split(".")):
-        tree = {part: tree}
-    return dict(tree)
+    name = f"--set {shorten(change)}"
+    return Source(name=name, values=_tree(key.strip(), parse_value(value, where=name)))
 
 
-def _sentence(problem: ErrorDetails, where: str, kind: type[Section]) -> str:
-    key = ".".join(str(part) for part in problem["loc"])
-    if problem["type"] != "extra_forbidden":
-        reason = problem["msg"].removeprefix("Value error, ")
-        if not key:  # what is wrong lies between keys, and the reason names them
-            return f"{where}: {reason}."
-        return f"{where}: {key} = {problem['input']!r} cannot be used: {reason}."
-    *parents, last = (str(part) for part in problem["loc"])
-    return f"{where} has the unknown key {key!r}. {nearest(last, _keys(parents, kind))}"
-
-
-def _keys(parents: Sequence[str], kind: type[Section]) -> list[str]:
-    """The keys of a section, found through the schema."""
-    schema = kind.model_json_schema()
-    node: dict[str, Any] = schema
-    for name in parents:
-        inner = node if name.isdigit() else node["properties"][name]
-        items = inner.get("items", inner)
-        options = [items, *items.get("anyOf", [])]
-        reference = next((o["$ref"] for o in options if "$ref" in o), None)
-        if reference is None:
-            continue
-        node = schema["$defs"][reference.rsplit("/", 1)[-1]]
-    return list(node["properties"])
+def _tree(key: str, value: Any) -> dict[str, Any]:  # noqa: ANN401  any value of a key
+    for part in reversed(key.split(".")):
+        value = {part: value}
+    return dict(value)

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 __all__ = [
     "AdaptationSettings",
@@ -32,6 +40,15 @@ class Section(BaseModel):
     """Keys of a recipe that belong together; an unknown key is refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _switch_is_no_number(cls, value: object, info: ValidationInfo) -> object:
+        # Python counts with them: `steps: on` would be one step.
+        annotation = cls.model_fields[str(info.field_name)].annotation
+        if isinstance(value, bool) and bool not in (annotation, *get_args(annotation)):
+            raise PydanticCustomError("switch", "true and false are no value of this key")
+        return value
 
 
 class SceneSettings(Section):
@@ -86,8 +103,10 @@ class SourceSettings(Section):
 class SchemeClass(Section):
     """One class of the map; ids run from 1 in the order of the list, 0 is the ground."""
 
-    name: str
-    colour: str
+    name: str = Field(pattern="^[a-z][a-z0-9_]{0,62}$")
+    """As it stands in outlines: lower case letters, digits and _."""
+    colour: str = Field(pattern="^#[0-9a-f]{6}$")
+    """On maps and in QGIS: '#1f78b4', in quotes."""
 
 
 class SplitSettings(Section):
@@ -137,6 +156,7 @@ class AdaptationSettings(Section):
     """Scenes without labels that the network is to be used on."""
 
     scenes: tuple[SceneSettings, ...] = ()
+    """Images that the network is to be used on, without outlines."""
     methods: tuple[Literal["self_training", "histogram", "fourier"], ...] = ()
     """self_training: learn from confident answers of the running mean of the network (a mean
     teacher); histogram, fourier: give labelled chips of the same bands, film made of modern scenes
@@ -161,7 +181,9 @@ class ModelSettings(Section):
     """The network, by its names in segmentation_models_pytorch and timm."""
 
     architecture: str = "unet"
+    """unet, deeplabv3plus, dpt, or another of segmentation_models_pytorch."""
     encoder: str = "resnet18"
+    """What looks at the image first, by its name in segmentation_models_pytorch or timm."""
     stem: Literal["fixed", "any"] = "fixed"
     """fixed: the bands of one sensor in their unit; any: any bands of any sensor."""
     tuning: Literal["full", "last_blocks", "frozen"] = "full"
@@ -188,10 +210,15 @@ class TrainingSettings(Section):
     """What the network learns to make small; which of them suits classes that are rare, `geoseg
     compare --losses` tells."""
     steps: int = Field(default=400, ge=1)
+    """At most: training stops early where `patience` is over."""
     batch: int = Field(default=8, ge=2, le=4096)
+    """Chips of a step, of all processes together."""
     learning_rate: float = Field(default=1e-3, gt=0, lt=1)
+    """Right after the warm-up; from there it falls to 0, as half a cosine."""
     weight_decay: float = Field(default=1e-2, ge=0, lt=1)
+    """Of AdamW."""
     warmup_steps: int = Field(default=50, ge=0)
+    """Steps over which the learning rate rises from nothing."""
     averaging: float = Field(default=0.99, ge=0, lt=1)
     """Decay of the running mean of the weights that is kept as the model; 0 keeps the last ones."""
     flips: bool = False
@@ -282,6 +309,7 @@ class InventorySettings(Section):
     dem: str | None = None
     """Elevation in metres for heights, slopes and aspects; that of the scene when not named."""
     title: str = "Glacier inventory"
+    """Of the inventory and of its page."""
     licence: str = ""
     """Of the inventory, for those who are given it."""
 

@@ -6,7 +6,6 @@ Nothing heavy is imported before a command runs, so that `--help` stays instant.
 from __future__ import annotations
 
 from importlib.resources import as_file, files
-from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -56,13 +55,13 @@ def run(
     from geoseg.config import LabellingRecipe, load_recipe
     from geoseg_recipes.active_labelling import steps
 
-    named = [] if data is None else [f"data={dumps(data.replace('_', '-'))}"]
     with as_file(files("geoseg_recipes.active_labelling")) as folder:
         loaded = load_recipe(
             folder / "recipe.yaml",
             of_data={"simulated": folder / "simulated.yaml"},
             overlay=recipe,
-            changes=[*named, *(changes or [])],
+            options={"--data": ("data", None if data is None else data.replace("_", "-"))},
+            changes=changes or [],
             kind=LabellingRecipe,
         )
     opened = steps.Run(recipe=loaded, out=out, workers=workers)

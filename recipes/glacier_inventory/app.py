@@ -6,7 +6,6 @@ Nothing heavy is imported before a command runs, so that `--help` stays instant.
 from __future__ import annotations
 
 from importlib.resources import as_file, files
-from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -69,16 +68,18 @@ def _open_run(
     from geoseg_recipes.glacier_inventory.steps import RECIPE, Run, require_one_job
 
     options = {
-        "data": data,
-        "scene.path": _from_here(scene),
-        "scene.sensor": sensor,
-        "scene.date": date,
-        "scene.bands": None if bands is None else [name.strip() for name in bands.split(",")],
-        "labels.path": _from_here(labels),
-        "labels.class_of": class_of,
-        "catalog": _from_here(scenes),
+        "--data": ("data", data),
+        "--scene": ("scene.path", _from_here(scene)),
+        "--sensor": ("scene.sensor", sensor),
+        "--date": ("scene.date", date),
+        "--bands": (
+            "scene.bands",
+            None if bands is None else [name.strip() for name in bands.split(",")],
+        ),
+        "--labels": ("labels.path", _from_here(labels)),
+        "--class-of": ("labels.class_of", class_of),
+        "--scenes": ("catalog", _from_here(scenes)),
     }
-    named = [f"{key}={dumps(value)}" for key, value in options.items() if value is not None]
     if recipe is None and data is None and scene is None and (out / RECIPE).is_file():
         # A step that is told nothing goes on with what the folder was begun with.
         recipe = out / RECIPE
@@ -87,7 +88,8 @@ def _open_run(
             folder / "recipe.yaml",
             of_data={"simulated": folder / "simulated.yaml"},
             overlay=recipe,
-            changes=[*named, *(changes or [])],
+            options=options,
+            changes=changes or [],
         )
     # Absolute: the recipe that a run leaves behind is then the one it was begun with.
     loaded = with_absolute_paths(loaded, Path() if recipe is None else recipe.parent)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from importlib.resources import as_file, files
-from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -50,11 +49,10 @@ def _open_run(
     from geoseg_recipes.thaw_slump.steps import RECIPE, Run
 
     options = {
-        "data": None if data is None else data.replace("_", "-"),
-        "pack": None if pack is None else str(Path(pack).absolute()),
+        "--data": ("data", None if data is None else data.replace("_", "-")),
+        "--pack": ("pack", None if pack is None else str(Path(pack).absolute())),
     }
-    named = [f"{key}={dumps(value)}" for key, value in options.items() if value is not None]
-    if recipe is None and not named and (out / RECIPE).is_file():
+    if recipe is None and data is None and pack is None and (out / RECIPE).is_file():
         # A step that is told nothing goes on with what the folder was begun with.
         recipe = out / RECIPE
     with as_file(files("geoseg_recipes.thaw_slump")) as folder:
@@ -65,7 +63,8 @@ def _open_run(
                 "rts-chips": folder / "rts_chips.yaml",
             },
             overlay=recipe,
-            changes=[*named, *(changes or [])],
+            options=options,
+            changes=changes or [],
             kind=PresenceRecipe,
         )
     # Absolute: the recipe that a run leaves behind is then the one it was begun with.
