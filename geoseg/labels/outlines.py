@@ -22,6 +22,7 @@ from geoseg.errors import GridError, LabelError, nearest
 from geoseg.grids import crs_of, describe_grid, require_metres
 from geoseg.labels.scheme import IGNORE, ClassScheme
 from geoseg.labels.surveys import SURVEY_DAY, Dating, serving, survey_days
+from geoseg.vectors import listed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,7 +51,7 @@ def read_outlines(
     """Outlines with a column `class_name`, and `survey_day` where asked for, in their CRS.
 
     Args:
-        path: any vector file that GDAL reads.
+        path: a GeoPackage, Shapefile, GeoJSON, FlatGeobuf, KML or file geodatabase.
         scheme: the classes that may occur.
         layer: which layer; the first when None.
         class_of: the column that holds the class of each outline, or the class of all of them.
@@ -78,7 +79,7 @@ def read_frames(path: Path, layer: str) -> gpd.GeoSeries:
     """Frames within which all was outlined, in their CRS.
 
     Args:
-        path: any vector file that GDAL reads.
+        path: a GeoPackage, Shapefile, GeoJSON, FlatGeobuf, KML or file geodatabase.
         layer: of polygons. Where it has a column `said`, as `geoseg active regions` writes it,
             those count of which it says `labelled`.
 
@@ -294,10 +295,10 @@ def _read_layer(path: Path, layer: str | None) -> gpd.GeoDataFrame:
     if not path.exists():
         raise LabelError(f"{path} does not exist; check the path of the labels.")
     try:
-        layers = [str(name) for name in pyogrio.list_layers(path)[:, 0]]
+        layers = [str(name) for name in pyogrio.list_layers(listed(path))[:, 0]]
         if layer is not None and layer not in layers:
             raise LabelError(f"{path} has no layer {layer!r}. {nearest(layer, layers)}")
-        return gpd.read_file(path, layer=layers[0] if layer is None else layer)
+        return gpd.read_file(listed(path), layer=layers[0] if layer is None else layer)
     except (DataSourceError, IndexError) as error:
         raise LabelError(f"{path} cannot be read as a vector file ({error}).") from error
 

@@ -12,12 +12,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from odc.geo.geobox import GeoBox
 
-from geoseg.errors import SceneError
 from geoseg.files import writing
 from geoseg.grids import raster_grid
 from geoseg.labels import IGNORE
 from geoseg.landcover.legends import UNRESOLVED
 from geoseg.landcover.shares import Shares, millimetres
+from geoseg.scenes.raster import open_raster, reading
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -68,7 +68,7 @@ def read_classes(path: Path) -> tuple[NDArray[np.uint8], GeoBox]:
     Raises:
         SceneError: no such file, or it cannot be read.
     """
-    with _opened(path) as raster:
+    with open_raster(path) as raster, reading(path):
         return raster.read(1), raster_grid(raster)
 
 
@@ -94,7 +94,7 @@ def read_shares(path: Path) -> Shares:
     Raises:
         SceneError: no such file, or it cannot be read.
     """
-    with _opened(path) as raster:
+    with open_raster(path) as raster, reading(path):
         bands = raster.read()
         return Shares(grid=raster_grid(raster), share=bands[:-1], area_m2=bands[-1])
 
@@ -148,13 +148,6 @@ def _created(
         nodata=nodata,
         compress="deflate",
     )
-
-
-def _opened(path: Path) -> rasterio.io.DatasetReader:
-    try:
-        return rasterio.open(path)
-    except rasterio.errors.RasterioIOError as error:
-        raise SceneError(f"{path} is no map that can be read; predict again.") from error
 
 
 def _painted(codes: NDArray[np.uint8], legend: Legend) -> NDArray[np.float64]:

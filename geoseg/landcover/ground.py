@@ -17,7 +17,7 @@ from geoseg.grids import describe_grid, same_grid
 from geoseg.labels import IGNORE
 from geoseg.models import read_tensors, write_tensors
 from geoseg.pivot.measurement.variables import load_variables
-from geoseg.pivot.storage.arrays import grid_of
+from geoseg.pivot.storage.arrays import grid_of, require_plain
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -89,6 +89,7 @@ def open_cube(path: Path) -> xr.Dataset:
         SceneError: it is none.
     """
     try:
+        require_plain(path)
         cube: xr.Dataset = xr.open_zarr(path, consolidated=False)
     except (OSError, ValueError, KeyError) as error:
         raise SceneError(

@@ -14,6 +14,7 @@ from pyproj import CRS, Transformer
 from geoseg.errors import ConfigError, GridError
 from geoseg.grids import DEGREES
 from geoseg.scenes.stac import about_pole
+from geoseg.vectors import listed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,7 +34,7 @@ def read_area(path: Path) -> Geometry:
         GridError: it has no coordinate reference system.
     """
     try:
-        table = gpd.read_file(path)
+        table = gpd.read_file(listed(path))
     except (DataSourceError, OSError, ValueError) as error:
         raise ConfigError(
             f"{path} cannot be read as a vector file ({str(error).splitlines()[0]}); give a "

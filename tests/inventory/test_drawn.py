@@ -203,10 +203,11 @@ class TestRefusal:
             read_drawn(example.raster, when=YEAR)
 
     def test_of_a_table_without_geometry(self, tmp_path):
-        (tmp_path / "a.csv").write_text("name,area\nKhumbu,19\n")
+        table = pd.DataFrame({"name": ["Khumbu"], "area": [19]})
+        pyogrio.write_dataframe(table, tmp_path / "a.gpkg", driver="GPKG")
 
-        with pytest.raises(LabelError, match=r"a\.csv holds no layer of polygons"):
-            read_drawn(tmp_path / "a.csv", when=YEAR)
+        with pytest.raises(LabelError, match=r"a\.gpkg holds no layer of polygons"):
+            read_drawn(tmp_path / "a.gpkg", when=YEAR)
 
     @pytest.mark.parametrize("name", ["a.gpkg", "a.geojson", "a.shp"])
     def test_of_points_and_lines(self, tmp_path, name):

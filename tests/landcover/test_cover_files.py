@@ -37,7 +37,7 @@ def test_a_class_map_is_read_back_with_its_grid_and_shows_the_colours_of_its_leg
         assert raster.tags()["LEGEND"] == "worldcover"
         assert "40=cropland" in raster.tags()["CLASSES"].split(",")
         assert raster.tags()["model"] == "m"
-    with pytest.raises(SceneError, match=r"none\.tif is no map that can be read; predict again"):
+    with pytest.raises(SceneError, match=r"none\.tif does not exist; check the path"):
         read_classes(tmp_path / "none.tif")
 
 

@@ -20,6 +20,7 @@ from geoseg.inventory.storage.geopackage import (
 )
 from geoseg.inventory.storage.shown import SHOWN, with_shown
 from geoseg.inventory.storage.twin import forget_twin, require_twin_or_nothing, write_twin
+from geoseg.vectors import listed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -134,7 +135,7 @@ def read_inventory(path: Path) -> Inventory:
                 "wrote as an inventory."
             )
         tables = {name: _read(path, name) for name in COLUMNS}
-        kept = pyogrio.read_info(path, layer="outlines")["layer_metadata"] or {}
+        kept = pyogrio.read_info(listed(path), layer="outlines")["layer_metadata"] or {}
     except (sqlite3.Error, DataSourceError, DataLayerError) as error:
         raise LabelError(
             f"{path} cannot be read as an inventory: {error}. It is damaged, or no GeoPackage; "
@@ -154,5 +155,5 @@ def _missing_layers(path: Path) -> list[str]:
 
 
 def _read(path: Path, layer: str) -> pd.DataFrame:
-    table = pyogrio.read_dataframe(path, layer=layer)
+    table = pyogrio.read_dataframe(listed(path), layer=layer)
     return conform(layer, table.drop(columns=[c for c in SHOWN if c in table.columns]))

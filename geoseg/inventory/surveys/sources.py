@@ -25,6 +25,7 @@ from geoseg.errors import ConfigError, GridError, LabelError, nearest
 from geoseg.inventory.surveys.survey import ICE_CLASSES, LAKE_CLASSES, kind_of
 from geoseg.labels import survey_days
 from geoseg.scenes import Shift
+from geoseg.vectors import listed
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -132,7 +133,8 @@ def columns_of(path: Path, layer: str | None = None) -> list[str]:
     Raises:
         LabelError: no such file or layer.
     """
-    return [str(name) for name in pyogrio.read_info(path, layer=_layer_of(path, layer))["fields"]]
+    about = pyogrio.read_info(listed(path), layer=_layer_of(path, layer))
+    return [str(name) for name in about["fields"]]
 
 
 def read_ground(path: Path, layer: str | None = None) -> gpd.GeoSeries:
@@ -215,7 +217,7 @@ def _layers(path: Path) -> Mapping[str, str | None]:
     if not path.exists():
         raise LabelError(f"{path} does not exist; check the path of the outlines.")
     try:
-        return {str(name): kind for name, kind in pyogrio.list_layers(path)}
+        return {str(name): kind for name, kind in pyogrio.list_layers(listed(path))}
     except _UNREADABLE as error:
         raise _unreadable(path, error) from error
 
@@ -244,7 +246,7 @@ def _layer_of(path: Path, layer: str | None) -> str:
 
 def _read(path: Path, layer: str) -> gpd.GeoDataFrame:
     try:
-        table = pyogrio.read_dataframe(path, layer=layer)
+        table = pyogrio.read_dataframe(listed(path), layer=layer)
     except _UNREADABLE as error:
         raise _unreadable(path, error) from error
     if not isinstance(table, gpd.GeoDataFrame):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -21,10 +22,23 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Layout", "coordinates", "grid_of", "lay_out", "tiles_of", "times_of", "write_region"]
+__all__ = [
+    "Layout",
+    "coordinates",
+    "grid_of",
+    "lay_out",
+    "require_plain",
+    "tiles_of",
+    "times_of",
+    "write_region",
+]
 
 _FORMAT: Final = 2  # of Zarr, which GDAL and so QGIS read too
 _TIME_ENCODING = {"units": "seconds since 1970-01-01", "calendar": "standard", "dtype": "int64"}
+# How arrays may be stored. Zarr 2 names codecs freely, and that called pickle runs what it reads.
+_CODECS = frozenset(
+    {"blosc", "bz2", "delta", "gzip", "lz4", "shuffle", "vlen-utf8", "zlib", "zstd"}
+)
 SPATIAL_REF = "spatial_ref"  # the grid mapping of CF
 _EPOCH = np.datetime64("1970-01-01T00:00:00", "ns")
 _FIRST, _END = (
@@ -62,6 +76,23 @@ def times_of(days: Sequence[float]) -> NDArray[np.datetime64]:
             "A date lies before 1678 or after 2261; the pivot tells of those between."
         )
     return np.asarray(_EPOCH + seconds.astype("timedelta64[s]"))
+
+
+def require_plain(folder: Path) -> None:
+    """Refuse a group with an array that is stored by a codec that is not listed.
+
+    Raises:
+        ValueError: one is, or its description is none.
+    """
+    for path in folder.glob("*/.zarray"):
+        try:
+            held = json.loads(path.read_bytes())
+            codecs = [held["compressor"], *(held["filters"] or ())]
+            named = {str(codec["id"]) for codec in codecs if codec is not None}
+        except (KeyError, TypeError, RecursionError) as error:
+            raise ValueError(f"{path} does not say how an array is stored") from error
+        if not named <= _CODECS:
+            raise ValueError(f"{path} names the codec {min(named - _CODECS)!r}, which is not read")
 
 
 def lay_out(

@@ -24,7 +24,14 @@ from geoseg.pivot.physical.climatology import Climatology, Curves
 from geoseg.pivot.physical.posterior import Known, Posterior
 from geoseg.pivot.physical.spread import Spread, process_of
 from geoseg.pivot.physical.wander import REGION_M
-from geoseg.pivot.storage.arrays import Layout, coordinates, grid_of, lay_out, write_region
+from geoseg.pivot.storage.arrays import (
+    Layout,
+    coordinates,
+    grid_of,
+    lay_out,
+    require_plain,
+    write_region,
+)
 from geoseg.scenes import TERRAIN_BANDS
 
 if TYPE_CHECKING:
@@ -259,6 +266,7 @@ def open_store(folder: Path) -> StoredPivot:
 
 def _open(folder: Path, group: str | None = None, *, decode_times: bool = True) -> xr.Dataset:
     try:
+        require_plain(folder / group if group else folder)
         found: xr.Dataset = xr.open_zarr(
             folder,
             group=group,

@@ -208,6 +208,8 @@ def _read_table(
     import pandas as pd
     from pyogrio.errors import DataSourceError
 
+    from geoseg.vectors import listed
+
     if not path.is_file():
         raise ConfigError(f"{path} is no file; name one with points.")
     try:
@@ -216,8 +218,8 @@ def _read_table(
             lon, lat = (pd.to_numeric(plain[name], errors="coerce") for name in ("lon", "lat"))
             texts: dict[str, list[object]] = {str(name): plain[name].tolist() for name in plain}
             return texts, lon.to_numpy(float), lat.to_numpy(float)
-        read = gpd.read_parquet if path.suffix.lower() == ".parquet" else gpd.read_file
-        table = read(path)
+        in_parquet = path.suffix.lower() == ".parquet"
+        table = gpd.read_parquet(path) if in_parquet else gpd.read_file(listed(path))
     except (DataSourceError, ValueError, KeyError, OSError) as error:
         raise ConfigError(
             f"{path} cannot be read as points ({error}); give a vector file, or CSV with columns "

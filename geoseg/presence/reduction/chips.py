@@ -14,6 +14,7 @@ from rasterio.windows import Window
 
 from geoseg.errors import ConfigError, GridError, LabelError
 from geoseg.grids import crs_of
+from geoseg.vectors import listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -128,7 +129,7 @@ class VectorChips:
     def __iter__(self) -> Iterator[Chips]:
         """Some at a time, in the order of the file."""
         for first in range(0, self.parts * _AT_ONCE, _AT_ONCE):
-            some = gpd.read_file(self.path, rows=slice(first, first + _AT_ONCE))
+            some = gpd.read_file(listed(self.path), rows=slice(first, first + _AT_ONCE))
             if not some.geom_type.isin(["Polygon", "MultiPolygon"]).all():
                 raise LabelError(f"{self.path} holds chips that are no polygons; give squares.")
             if some.is_empty.any():
@@ -141,7 +142,7 @@ class VectorChips:
 
     def _read_info(self) -> dict[str, Any]:
         try:
-            about: dict[str, Any] = pyogrio.read_info(self.path, force_feature_count=True)
+            about: dict[str, Any] = pyogrio.read_info(listed(self.path), force_feature_count=True)
         except (DataSourceError, DataLayerError) as error:
             raise LabelError(f"{self.path} cannot be read as a vector file ({error}).") from error
         return about
