@@ -29,10 +29,7 @@ def geoseg(*arguments, cwd=None, **environment):
 
 
 def geoseg_here(*arguments, cwd=None):
-    """Run it without a process of its own: to start one and import torch there takes seconds.
-
-    Each command that works is run as a user does somewhere, by `geoseg`.
-    """
+    """Run it without a process of its own: to start one and import torch there takes seconds."""
     out, err, argv = io.StringIO(), io.StringIO(), sys.argv
     sys.argv = [GEOSEG, *map(str, arguments)]
     try:

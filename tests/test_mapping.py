@@ -20,7 +20,7 @@ SMALL = ("--set", "inference.tile_px=64", "--set", "inference.halo_px=16", "--de
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     torch.manual_seed(0)
-    spec = two_band_spec()
+    spec = two_band_spec(encoder="test_resnet")
     path = tmp_path_factory.mktemp("model") / "model.safetensors"
     save_checkpoint(path, build_segmenter(spec), {})
     return path
@@ -77,7 +77,7 @@ def test_scenes_that_cannot_be_read_are_reported_and_passed_over(model, tmp_path
     ]
     # Only what is missing is done again.
     written = (out / "good" / "classes.tif").stat().st_mtime_ns
-    again = geoseg("predict", "--model", model, "--scenes", catalog, "--out", out, *SMALL)
+    again = geoseg_here("predict", "--model", model, "--scenes", catalog, "--out", out, *SMALL)
     assert again.returncode == 1
     assert (out / "good" / "classes.tif").stat().st_mtime_ns == written
     assert again.stdout.count("failed") == 3
@@ -94,7 +94,7 @@ def test_maps_of_two_scenes_become_one_inventory(model, tmp_path):
             scene, start=scene.start.replace(day=day), end=scene.end.replace(day=day + 1)
         )
         write_scene(scene, tmp_path / f"{name}.json")
-        done = geoseg(
+        done = geoseg_here(
             "predict", "--model", model, "--scene", tmp_path / f"{name}.json",
             "--out", tmp_path / "maps", *SMALL,
         )  # fmt: skip
@@ -126,16 +126,15 @@ def test_maps_of_two_scenes_become_one_inventory(model, tmp_path):
     rotten = bytearray(classes.read_bytes())
     rotten[-5] ^= 1
     classes.write_bytes(rotten)
-    refused = geoseg("vectorize", tmp_path / "both", "--out", tmp_path / "rotten.gpkg")
+    refused = geoseg_here("vectorize", tmp_path / "both", "--out", tmp_path / "rotten.gpkg")
     assert refused.returncode == 1
     assert "classes.tif is not what it was when it was written" in refused.stderr
     assert not (tmp_path / "rotten.gpkg").exists()
 
 
-@pytest.mark.slow
 def test_a_plan_writes_nothing(model, tmp_path):
     scene = write_raster(tmp_path / "a.tif", pixels())
-    done = geoseg(
+    done = geoseg_here(
         "predict", "--model", model, "--scene", scene, "--sensor", "landsat-7", "--date",
         "2000-10-30", "--bands", "red,nir08", "--out", tmp_path / "out", *SMALL, "--dry-run",
         "--max-memory", "3GB",
@@ -147,7 +146,6 @@ def test_a_plan_writes_nothing(model, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "code", "words"),
     [
@@ -180,7 +178,6 @@ def test_wrong_use_is_one_sentence(model, tmp_path, options, code, words):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.slow
 def test_a_folder_of_items_becomes_a_catalogue(tmp_path):
     for name in ("a", "b"):
         (tmp_path / "items" / name).mkdir(parents=True)
@@ -189,7 +186,7 @@ def test_a_folder_of_items_becomes_a_catalogue(tmp_path):
     (tmp_path / "items" / "b" / "image.tif").unlink()
     (tmp_path / "items" / "other.json").write_text('{"recipe": 1}')
 
-    done = geoseg(
+    done = geoseg_here(
         "catalog", "scan", tmp_path / "items", "--out", tmp_path / "c.parquet", "--checksums",
         "--json",
     )  # fmt: skip
@@ -199,7 +196,7 @@ def test_a_folder_of_items_becomes_a_catalogue(tmp_path):
     assert "image.tif cannot be read" in json.loads(done.stdout)["broken"]["b/item.json"]
     (entry,) = read_catalog(tmp_path / "c.parquet").entries
     assert entry.scene.bands["red"].sha256 is not None
-    empty = geoseg("catalog", "scan", tmp_path / "items" / "b", cwd=tmp_path)
+    empty = geoseg_here("catalog", "scan", tmp_path / "items" / "b", cwd=tmp_path)
     assert empty.returncode == 2
     assert "holds no scene that can be read" in empty.stderr
 
@@ -211,7 +208,7 @@ def test_odd_names_become_folders_and_a_second_scene_of_one_fails_alone(model, t
     entries = [scan_scene(replace(scene_of(image), id=name)) for name in names]
     write_catalog(entries, tmp_path / "catalog.parquet")
 
-    done = geoseg(
+    done = geoseg_here(
         "predict", "--model", model, "--scenes", tmp_path / "catalog.parquet", "--out",
         tmp_path / "maps", *SMALL, "--json",
     )  # fmt: skip
@@ -248,15 +245,19 @@ def bytes_below(folder):
 def test_workers_map_an_archive_as_one_process_does_and_go_on_where_it_was_left(model, tmp_path):
     catalog = archive_of(tmp_path, 4)
     ask = ("predict", "--model", model, "--scenes", catalog, *SMALL, "--json")
-    # As many threads as each of two workers has: another number may sum in another order.
-    alone = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-
     two = ("--executor", "processes", "--workers", "2")
-    serial = geoseg(*ask, "--out", tmp_path / "serial", **alone)
-    shared = geoseg(*ask, "--out", tmp_path / "shared", *two, **alone)
+
+    # As many threads as each of two workers has: another number may sum in another order.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        serial = geoseg_here(*ask, "--out", tmp_path / "serial")
+    finally:
+        torch.set_num_threads(threads)
+    shared = geoseg(*ask, "--out", tmp_path / "shared", *two, OMP_NUM_THREADS="1")
     (tmp_path / "shared" / "s2" / "probability.tif").unlink()
     written = (tmp_path / "shared" / "s1" / "classes.tif").stat().st_mtime_ns
-    again = geoseg(*ask, "--out", tmp_path / "shared", "--executor", "dask", *two[2:])
+    again = geoseg_here(*ask, "--out", tmp_path / "shared", "--executor", "dask", *two[2:])
 
     for done in (serial, shared, again):
         assert done.returncode == 0, done.stderr
@@ -293,7 +294,6 @@ def test_a_damaged_map_is_found_forgotten_and_made_again(model, tmp_path):
     assert bytes_below(out) == whole
 
 
-@pytest.mark.slow
 def test_slurm_as_an_executor_asks_for_the_job_of_a_worker(model, tmp_path):
     ask = ("predict", "--model", model, "--scenes", archive_of(tmp_path, 1), *SMALL)
 

@@ -16,6 +16,7 @@ QUICK = [
     *("--set", "training.validate_every=20", "--set", "inference.tile_px=64"),
     *("--set", "inference.halo_px=16", "--set", "outlines.min_area_m2=20000"),
     *("--set", "inference.prevalence_reach_m=0", "--device", "cpu"),
+    *("--set", "model.encoder=test_resnet"),
 ]
 
 
@@ -46,18 +47,20 @@ def test_a_run_on_ones_own_files_ends_in_a_styled_inventory_and_scores(example, 
     assert not list(out.rglob(".*"))  # nothing temporary is left
 
     # A step that is told nothing goes on with what the folder was begun with.
-    again = geoseg("glacier-inventory", "evaluate", "--out", out, "--json")
+    again = geoseg_here("glacier-inventory", "evaluate", "--out", out, "--json")
     assert json.loads(again.stdout)["scores"] == figures["scores"]
     other = ["--set", "outlines.min_area_m2=0", "--json"]
-    redrawn = json.loads(geoseg("glacier-inventory", "run", "--out", out, *other).stdout)
+    redrawn = json.loads(geoseg_here("glacier-inventory", "run", "--out", out, *other).stdout)
     assert redrawn["best_step"] == figures["best_step"]
     assert redrawn["outlines"] >= figures["outlines"]
 
-    moved = geoseg("glacier-inventory", "evaluate", "--out", out, "--set", "split.train_from=east")
+    moved = geoseg_here(
+        "glacier-inventory", "evaluate", "--out", out, "--set", "split.train_from=east"
+    )
     assert (moved.returncode, "trained on another part of the scene" in moved.stderr) == (2, True)
     renamed = tmp_path / "other.tif"
     renamed.write_bytes(example.raster.read_bytes())
-    wrong = geoseg(
+    wrong = geoseg_here(
         "glacier-inventory", "vectorize", *own_files(example), "--scene", renamed, "--out", out
     )
     assert (wrong.returncode, "is a map of scene, not of other" in wrong.stderr) == (2, True)
@@ -78,7 +81,7 @@ def test_a_series_of_scenes_ends_in_one_inventory_through_time(example, tmp_path
     series[0]["bands"] = ["red", "nir08"]
     out = tmp_path / "out"
 
-    done = geoseg(
+    done = geoseg_here(
         *("glacier-inventory", "run", *own_files(example), *QUICK, "--out", out, "--json"),
         *("--set", f"series={json.dumps(series)}"),
     )
@@ -100,8 +103,8 @@ def test_a_series_of_scenes_ends_in_one_inventory_through_time(example, tmp_path
     assert "<html" in (out / "report.html").read_text()
 
     # The same ids, when the outlines are drawn and tracked anew.
-    assert geoseg("glacier-inventory", "vectorize", "--out", out).returncode == 0
-    again = geoseg("glacier-inventory", "track", "--out", out, "--json")
+    assert geoseg_here("glacier-inventory", "vectorize", "--out", out).returncode == 0
+    again = geoseg_here("glacier-inventory", "track", "--out", out, "--json")
     assert again.returncode == 0, again.stderr
     after = gpd.read_file(out / "inventory.gpkg", layer="states")
     assert set(after.track_id) == set(states.track_id)
@@ -143,9 +146,8 @@ def test_each_bad_input_is_one_sentence_and_leaves_nothing(example, tmp_path):
     fails(1, "truncated or damaged", *mine, "--scene", truncated)
 
 
-@pytest.mark.slow
 def test_predict_without_a_model_says_what_to_do(example, tmp_path):
-    done = geoseg("glacier-inventory", "predict", *own_files(example), "--out", tmp_path)
+    done = geoseg_here("glacier-inventory", "predict", *own_files(example), "--out", tmp_path)
 
     assert done.returncode == 1
     assert "model.safetensors does not exist; train a model" in done.stderr
@@ -164,9 +166,8 @@ def test_help_does_not_load_what_is_heavy():
     assert "glacier-inventory" in done.stdout
 
 
-@pytest.mark.slow
 def test_the_doctor_names_both_halves_of_the_pair():
-    findings = json.loads(geoseg("doctor", "--json").stdout)
+    findings = json.loads(geoseg_here("doctor", "--json").stdout)
 
     assert "torchvision" in findings["torch"]
     assert findings["device"]
@@ -174,10 +175,10 @@ def test_the_doctor_names_both_halves_of_the_pair():
 
 @pytest.mark.slow
 def test_sensors_and_data_are_listed_and_an_error_has_its_exit_code():
-    sensors = json.loads(geoseg("sensors", "list", "--json").stdout)["sensors"]
-    data = json.loads(geoseg("data", "list", "--json").stdout)["data"]
-    shown = json.loads(geoseg("sensors", "show", "sentinel-1", "--json").stdout)
-    wrong = geoseg("sensors", "show", "sentinel")
+    sensors = json.loads(geoseg_here("sensors", "list", "--json").stdout)["sensors"]
+    data = json.loads(geoseg_here("data", "list", "--json").stdout)["data"]
+    shown = json.loads(geoseg_here("sensors", "show", "sentinel-1", "--json").stdout)
+    wrong = geoseg_here("sensors", "show", "sentinel")
 
     assert "hexagon-kh9-mapping" in sensors
     assert "everest" in {row["name"] for row in data}
