@@ -15,7 +15,7 @@ from geoseg.commands.catalog import catalog_app
 from geoseg.commands.compare import compare
 from geoseg.commands.data import data_app
 from geoseg.commands.inventory import export, track
-from geoseg.commands.maps import mosaic, predict, vectorize
+from geoseg.commands.maps import export_onnx, mosaic, predict, vectorize
 from geoseg.commands.options import Json
 from geoseg.commands.pivot import pivot_app
 from geoseg.commands.prepare import catalog_prepare
@@ -50,6 +50,7 @@ for verb in (
     track,
     report,
     export,
+    export_onnx,
     compare,
     schema,
     status,

@@ -1,10 +1,10 @@
-"""`geoseg predict`, `geoseg mosaic` and `geoseg vectorize`."""
+"""`geoseg predict`, `geoseg mosaic`, `geoseg vectorize` and `geoseg export-onnx`."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -13,7 +13,7 @@ from geoseg.commands.options import Bands, Changes, Date, Device, Json, Sensor
 from geoseg.errors import ConfigError
 from geoseg.terminal import Outcome, note, show
 
-__all__ = ["mosaic", "predict", "vectorize"]
+__all__ = ["export_onnx", "mosaic", "predict", "vectorize"]
 
 
 def predict(
@@ -60,9 +60,7 @@ def predict(
     engine = engine_of(executor, workers, address, slurm)
     most_memory_mb = None if max_memory is None else _megabytes(max_memory)
     settings = load_recipe(None, changes=_of_section("inference", changes)).inference
-    names = None if bands is None else [name.strip() for name in bands.split(",")]
-    described = {"sensor": sensor, "bands": names, "date": date}
-    found, unreadable = find_scenes(scene, scenes, described)
+    found, unreadable = find_scenes(scene, scenes, _described(sensor, bands, date))
     archive = Archive(
         models=tuple(models),
         scenes=found,
@@ -126,6 +124,48 @@ def vectorize(
         maps, load_recipe(None, changes=_of_section("outlines", changes)).outlines, out
     )
     show(as_outcome(outlines, out), as_json=json)
+
+
+def export_onnx(
+    model: Annotated[Path, typer.Argument(help="A model.safetensors.")],
+    scene: Annotated[
+        Path, typer.Option(help="An image of the sensor: a STAC item (.json) or a raster file.")
+    ],
+    sensor: Sensor = None,
+    bands: Bands = None,
+    date: Date = None,
+    out: Annotated[Path, typer.Option(help="The file to write.")] = Path("model.onnx"),
+    changes: Changes = None,
+    json: Json = False,
+) -> None:
+    """Write a network as ONNX, for the bands of a scene, as the plugin Deepness of QGIS reads it.
+
+    Example: geoseg export-onnx model.safetensors --scene scene.json --set inference.tile_px=512
+    """
+    from geoseg.config import load_recipe
+    from geoseg.inference import write_onnx
+    from geoseg.mapping import find_scenes
+    from geoseg.models import extrapolation, load_checkpoint
+    from geoseg.scenes import bands_of
+
+    settings = load_recipe(None, changes=_of_section("inference", changes)).inference
+    (image,), _ = find_scenes(scene, None, _described(sensor, bands, date))
+    read = load_checkpoint(model)
+    written = write_onnx(out, read.segmenter, image, settings, tags={"model_sha256": read.sha256})
+    shown = bands_of(image, written.bands)
+    said = extrapolation(read.segmenter.spec.input, shown, written.gsd_m)
+    if said is not None:
+        note(said)
+    note(
+        f"{out} takes {', '.join(written.bands)} at {written.gsd_m:g} m, in the unit of {image.id}"
+    )
+    show(Outcome({**written._asdict(), "path": str(out)}), as_json=json)
+
+
+def _described(sensor: str | None, bands: str | None, date: str | None) -> dict[str, Any]:
+    """What is told of a raster file."""
+    names = None if bands is None else [name.strip() for name in bands.split(",")]
+    return {"sensor": sensor, "bands": names, "date": date}
 
 
 def _of_section(section: str, changes: list[str] | None) -> list[str]:

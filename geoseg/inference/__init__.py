@@ -3,6 +3,7 @@
 from geoseg.inference.archive import MapJob, Mapped, map_scenes, plan_scene
 from geoseg.inference.chance import Mapper, probabilities
 from geoseg.inference.maps import Prediction
+from geoseg.inference.onnx_file import OnnxFile, write_onnx
 from geoseg.inference.plan import MappingPlan, plan_mapping, plan_tiles, within_memory
 from geoseg.inference.predict import predict_scene
 from geoseg.inference.scene_view import SceneView, open_input
@@ -14,6 +15,7 @@ __all__ = [
     "Mapped",
     "Mapper",
     "MappingPlan",
+    "OnnxFile",
     "Prediction",
     "SceneView",
     "map_scenes",
@@ -25,4 +27,5 @@ __all__ = [
     "probabilities",
     "read_origin",
     "within_memory",
+    "write_onnx",
 ]

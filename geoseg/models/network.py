@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from geoseg.errors import ModelError, nearest
 from geoseg.labels import ClassScheme
-from geoseg.models.stem import AnyBands, FixedBands
+from geoseg.models.stem import AnyBands, FixedBands, SettledBands
 from geoseg.models.torchvision import make_torchvision_importable
 
 make_torchvision_importable()
@@ -67,7 +67,9 @@ class Segmenter(nn.Module):
     network, NaN included.
     """
 
-    def __init__(self, stem: FixedBands | AnyBands, network: nn.Module, spec: ModelSpec) -> None:
+    def __init__(
+        self, stem: FixedBands | AnyBands | SettledBands, network: nn.Module, spec: ModelSpec
+    ) -> None:
         super().__init__()
         self.stem = stem
         self.network = network

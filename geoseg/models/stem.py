@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from geoseg.views import View
 
-__all__ = ["AnyBands", "FixedBands", "standardise"]
+__all__ = ["AnyBands", "FixedBands", "SettledBands", "standardise"]
 
 _WAVES = 6  # Fourier features of the logarithm of the wavelength, up to 2^5 radians
 _HEADS = 4  # groups of channels, each with an attention of its own over the bands
@@ -98,28 +98,78 @@ class AnyBands(nn.Module):
     def forward(self, view: View) -> Tensor:
         """Features (N, channels, H, W) of a view."""
         image, known = standardise(view)
-        described = self.describe(_codes(view.bands))
-        pooled = self._pool(image, known, self.attend(described), self.filter(described))
-        scale, shift = self.condition(_gsd_code(view.gsd_m))[..., None, None].chunk(2, dim=1)
-        return F.gelu(pooled * (1 + scale) + shift)
+        attention, weights = self._filters(view.bands)
+        mixed = F.conv2d(image, weights, padding=_KERNEL // 2)
+        if not torch.equal(known.any(dim=1), known.all(dim=1)):
+            mixed = mixed / _held(known, attention.to(mixed.dtype), self.channels)
+        scale, shift = self._condition(view.gsd_m)
+        return F.gelu(mixed * (1 + scale) + shift)
 
-    def _pool(self, image: Tensor, known: Tensor, logits: Tensor, filters: Tensor) -> Tensor:
-        """Filtered bands (N, channels, H, W), pooled by attention over those that are known."""
-        bands = len(logits)
-        attention = logits.softmax(dim=0)  # (C, heads)
+    def settled(self, view: View) -> SettledBands:
+        """The stem for the bands, tones and ground sampling distance of one image (1, C, H, W)."""
+        attention, weights = self._filters(view.bands)
+        return SettledBands(
+            *tones(view.palette), attention, weights, torch.cat(self._condition(view.gsd_m), dim=1)
+        )
+
+    def _filters(self, bands: Tensor) -> tuple[Tensor, Tensor]:
+        """Attention (C, heads) over bands (C, 5), and filters (channels, C, k, k) under it."""
+        described = self.describe(_codes(bands))
+        attention = self.attend(described).softmax(dim=0)
         each = attention.repeat_interleave(self.channels // _HEADS, dim=1)  # (C, channels)
-        weights = filters.view(bands, self.channels, _KERNEL, _KERNEL) * each[..., None, None]
-        mixed = F.conv2d(image, weights.transpose(0, 1), padding=_KERNEL // 2)
-        some, every = known.any(dim=1), known.all(dim=1)
-        if torch.equal(some, every):
-            return mixed
-        # The same softmax over the bands that are there: divide by the attention they hold, on the
-        # mean over the pixels that the filter sees.
-        held = F.conv2d(known.to(mixed.dtype), attention.t()[..., None, None].to(mixed.dtype))
-        seen = F.avg_pool2d(some.to(mixed.dtype).unsqueeze(1), _KERNEL, 1, _KERNEL // 2)
-        held = F.avg_pool2d(held, _KERNEL, 1, _KERNEL // 2) / seen.clamp(min=_ONE_OF_NINE)
-        held = torch.where(seen > 0, held, 1).repeat_interleave(self.channels // _HEADS, dim=1)
-        return mixed / held.clamp(min=_LEAST_HELD)
+        filters = self.filter(described).view(len(bands), self.channels, _KERNEL, _KERNEL)
+        return attention, (filters * each[..., None, None]).transpose(0, 1)
+
+    def _condition(self, gsd_m: Tensor) -> tuple[Tensor, ...]:
+        """Scale and shift (N, channels, 1, 1) of the channels."""
+        return tuple(self.condition(_gsd_code(gsd_m))[..., None, None].chunk(2, dim=1))
+
+
+class SettledBands(nn.Module):
+    """`AnyBands` for one set of bands in one unit, as it is given to programs without geoseg.
+
+    Its filters are made once, and what is usual in a scene is told, not taken from a palette.
+    """
+
+    mean: Tensor
+    std: Tensor
+    attention: Tensor
+    weights: Tensor
+    condition: Tensor
+
+    def __init__(
+        self, mean: Tensor, std: Tensor, attention: Tensor, weights: Tensor, condition: Tensor
+    ) -> None:
+        super().__init__()
+        self.register_buffer("mean", mean)
+        self.register_buffer("std", std)
+        self.register_buffer("attention", attention.detach())
+        self.register_buffer("weights", weights.detach())
+        self.register_buffer("condition", condition.detach())
+
+    def forward(self, view: View) -> Tensor:
+        """Features (N, channels, H, W) of a view, whose palette and bands are not looked at."""
+        known = view.valid.unsqueeze(1) & view.image.isfinite()
+        image = torch.where(known, (view.image - self.mean) / self.std, 0)
+        mixed = F.conv2d(image, self.weights, padding=_KERNEL // 2)
+        # No look at what is known: a branch on values cannot be handed on.
+        mixed = mixed / _held(known, self.attention, len(self.weights))
+        scale, shift = self.condition.chunk(2, dim=1)
+        return F.gelu(mixed * (1 + scale) + shift)
+
+
+def _held(known: Tensor, attention: Tensor, channels: int) -> Tensor:
+    """The attention (N, channels, H, W) on the bands that are there.
+
+    Divided by it, filtered bands are under the same softmax over those bands: it is taken on the
+    mean over the pixels that the filter sees.
+    """
+    some = known.any(dim=1, keepdim=True).to(attention.dtype)
+    held = F.conv2d(known.to(attention.dtype), attention.t()[..., None, None])
+    seen = F.avg_pool2d(some, _KERNEL, 1, _KERNEL // 2)
+    held = F.avg_pool2d(held, _KERNEL, 1, _KERNEL // 2) / seen.clamp(min=_ONE_OF_NINE)
+    held = torch.where(seen > 0, held, 1).repeat_interleave(channels // _HEADS, dim=1)
+    return held.clamp(min=_LEAST_HELD)
 
 
 def _code_length() -> int:

@@ -150,6 +150,17 @@ class SceneReader:
             for index in file.indexes
         )
 
+    @property
+    def voids(self) -> tuple[tuple[float, ...], ...]:
+        """What means no data in each band, in the unit of the scene; NaN does in all."""
+        found: list[tuple[float, ...]] = [()] * len(self.bands)
+        for file in self._files:
+            for channel, voids, (scale, offset) in zip(
+                file.channels, file.voids, file.scaling, strict=True
+            ):
+                found[channel] = tuple(void * scale + offset for void in voids)
+        return tuple(found)
+
     def overview(self, longest_px: int) -> Pixels:
         """The whole scene at a lower resolution, its longer side at most `longest_px`."""
         height, width = self.grid.shape
