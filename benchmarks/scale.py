@@ -250,21 +250,27 @@ def memory() -> dict[str, float]:
 
 def map_here(catalog: Path) -> None:
     """Map an archive by a worker process, and tell the peak memory of this one."""
+    from geoseg.archive import Ends, find_scenes
     from geoseg.config import load_recipe
-    from geoseg.mapping import Archive, find_scenes, map_archive
+    from geoseg.mapping import Archive, figures_of, map_archive
 
     changes = [f"inference.{key}" for key in ("tile_px=64", "halo_px=16", "probability=false")]
-    scenes, _ = find_scenes(None, catalog, {})
     archive = Archive(
         models=(catalog.parent.parent / "model.safetensors",),
-        scenes=scenes,
+        scenes=find_scenes(None, catalog, {}),
         settings=load_recipe(None, changes=changes).inference,
         out=catalog.parent / "maps",
         device="cpu",
     )
-    found = map_archive(archive, Engine(kind="processes", workers=2), dry_run=False)
-    if any(mapped.error for mapped in found):
-        raise GeosegError(next(mapped.error for mapped in found if mapped.error))
+    with Ends() as ends:
+        map_archive(
+            archive,
+            Engine(kind="processes", workers=2),
+            dry_run=False,
+            on_end=lambda mapped: ends.add(mapped, figures_of(mapped)),
+        )
+        if ends.failed:
+            raise GeosegError(next(one["error"] for one in ends if one["error"]))
     print(json.dumps({"mb": peak_bytes() / 2**20}))
 
 

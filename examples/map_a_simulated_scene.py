@@ -10,7 +10,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from geoseg.config import Recipe, TrainingSettings
-from geoseg_recipes.glacier_inventory.steps import Run, evaluate, predict, train, vectorize
+from geoseg_recipes.glacier_inventory.run import Run
+from geoseg_recipes.glacier_inventory.steps import evaluate, predict, train, vectorize
 
 recipe = Recipe(data="simulated-scene", training=TrainingSettings(steps=150, validate_every=50))
 run = Run(recipe=recipe, base=Path(), out=Path("out/example"), device="auto")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -22,7 +23,7 @@ from rich.progress import (
 from geoseg.files import without_nan
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 __all__ = ["Outcome", "Table", "note", "progress", "show"]
 
@@ -46,7 +47,10 @@ class Table(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What a command found: figures for a script, tables for a person."""
+    """What a command found: figures for a script, tables for a person.
+
+    A figure may be an iterator, which is written as a list, one by one: memory does not grow.
+    """
 
     figures: Mapping[str, Any]
     tables: Sequence[Table] = ()
@@ -55,7 +59,7 @@ class Outcome(NamedTuple):
 def show(outcome: Outcome, *, as_json: bool) -> None:
     """Print an outcome on stdout: one JSON object, or its tables."""
     if as_json:
-        sys.stdout.write(json.dumps(without_nan(outcome.figures), indent=2) + "\n")
+        sys.stdout.writelines(_json(outcome.figures))
         return
     for table in outcome.tables:
         drawn = rich.table.Table(title=table.title, title_justify="left")
@@ -64,6 +68,31 @@ def show(outcome: Outcome, *, as_json: bool) -> None:
         for row in table.rows:
             drawn.add_row(*row)
         _results.print(drawn)
+
+
+def _json(figures: Mapping[str, Any]) -> Iterator[str]:
+    """The pieces of a JSON object."""
+    before = "{\n  "
+    for key, value in figures.items():
+        yield f"{before}{json.dumps(key)}: "
+        if isinstance(value, Iterator):
+            yield from _json_list(value)
+        else:
+            yield _indented(value, 2)
+        before = ",\n  "
+    yield "\n}\n" if figures else "{}\n"
+
+
+def _json_list(values: Iterator[Any]) -> Iterator[str]:
+    before = "[\n    "
+    for value in values:
+        yield before + _indented(value, 4)
+        before = ",\n    "
+    yield "[]" if before.startswith("[") else "\n  ]"
+
+
+def _indented(value: Any, by: int) -> str:  # noqa: ANN401  any JSON value
+    return json.dumps(without_nan(value), indent=2).replace("\n", "\n" + " " * by)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -40,6 +41,7 @@ def test_a_catalogue_becomes_a_catalogue_of_prepared_scenes(tmp_path, executor):
         image = rng.integers(1, 255, (2, 200, 170)).astype(np.uint8)
         image[:, :9] = 0
         scenes.append(scene_of(write_raster(tmp_path / f"{name}.tif", image, nodata=0)))
+    scenes.append(replace(scenes[1], id="B"))  # some file systems know no capitals
     write_catalog([scan_scene(scene) for scene in scenes], tmp_path / "catalog.parquet")
     cut = tmp_path / "cut.tif"
     cut.write_bytes(cut.read_bytes()[:30_000])
@@ -50,8 +52,12 @@ def test_a_catalogue_becomes_a_catalogue_of_prepared_scenes(tmp_path, executor):
 
     assert done.returncode == 1, done.stderr
     figures = json.loads(done.stdout)
-    assert figures["failed"] == 1
+    assert figures["failed"] == 2
+    errors = {one["scene"]: one["error"] for one in figures["scenes"]}
+    assert list(errors) == ["a", "b", "cut", "B"]
+    assert errors["a"] is errors["b"] is None
     assert "cut failed and is passed over" in done.stderr
+    assert "Another scene goes to the folder 'B' already" in errors["B"]
     entries = read_catalog(tmp_path / "out" / "catalog.parquet").entries
     assert [entry.scene.id for entry in entries] == ["a", "b"]
     with rasterio.open(entries[0].scene.mask.path) as raster:

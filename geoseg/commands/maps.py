@@ -54,31 +54,36 @@ def predict(
     Example: geoseg predict --model model.safetensors --scenes archive.parquet --executor slurm
     --workers 40 --slurm queue=gpu,memory=16GB,walltime=04:00:00
     """
+    from geoseg.archive import Ends, find_scenes
     from geoseg.config import load_recipe
-    from geoseg.mapping import Archive, as_outcome, find_scenes, map_archive
+    from geoseg.mapping import Archive, as_outcome, figures_of, map_archive
 
     engine = engine_of(executor, workers, address, slurm)
     most_memory_mb = None if max_memory is None else _megabytes(max_memory)
     settings = load_recipe(None, changes=_of_section("inference", changes)).inference
-    found, unreadable = find_scenes(scene, scenes, _described(sensor, bands, date))
     archive = Archive(
         models=tuple(models),
-        scenes=found,
-        unreadable=unreadable,
+        scenes=find_scenes(scene, scenes, _described(sensor, bands, date)),
         settings=settings,
         out=out,
         device=device,
         most_memory_mb=most_memory_mb,
     )
-    try:
-        mapped = map_archive(archive, engine, dry_run=dry_run)
-    except KeyboardInterrupt:
-        note("Stopped. Run the same command again to go on.")
-        raise typer.Exit(130) from None
-    if not dry_run and any(m.prediction is not None for m in mapped):
-        note(f"The maps lie in {out}, a folder a scene")
-    show(as_outcome(mapped, dry_run=dry_run), as_json=json)
-    if any(m.error for m in mapped):
+    with Ends() as ends:
+        try:
+            map_archive(
+                archive,
+                engine,
+                dry_run=dry_run,
+                on_end=lambda mapped: ends.add(mapped, figures_of(mapped)),
+            )
+        except KeyboardInterrupt:
+            note("Stopped. Run the same command again to go on.")
+            raise typer.Exit(130) from None
+        if not dry_run and len(ends) > ends.failed:
+            note(f"The maps lie in {out}, a folder a scene")
+        show(as_outcome(ends, dry_run=dry_run), as_json=json)
+    if ends.failed:
         raise typer.Exit(1)
 
 
@@ -142,14 +147,14 @@ def export_onnx(
 
     Example: geoseg export-onnx model.safetensors --scene scene.json --set inference.tile_px=512
     """
+    from geoseg.archive import find_scene
     from geoseg.config import load_recipe
     from geoseg.inference import write_onnx
-    from geoseg.mapping import find_scenes
     from geoseg.models import extrapolation, load_checkpoint
     from geoseg.scenes import bands_of
 
     settings = load_recipe(None, changes=_of_section("inference", changes)).inference
-    (image,), _ = find_scenes(scene, None, _described(sensor, bands, date))
+    image = find_scene(scene, _described(sensor, bands, date))
     read = load_checkpoint(model)
     written = write_onnx(out, read.segmenter, image, settings, tags={"model_sha256": read.sha256})
     shown = bands_of(image, written.bands)

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from geoseg.commands.engine import Address, Executor, Slurm, Workers, engine_of
 from geoseg.commands.options import Bands, Date, Json, Sensor
-from geoseg.errors import ConfigError, GeosegError
-from geoseg.terminal import Outcome, Table, note, progress, show
+from geoseg.errors import ConfigError
+from geoseg.terminal import Outcome, Table, note, show
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Mapping
 
-    from geoseg.scenes.prepare import PrepareJob, Ready
+    from geoseg.archive import Ends, SceneList
+    from geoseg.scale import Engine
+    from geoseg.scenes.prepare import PrepareJob, PrepareSettings, Ready
 
 __all__ = ["catalog_prepare"]
 
@@ -61,9 +63,8 @@ def catalog_prepare(
     Example: geoseg catalog prepare --scene frame.tif --sensor hexagon-kh9-mapping --bands pan
     --date 1980-08-22 --points frame.tif.points
     """
-    from geoseg.mapping import find_scenes, folder_names
-    from geoseg.scenes import read_scene, scan_scene, write_catalog
-    from geoseg.scenes.prepare import PrepareJob, PrepareSettings
+    from geoseg.archive import Ends, find_scenes
+    from geoseg.scenes.prepare import PrepareSettings, list_prepared
 
     engine = engine_of(executor, workers, address, slurm)
     if points is not None and scene is None:
@@ -76,85 +77,76 @@ def catalog_prepare(
     )
     names = None if bands is None else [name.strip() for name in bands.split(",")]
     described = {"sensor": sensor, "bands": names, "date": date}
-    found, unreadable = find_scenes(scene, scenes, described)
-    folders = folder_names(found)
-    _refuse_one_folder_for_two(folders)
-    jobs = [
-        PrepareJob(scene=one, folder=out / name, settings=settings)
-        for one, name in zip(found, folders, strict=True)
-    ]
-    ready, items = _prepare_and_tell(jobs, out, engine, alone=scene is not None)
-    if scene is not None and ready[0].error:
-        raise GeosegError(ready[0].error)
-    if items:
-        write_catalog([scan_scene(read_scene(item)) for item in items], out / "catalog.parquet")
-        note(f"The prepared scenes are listed in {out / 'catalog.parquet'}")
-    for name, why in unreadable:
-        note(f"{name} is passed over: {why}")
-    show(_as_outcome(ready, unreadable, out), as_json=json)
-    if unreadable or any(one.error for one in ready):
+    found = find_scenes(scene, scenes, described)
+    with Ends() as ends:
+        _prepare_and_tell(found, settings, out, engine, ends)
+        if (table := list_prepared(out)) is not None:
+            note(f"The prepared scenes are listed in {table}")
+        show(_as_outcome(ends, out), as_json=json)
+    if ends.failed:
         raise typer.Exit(1)
 
 
 def _prepare_and_tell(
-    jobs: Sequence[PrepareJob], out: Path, engine: object, *, alone: bool
-) -> tuple[list[Ready], list[Path]]:
+    scenes: SceneList, settings: PrepareSettings, out: Path, engine: Engine, ends: Ends
+) -> None:
+    from geoseg.archive import Telling
     from geoseg.scenes.prepare import prepare_scenes
 
-    ready: list[Ready] = []
-    with progress("Preparing") as advance:
+    def keep(ready: Ready) -> None:
+        ends.add(ready, _figures(ready))
 
-        def tell(one: Ready) -> None:
-            ready.append(one)
-            for sentence in one.said:
-                note(f"{one.scene}: {sentence}")
-            if one.error and not alone:
-                note(f"{one.scene} failed and is passed over: {one.error}")
-            advance(len(ready), len(jobs), "scenes")
-
-        try:
-            items = prepare_scenes(jobs, out, engine=engine, on_ready=tell)  # type: ignore[arg-type]  # of engine_of
-        except KeyboardInterrupt:
-            note("Stopped. Run the same command again to go on.")
-            raise typer.Exit(130) from None
-    return ready, items
+    telling = Telling(scenes.count, keep, alone=scenes.is_alone)
+    jobs = _jobs(scenes, settings, out, telling)
+    try:
+        with telling.bar("Preparing"):
+            prepare_scenes(jobs, out, engine=engine, on_ready=telling, total=telling.total)
+    except KeyboardInterrupt:
+        note("Stopped. Run the same command again to go on.")
+        raise typer.Exit(130) from None
+    telling.refuse_alone()
 
 
-def _refuse_one_folder_for_two(folders: Sequence[str]) -> None:
-    seen: set[str] = set()
-    for name in folders:
-        if name.lower() in seen:  # some file systems know no capitals
-            raise ConfigError(
-                f"Two scenes go to the folder {name!r}; give each scene an id of its own."
-            )
-        seen.add(name.lower())
+def _jobs(
+    scenes: SceneList, settings: PrepareSettings, out: Path, tell: Callable[[Ready], None]
+) -> Iterator[PrepareJob]:
+    """What is to be prepared; scenes that cannot be are told of."""
+    from geoseg.archive import LeftOut
+    from geoseg.scenes.prepare import PrepareJob, Ready
+
+    for one in scenes.listed():
+        if isinstance(one, LeftOut):
+            tell(Ready(one.scene, number=one.number, error=one.error))
+            continue
+        folder = out / one.folder
+        yield PrepareJob(scene=one.scene, folder=folder, settings=settings, number=one.number)
 
 
-def _as_outcome(
-    ready: Sequence[Ready], unreadable: Sequence[tuple[str, str]], out: Path
-) -> Outcome:
+def _figures(ready: Ready) -> dict[str, Any]:
+    return {
+        "scene": ready.scene,
+        "item": None if ready.item is None else str(ready.item),
+        "shares": dict(ready.shares),
+        "registration": ready.registration,
+        "error": ready.error or None,
+    }
+
+
+def _as_outcome(ends: Ends, out: Path) -> Outcome:
     figures = {
         "catalog": str(out / "catalog.parquet"),
-        "scenes": [
-            {
-                "scene": one.scene,
-                "item": None if one.item is None else str(one.item),
-                "shares": dict(one.shares),
-                "registration": one.registration,
-                "error": one.error or None,
-            }
-            for one in ready
-        ],
-        "failed": sum(bool(one.error) for one in ready) + len(unreadable),
+        "scenes": iter(ends),
+        "failed": ends.failed,
     }
-    rows = [
-        (
-            one.scene,
-            *(f"{one.shares[k]:.1%}" if k in one.shares else "-" for k in ("cloud", "snow")),
-            "-" if one.registration is None else f"{one.registration['left_out_rmse_m']:.3g}",
-        )
-        for one in ready
-        if not one.error
-    ]
-    table = Table("Prepared", ("scene", "cloud", "snow", "off by m"), rows)
+    rows = [(one["scene"], *_row(one)) for one in ends.shown() if not one["error"]]
+    table = Table(ends.titled("Prepared"), ("scene", "cloud", "snow", "off by m"), rows)
     return Outcome(figures, (table,))
+
+
+def _row(figures: Mapping[str, Any]) -> tuple[str, ...]:
+    """Clouds, snow and how far it lies off, for a person."""
+    shares, registration = figures["shares"], figures["registration"]
+    return (
+        *(f"{shares[kind]:.1%}" if kind in shares else "-" for kind in ("cloud", "snow")),
+        "-" if registration is None else f"{registration['left_out_rmse_m']:.3g}",
+    )

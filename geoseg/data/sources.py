@@ -18,7 +18,15 @@ from geoseg.data.registry import fetch
 from geoseg.data.simulate import simulate
 from geoseg.errors import ConfigError, nearest
 from geoseg.labels import GLACIER, ClassScheme
-from geoseg.scenes import Asset, Scene, data_bands, open_raster, read_catalog, read_scene
+from geoseg.scenes import (
+    Asset,
+    BrokenEntry,
+    Scene,
+    data_bands,
+    open_raster,
+    read_scene,
+    stream_catalog,
+)
 from geoseg.sensors import find_sensor
 
 if TYPE_CHECKING:
@@ -47,6 +55,7 @@ class Sources(NamedTuple):
     series: tuple[
         Scene, ...
     ]  # that are mapped for the inventory, that one among them, oldest first
+    listed: frozenset[str]  # ids of those that only a catalogue names: some may not be mapped
     labelled: tuple[LabelledScene, ...]  # that are learned from, and some only scored
     unlabelled: tuple[Scene, ...]  # that the network is to be adapted to
     dem: Path | None  # elevation of the place
@@ -87,10 +96,12 @@ def find_sources(
     if mapped not in labelled and mapped.outlines is not None:
         labelled = (*labelled, replace(mapped, learned=False))
     _refuse_one_name_for_two([source.scene for source in labelled])
-    series = _series(recipe, base, mapped, known, on_step)
+    catalogued = _catalogued(recipe, base, on_step)
+    named = {mapped.scene.id, *(source.scene.id for source in labelled)}
     return Sources(
         mapped=mapped,
-        series=series,
+        series=_series(recipe, base, mapped, known, catalogued),
+        listed=frozenset(scene.id for scene in catalogued) - named,
         labelled=labelled,
         unlabelled=unlabelled,
         dem=_dem(recipe, base, work, mapped),
@@ -103,20 +114,27 @@ def _series(
     base: Path,
     mapped: LabelledScene,
     known: Sequence[LabelledScene],
-    on_step: Callable[[str], None],
+    catalogued: Sequence[Scene],
 ) -> tuple[Scene, ...]:
     """The scenes to map, oldest first."""
     further = [describe_scene(settings, base) for settings in recipe.series]
-    if recipe.catalog is not None:
-        listed = read_catalog(base / recipe.catalog)
-        for entry in listed.broken:
-            on_step(f"{entry.id} of {recipe.catalog} is left out: {entry.reason}")
-        there = {mapped.scene.id, *(source.scene.id for source in known)}
-        further += [entry.scene for entry in listed.entries if entry.scene.id not in there]
+    there = {mapped.scene.id, *(source.scene.id for source in known)}
+    further += [scene for scene in catalogued if scene.id not in there]
     scenes = [mapped.scene, *(source.scene for source in known), *further]
     by_id = {scene.id: scene for scene in scenes}
     _refuse_one_name_for_two([mapped.scene, *further])
     return tuple(sorted(by_id.values(), key=lambda scene: (scene.start, scene.id)))
+
+
+def _catalogued(recipe: Recipe, base: Path, on_step: Callable[[str], None]) -> list[Scene]:
+    """The scenes of the catalogue that a recipe names."""
+    found: list[Scene] = []
+    for row in () if recipe.catalog is None else stream_catalog(base / recipe.catalog):
+        if isinstance(row, BrokenEntry):
+            on_step(f"{row.id} of {recipe.catalog} is left out: {row.reason}")
+        else:
+            found.append(row.scene)
+    return found
 
 
 def _dem(recipe: Recipe, base: Path, work: Path, mapped: LabelledScene) -> Path | None:

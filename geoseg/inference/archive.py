@@ -9,13 +9,13 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
 from geoseg import __version__
-from geoseg.errors import ModelError, SceneError
+from geoseg.errors import SceneError
 from geoseg.files import checksums_beside
 from geoseg.grids import crs_of, gsd_m
 from geoseg.inference.chance import Mapper
@@ -24,12 +24,12 @@ from geoseg.inference.maps import Prediction
 from geoseg.inference.plan import MappingPlan, plan_mapping, within_memory
 from geoseg.inference.predict import predict_scene
 from geoseg.inference.scene_view import open_input
-from geoseg.models import Checkpoint, choose_device, extrapolation, load_checkpoint
+from geoseg.models import choose_device, extrapolation, shared_checkpoints
 from geoseg.scale import Manifest, Unit, inputs_hash, run_units
 from geoseg.scenes import bands_of, require_unchanged, with_absolute_paths
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -55,6 +55,7 @@ class MapJob:
     device: str
     tags: Mapping[str, str]  # provenance for the metadata of all maps
     most_memory_mb: float | None = None
+    number: int = 0  # in the order of the archive
 
     def placed(self) -> MapJob:
         """The same with absolute paths."""
@@ -75,6 +76,7 @@ class Mapped(NamedTuple):
     """What became of a scene."""
 
     scene: str
+    number: int = 0  # in the order of the archive
     prediction: Prediction | None = None  # where it was mapped, now or before
     plan: MappingPlan | None = None
     seconds: float | None = None
@@ -83,37 +85,38 @@ class Mapped(NamedTuple):
 
 
 def map_scenes(
-    jobs: Sequence[MapJob],
+    jobs: Iterable[MapJob],
     out: Path,
     *,
     engine: Engine,
     on_mapped: OnMapped,
+    total: int | None = None,
     watched: Callable[[MapJob], AbstractContextManager[OnTile]] | None = None,
 ) -> None:
     """Map all scenes that are not mapped yet; one that fails is told of, and the others go on.
 
     Args:
-        jobs: with folders of their own.
+        jobs: with folders of their own; each is asked for when it is to be handed out.
         out: holds these folders, and gets the record of what is done.
         engine: who maps.
         on_mapped: is told of each scene as it ends, those that were mapped before too.
+        total: how many scenes there are, for `geoseg status`; None where nobody knows.
         watched: around the mapping of a scene, gives what is told of each of its tiles; for a
             serial engine.
 
     Raises:
         OutputError: another run holds the folder, or it cannot be written.
-        ConfigError: the engine cannot be had.
+        ConfigError: two scenes have one folder, or the engine cannot be had.
     """
-    # Absolute: workers may stand elsewhere.
-    by_name = {job.folder.relative_to(out).as_posix(): job.placed() for job in jobs}
-
-    def tell(ended: Ended) -> None:
-        on_mapped(_mapped(by_name[ended.name], ended))
-
     work = map_job if watched is None else partial(_map_watched, watched=watched)
     with Manifest(out) as manifest:
         run_units(
-            work, _units(by_name), engine=engine, manifest=manifest, on_done=tell, total=len(jobs)
+            work,
+            _units(jobs, out),
+            engine=engine,
+            manifest=manifest,
+            on_done=lambda ended: on_mapped(_mapped(ended)),
+            total=total,
         )
 
 
@@ -127,7 +130,7 @@ def map_job(job: MapJob, on_tile: OnTile | None = None) -> dict[str, Any]:
         OutputError: the maps cannot be written.
     """
     begun = time.perf_counter()
-    checkpoints = _checkpoints(job.models, job.sha256)
+    checkpoints = shared_checkpoints(job.models, job.sha256)
     device = choose_device(job.device)
     networks = [checkpoint.segmenter for checkpoint in checkpoints]
     require_unchanged(job.scene)
@@ -191,10 +194,15 @@ def _map_watched(
         return map_job(job, on_tile)
 
 
-def _units(by_name: Mapping[str, MapJob]) -> Iterator[Unit]:
-    for name, job in by_name.items():
-        output = checksums_beside(job.prediction.classes)
-        yield Unit(name=name, argument=job, output=output, inputs=_inputs(job))
+def _units(jobs: Iterable[MapJob], out: Path) -> Iterator[Unit]:
+    for job in jobs:
+        placed = job.placed()  # workers may stand elsewhere
+        yield Unit(
+            name=job.folder.relative_to(out).as_posix(),
+            argument=placed,
+            output=checksums_beside(placed.prediction.classes),
+            inputs=_inputs(placed),
+        )
 
 
 def _inputs(job: MapJob) -> str:
@@ -215,28 +223,21 @@ def _inputs(job: MapJob) -> str:
     )
 
 
-def _mapped(job: MapJob, ended: Ended) -> Mapped:
+def _mapped(ended: Ended) -> Mapped:
+    job: MapJob = ended.unit.argument
     if ended.state == "failed":
         with suppress(OSError):
             job.folder.rmdir()  # where it is empty
-        return Mapped(job.scene.id, error=ended.error)
+        return Mapped(job.scene.id, number=job.number, error=ended.error)
     told = ended.result
     return Mapped(
         job.scene.id,
+        number=job.number,
         prediction=job.prediction,
         plan=MappingPlan(**told["plan"]),
         seconds=told["seconds"],
         said=tuple(told["said"]),
     )
-
-
-@lru_cache(maxsize=1)
-def _checkpoints(paths: tuple[Path, ...], sha256: tuple[str, ...]) -> tuple[Checkpoint, ...]:
-    found = tuple(load_checkpoint(path) for path in paths)
-    for path, checkpoint, known in zip(paths, found, sha256, strict=True):
-        if checkpoint.sha256 != known:
-            raise ModelError(f"{path} was changed while it was used; run again.")
-    return found
 
 
 def _ignore(_done: int, _total: int) -> None:

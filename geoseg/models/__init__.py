@@ -5,6 +5,7 @@ from geoseg.models.checkpoint import (
     load_checkpoint,
     read_tensors,
     save_checkpoint,
+    shared_checkpoints,
     write_tensors,
 )
 from geoseg.models.classifier import (
@@ -74,6 +75,7 @@ __all__ = [
     "save_checkpoint",
     "save_classifier",
     "segmentation_loss",
+    "shared_checkpoints",
     "tune",
     "warning_of",
     "write_tensors",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
@@ -22,7 +23,7 @@ from geoseg.models.network import (
 from geoseg.sensors import Band
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from torch import Tensor
@@ -33,6 +34,7 @@ __all__ = [
     "load_checkpoint",
     "read_tensors",
     "save_checkpoint",
+    "shared_checkpoints",
     "write_tensors",
 ]
 
@@ -80,6 +82,38 @@ def load_checkpoint(path: Path) -> Checkpoint:
     )
 
 
+def shared_checkpoints(
+    paths: Sequence[Path], sha256: Sequence[str] | None = None
+) -> tuple[Checkpoint, ...]:
+    """Networks that a process reads once, for all in it that map with them and change none.
+
+    The last ones asked for are kept, as long as their files stay what they are.
+
+    Args:
+        paths: of the checkpoints.
+        sha256: what the files were when the work began; what they are now where not given.
+
+    Raises:
+        ModelError: of `load_checkpoint`, or a file is another by now.
+    """
+    known = [_sha256_of(path) for path in paths] if sha256 is None else sha256
+    return _shared(tuple(path.absolute() for path in paths), tuple(known))
+
+
+@lru_cache(maxsize=1)
+def _shared(paths: tuple[Path, ...], sha256: tuple[str, ...]) -> tuple[Checkpoint, ...]:
+    found = tuple(load_checkpoint(path) for path in paths)
+    for path, checkpoint, known in zip(paths, found, sha256, strict=True):
+        if checkpoint.sha256 != known:
+            raise ModelError(f"{path} was changed while it was used; run again.")
+    return found
+
+
+def _sha256_of(path: Path) -> str:
+    _require_there(path)
+    return sha256_of(path)
+
+
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
     """Write tensors and a JSON header as one safetensors file, whole or not at all."""
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
@@ -93,8 +127,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises:
         ModelError: no such file, or not one of geoseg's.
     """
-    if not path.is_file():
-        raise ModelError(f"{path} does not exist; train a model or give the path of one.")
+    _require_there(path)
     try:
         with safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {})[_HEADER])
@@ -104,6 +137,11 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             f"{path} is not a checkpoint of geoseg or is damaged ({error}); "
             "give the model.safetensors of a training."
         ) from error
+
+
+def _require_there(path: Path) -> None:
+    if not path.is_file():
+        raise ModelError(f"{path} does not exist; train a model or give the path of one.")
 
 
 def _spec(fields: Mapping[str, Any]) -> ModelSpec:

@@ -41,11 +41,13 @@ __all__ = [
     "CatalogEntry",
     "EntryWriter",
     "ProblemKind",
+    "count_rows",
     "is_item",
     "read_catalog",
     "reading_table",
     "scan_items",
     "scan_scene",
+    "stream_catalog",
     "write_catalog",
     "writing_catalog",
 ]
@@ -176,21 +178,45 @@ def read_catalog(path: Path) -> Catalog:
     """
     entries: list[CatalogEntry] = []
     broken: list[BrokenEntry] = []
+    for row in stream_catalog(path):
+        if isinstance(row, CatalogEntry):
+            entries.append(row)
+        else:
+            broken.append(row)
+    return Catalog(tuple(entries), tuple(broken))
+
+
+def stream_catalog(path: Path) -> Iterator[CatalogEntry | BrokenEntry]:
+    """The rows of a table of scenes one by one: in memory are no more than are read at once.
+
+    Raises:
+        SceneError: no STAC GeoParquet, or a damaged one, which may be seen after many rows.
+    """
     for number, row in enumerate(_read_rows(path), start=1):
         scene_id = f"row {number}"
         try:
             values = {name: value.as_py() for name, value in row.items()}
             scene_id = values["id"] or scene_id
-            entries.append(_entry(values, path))
+            entry: CatalogEntry | BrokenEntry = _entry(values, path)
         except GeosegError as error:
-            broken.append(BrokenEntry(id=scene_id, reason=str(error)))
+            entry = BrokenEntry(id=scene_id, reason=str(error))
         except _BROKEN as error:
             reason = (
                 f"Row {number} of {path} is no STAC item that can be read "
                 f"({type(error).__name__}: {error}); scan its scene again."
             )
-            broken.append(BrokenEntry(id=scene_id, reason=reason))
-    return Catalog(tuple(entries), tuple(broken))
+            entry = BrokenEntry(id=scene_id, reason=reason)
+        yield entry
+
+
+def count_rows(path: Path) -> int:
+    """How many scenes a table names, those that cannot be read too.
+
+    Raises:
+        SceneError: no STAC GeoParquet.
+    """
+    with reading_table(path, _NEEDED) as table:
+        return int(table.metadata.num_rows)
 
 
 def is_item(path: Path) -> bool:

@@ -18,7 +18,7 @@ from geoseg.commands.steps import step_command
 from geoseg.terminal import Outcome, Table, note
 
 if TYPE_CHECKING:
-    from geoseg_recipes.glacier_inventory.steps import Run
+    from geoseg_recipes.glacier_inventory.run import Run
 
 __all__ = ["app"]
 
@@ -65,7 +65,8 @@ def _open_run(
 ) -> Run:
     """The run that the options name."""
     from geoseg.config import load_recipe, with_absolute_paths
-    from geoseg_recipes.glacier_inventory.steps import RECIPE, Run, require_one_job
+    from geoseg_recipes.glacier_inventory.run import RECIPE, Run
+    from geoseg_recipes.glacier_inventory.steps import require_one_job
 
     options = {
         "--data": ("data", data),

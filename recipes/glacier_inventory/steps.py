@@ -17,17 +17,15 @@ A step takes what it needs from the folder of the run and leaves its result ther
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
-from geoseg import __version__
-from geoseg.chips import HeldOut, split_scene
-from geoseg.config import OutlineSettings, recipe_hash, training_hash, with_absolute_paths
-from geoseg.data import find_sources
+from geoseg.archive import Telling
+from geoseg.chips import HeldOut
+from geoseg.config import training_hash, with_absolute_paths
 from geoseg.errors import ConfigError, SceneError
 from geoseg.evaluation import score_map
 from geoseg.files import require_intact, write_json, writing
@@ -42,19 +40,16 @@ from geoseg.inventory import (
     read_drawn,
 )
 from geoseg.inventory.consistency import MapOfSurvey, moved_back_by, write_consistent
-from geoseg.mapping import folder_names, map_and_tell
-from geoseg.models import Checkpoint, choose_device, load_checkpoint, warning_of
+from geoseg.mapping import map_and_tell
+from geoseg.models import choose_device, warning_of
 from geoseg.mosaic import mosaic_grid
 from geoseg.outlining import outline_map
 from geoseg.report import draw_map, write_report
-from geoseg.scale import Engine
-from geoseg.scenes import open_raster, open_scene, read_catalog, scene_shift_m
-from geoseg.sensors import SensorKind, find_sensor
+from geoseg.scenes import open_raster
 from geoseg.terminal import note, progress
 from geoseg.tracking import Given, TrackOptions, track_files
 from geoseg.training import (
     Devices,
-    Fleet,
     Material,
     StepReport,
     TrainingResult,
@@ -67,23 +62,20 @@ from geoseg.training import (
     submit_job,
 )
 from geoseg.training import train as train_network
-from geoseg.vectorize import outline_raster
+from geoseg_recipes.glacier_inventory.run import RECIPE, Run
 
 if TYPE_CHECKING:
     import geopandas as gpd
     from odc.geo.geobox import GeoBox
     from rasterio.windows import Window
 
-    from geoseg.chips import Split
-    from geoseg.config import Recipe
-    from geoseg.data import LabelledScene, Sources
+    from geoseg.data import LabelledScene
     from geoseg.evaluation import Scores
+    from geoseg.inference import Mapped
     from geoseg.inventory import Inventory
     from geoseg.scenes import Scene, Shift
 
 __all__ = [
-    "RECIPE",
-    "Run",
     "draw",
     "evaluate",
     "predict",
@@ -95,168 +87,6 @@ __all__ = [
     "train",
     "vectorize",
 ]
-
-RECIPE = "recipe.json"
-_ANYTHING = OutlineSettings()
-_OPTICAL = (SensorKind.MULTISPECTRAL, SensorKind.PANCHROMATIC, SensorKind.FILM)
-
-
-@dataclass(frozen=True)
-class Run:
-    """A recipe and the folder that its results go to."""
-
-    recipe: Recipe
-    base: Path  # relative paths of the recipe start here
-    out: Path
-    device: str
-    engine: Engine = field(default_factory=Engine)
-    fleet: Fleet = field(default_factory=Fleet)
-
-    @property
-    def model(self) -> Path:
-        """The checkpoint."""
-        return self.out / "model" / "model.safetensors"
-
-    @property
-    def prediction(self) -> Prediction:
-        """The maps of the scene that is scored."""
-        return self.prediction_of(self.source.scene)
-
-    def prediction_of(self, scene: Scene) -> Prediction:
-        """The maps of a scene, as the network made them."""
-        if scene.id == self.source.scene.id:
-            return Prediction.within(self.out / "map", self.recipe.inference)
-        return Prediction.within(self.out / "maps" / self.names[scene.id], self.recipe.inference)
-
-    def consistent_of(self, scene: Scene) -> Prediction:
-        """The maps of a scene, made consistent with those of other dates."""
-        folder = self.out / "consistent" / self.names[scene.id]
-        chances = folder / "probability.tif" if self.recipe.inference.probability else None
-        return Prediction(classes=folder / "classes.tif", probability=chances)
-
-    def outlines_of(self, scene: Scene) -> Path:
-        """The outlines of a scene."""
-        return self.out / "outlines" / f"{self.names[scene.id]}.gpkg"
-
-    @property
-    def inventory(self) -> Path:
-        """The outlines of all dates, linked."""
-        return self.out / "inventory.gpkg"
-
-    @cached_property
-    def names(self) -> dict[str, str]:
-        """The name in this folder of what is made of each scene, by its id."""
-        ids = [scene.id for scene in self.sources.series]
-        return dict(zip(ids, folder_names(self.sources.series), strict=True))
-
-    @property
-    def series(self) -> tuple[Scene, ...]:
-        """The scenes that are mapped, oldest first."""
-        if self.recipe.catalog is None:
-            return self.sources.series
-        return tuple(
-            scene
-            for scene in self.sources.series
-            if scene.id not in self.listed or self.prediction_of(scene).classes.is_file()
-        )
-
-    @cached_property
-    def listed(self) -> frozenset[str]:
-        """The ids of scenes of a catalogue, which are left out where they cannot be mapped."""
-        if self.recipe.catalog is None:
-            return frozenset()
-        entries = read_catalog(self.base / self.recipe.catalog).entries
-        named = {self.source.scene.id, *(labelled.scene.id for labelled in self.sources.labelled)}
-        return frozenset(entry.scene.id for entry in entries) - named
-
-    @cached_property
-    def shifts(self) -> dict[str, Shift]:
-        """How each scene lies to the one that is scored, by its id, where it could be measured."""
-        base = self.source.scene
-        others = [s for s in self.series if s.id != base.id and _is_optical(s)]
-        if not others or not _is_optical(base):
-            return {}
-        unstable = outline_raster(
-            self.prediction.classes, read_origin(self.prediction.classes).scheme, _ANYTHING
-        )
-        found = {}
-        for scene in others:
-            try:
-                shift = scene_shift_m(base, scene, unstable=unstable)
-            except SceneError as error:
-                note(f"{scene.id}: how it lies could not be measured on the image: {error}")
-                continue
-            if shift is not None:
-                found[scene.id] = shift
-        return found
-
-    @property
-    def smoothed(self) -> bool:
-        """Whether maps of several dates are made consistent."""
-        return self.recipe.inventory.consistent and len(self.series) > 1
-
-    @cached_property
-    def sources(self) -> Sources:
-        """The scenes; fetched or simulated on first use."""
-        return find_sources(self.recipe, base=self.base, work=self.out, on_step=note)
-
-    @property
-    def source(self) -> LabelledScene:
-        """The scene that is mapped, and where its outlines lie."""
-        return self.sources.mapped
-
-    @cached_property
-    def grid(self) -> GeoBox:
-        """The grid of the scene."""
-        with open_scene(self.source.scene) as reader:
-            return reader.grid
-
-    @cached_property
-    def split(self) -> Split:
-        """The parts of the scene."""
-        return split_scene(self.grid, self.recipe.split)
-
-    @property
-    def held_out(self) -> Window:
-        """The part of the scene that is scored."""
-        if self.split.test is None:
-            raise ConfigError("Nothing is held out to score; lower split.train_share.")
-        return self.split.test
-
-    @property
-    def kept_from_training(self) -> HeldOut | None:
-        """The ground that no training sees, in whatever scene it lies."""
-        # A scene without outlines is not scored, so that nothing of it has to be held out.
-        scored = None if self.source.outlines is None else self.split.test
-        parts = [part for part in (self.split.validation, scored) if part is not None]
-        return HeldOut.parts(self.grid, parts) if parts else None
-
-    @property
-    def validation(self) -> HeldOut | None:
-        """The ground that the best weights are chosen on."""
-        part = self.split.validation
-        return None if part is None else HeldOut.parts(self.grid, [part])
-
-    @cached_property
-    def outlines(self) -> gpd.GeoDataFrame:
-        """The outlines to learn from and to be scored against."""
-        return self.source.read_outlines()
-
-    @cached_property
-    def provenance(self) -> dict[str, str]:
-        """What every result names: package, recipe and data, and the number of threads."""
-        return {
-            "geoseg": __version__,
-            "recipe_hash": recipe_hash(self.recipe),
-            "data_hash": self.sources.fingerprint(),
-            "scene": self.source.scene.id,
-            "threads": str(torch.get_num_threads()),
-        }
-
-    @cached_property
-    def checkpoint(self) -> Checkpoint:
-        """The trained network, read on first use: after the training, where there is one."""
-        return load_checkpoint(self.model)
 
 
 def train(run: Run) -> TrainingResult:
@@ -374,23 +204,33 @@ def predict(run: Run) -> list[Prediction]:
     Raises:
         SceneError: one cannot be mapped that the recipe names by itself.
     """
-    jobs = [
+    model, provenance = run.checkpoint.sha256, run.provenance  # what lacks them is not begun
+    jobs = (
         MapJob(
             models=(run.model,),
-            sha256=(run.checkpoint.sha256,),
+            sha256=(model,),
             scene=scene,
             settings=run.recipe.inference,
             folder=run.prediction_of(scene).classes.parent,
             device=run.device,
-            tags=run.provenance,
+            tags=provenance,
         )
         for scene in run.sources.series
-    ]
-    found = map_and_tell(jobs, run.out, run.engine)
-    for mapped in found:
-        if mapped.error and mapped.scene not in run.listed:
-            raise SceneError(mapped.error)
-    return [mapped.prediction for mapped in found if mapped.prediction is not None]
+    )
+    found: list[Prediction] = []
+    failed: list[str] = []
+
+    def keep(mapped: Mapped) -> None:
+        if mapped.prediction is not None:
+            found.append(mapped.prediction)
+        elif mapped.scene not in run.sources.listed:
+            failed.append(mapped.error)
+
+    count = len(run.sources.series)
+    map_and_tell(jobs, run.out, run.engine, Telling(count, keep, alone=count == 1))
+    if failed:
+        raise SceneError(failed[0])
+    return found
 
 
 def smooth(run: Run) -> list[Prediction]:
@@ -493,10 +333,6 @@ def _correction(run: Run, scene: Scene) -> Shift | None:
         f"x, {shift.y_m:+.1f} m in y, each to {shift.unc_m:.1f} m): its maps are moved back"
     )
     return shift
-
-
-def _is_optical(scene: Scene) -> bool:
-    return find_sensor(scene.sensor_id).kind in _OPTICAL
 
 
 def report(run: Run, inventory: Inventory) -> Path:

@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from geoseg.models import (
     inspect_pair,
     load_checkpoint,
     save_checkpoint,
+    shared_checkpoints,
 )
 from geoseg.sensors import find_sensor
 from geoseg.views import View, band_table
@@ -155,6 +157,25 @@ def test_a_checkpoint_comes_back_as_the_same_network(segmenter, tmp_path):
     assert json.loads(path.with_suffix(".json").read_text())["spec"]["encoder"] == "resnet18"
     with torch.inference_mode():
         assert torch.equal(read.segmenter(view), segmenter(view))
+
+
+def test_a_network_is_read_once_as_long_as_its_file_stays(segmenter, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "model.safetensors"
+    save_checkpoint(path, segmenter, {"recipe_hash": "abc"})
+
+    (first,) = shared_checkpoints((path,))
+    (again,) = shared_checkpoints((Path("model.safetensors"),), (first.sha256,))
+    save_checkpoint(path, segmenter, {"recipe_hash": "def"})
+    (other,) = shared_checkpoints((path,))
+
+    assert again is first
+    assert other.record == {"recipe_hash": "def"}
+    with pytest.raises(ModelError, match="was changed while it was used; run again"):
+        shared_checkpoints((path,), (first.sha256,))
+    path.unlink()
+    with pytest.raises(ModelError, match="does not exist; train a model"):
+        shared_checkpoints((path,))
 
 
 @pytest.mark.parametrize("content", [b"", b"\x80\x04pickle", b"x" * 5000])

@@ -54,16 +54,17 @@ def embed(
     """
     from dataclasses import asdict
 
-    from geoseg.mapping import find_scenes
+    from geoseg.archive import find_scenes
     from geoseg.presence.rows.embed import EmbedJob, embed_scenes
     from geoseg.scale import Engine, Failure
+    from geoseg.scenes import BrokenEntry, Scene
 
     names = None if bands is None else [name.strip() for name in bands.split(",")]
     described = {"sensor": sensor, "bands": names, "date": date}
-    found, unreadable = find_scenes(scene, scenes, described)
+    listed = list(find_scenes(scene, scenes, described))
     job = EmbedJob(
         model=model,
-        scenes=found,
+        scenes=tuple(one for one in listed if isinstance(one, Scene)),
         out=out,
         spacing_m=spacing_m,
         chip_m=chip_m,
@@ -79,7 +80,8 @@ def embed(
     except KeyboardInterrupt:
         note("Stopped. Run the same command again to go on.")
         raise typer.Exit(130) from None
-    failed = (*(Failure(name, why, 1) for name, why in unreadable), *embedded.failed)
+    unreadable = (Failure(one.id, one.reason, 1) for one in listed if isinstance(one, BrokenEntry))
+    failed = (*unreadable, *embedded.failed)
     for failure in failed:
         note(f"{failure.name} failed and is passed over: {failure.error}")
     note(f"The rows lie in {out}")

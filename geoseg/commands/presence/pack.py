@@ -266,7 +266,7 @@ def _entries(
     scene: list[Path], scenes: Path | None, asked: _Asked
 ) -> tuple[list[CatalogEntry], list[Problem]]:
     """Scenes to cut from, and those that cannot be read."""
-    from geoseg.mapping import find_scenes
+    from geoseg.archive import find_scene
     from geoseg.presence.packs import Problem
     from geoseg.scenes import read_catalog, scan_scene
 
@@ -284,8 +284,7 @@ def _entries(
         described: dict[str, Any] = {"sensor": asked.sensor} if raster else {}
         described["bands"] = list(asked.bands) if raster and asked.bands else None
         described["date"] = when and when.first_day.isoformat()
-        found, _ = find_scenes(path, None, described)
-        entries += [scan_scene(one) for one in found]
+        entries.append(scan_scene(find_scene(path, described)))
     return entries, broken
 
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, replace
+from functools import cache
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from geoseg import __version__
@@ -17,6 +19,7 @@ from geoseg.files import (
     write_text,
 )
 from geoseg.scale import Manifest, Unit, inputs_hash, run_units
+from geoseg.scenes.catalog import scan_scene, writing_catalog
 from geoseg.scenes.checksums import with_checksums
 from geoseg.scenes.ground_control import points_beside
 from geoseg.scenes.prepare.clouds import cloud_mask_version
@@ -24,18 +27,18 @@ from geoseg.scenes.prepare.film import prepare_film
 from geoseg.scenes.prepare.image import prepare_image
 from geoseg.scenes.prepare.landsat import saturation_beside
 from geoseg.scenes.scene import with_absolute_paths
-from geoseg.scenes.stac import footprint, item_of
+from geoseg.scenes.stac import footprint, item_of, read_scene
 from geoseg.sensors import SensorKind, find_sensor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from geoseg.scale import Ended, Engine
     from geoseg.scenes.prepare.settings import PrepareSettings
     from geoseg.scenes.scene import Scene
 
-__all__ = ["PrepareJob", "Ready", "prepare_job", "prepare_scenes"]
+__all__ = ["PrepareJob", "Ready", "list_prepared", "prepare_job", "prepare_scenes"]
 
 REGISTRATION = "geoseg:registration"  # of an item: method, points, rmse_m, left_out_rmse_m
 _ITEM = "scene.json"
@@ -48,6 +51,7 @@ class PrepareJob:
     scene: Scene
     folder: Path  # of what is written
     settings: PrepareSettings
+    number: int = 0  # in the order of the archive
 
     def placed(self) -> PrepareJob:
         """The same with absolute paths."""
@@ -70,6 +74,7 @@ class Ready(NamedTuple):
     """What became of a scene."""
 
     scene: str
+    number: int = 0  # in the order of the archive
     item: Path | None = None
     shares: Mapping[str, float] = {}
     registration: Mapping[str, Any] | None = None
@@ -78,43 +83,58 @@ class Ready(NamedTuple):
 
 
 def prepare_scenes(
-    jobs: Sequence[PrepareJob],
+    jobs: Iterable[PrepareJob],
     out: Path,
     *,
     engine: Engine,
     on_ready: Callable[[Ready], None],
-) -> list[Path]:
+    total: int | None = None,
+) -> None:
     """Prepare all scenes that are not ready yet; one that fails is told of, and the others go on.
 
-    Gives the STAC items of all scenes that are ready in the folder, those of runs before too.
-
     Args:
-        jobs: with folders of their own.
+        jobs: with folders of their own; each is asked for when it is to be handed out.
         out: holds these folders, and gets the record of what is done.
         engine: who works.
         on_ready: is told of each scene as it ends, those that were ready before too.
+        total: how many scenes there are, for `geoseg status`; None where nobody knows.
 
     Raises:
         OutputError: another run holds the folder, or it cannot be written.
-        ConfigError: the engine cannot be had.
+        ConfigError: two scenes have one folder, or the engine cannot be had.
     """
-    # Absolute: workers may stand elsewhere.
-    by_name = {job.folder.relative_to(out).as_posix(): job.placed() for job in jobs}
-
-    def tell(ended: Ended) -> None:
-        on_ready(_ready(by_name[ended.name], ended))
-
     with Manifest(out) as manifest:
         run_units(
             prepare_job,
-            _units(by_name),
+            _units(jobs, out),
             engine=engine,
             manifest=manifest,
-            on_done=tell,
-            total=len(jobs),
+            on_done=lambda ended: on_ready(_ready(ended)),
+            total=total,
         )
+
+
+def list_prepared(out: Path) -> Path | None:
+    """Write a table of all scenes that are ready in a folder, those of runs before too.
+
+    Returns:
+        The table; None where no scene is ready.
+
+    Raises:
+        OutputError: it cannot be written.
+        SceneError: what was prepared cannot be read.
+    """
+    with Manifest(out) as manifest:
         items = (out / name / _ITEM for name, _ in manifest.results())
-        return sorted(item for item in items if item.is_file())
+        there = (item for item in items if item.is_file())
+        first = next(there, None)
+        if first is None:
+            return None
+        path = out / "catalog.parquet"
+        with writing_catalog(path) as table:
+            for item in chain([first], there):
+                table.add(scan_scene(read_scene(item)))
+        return path
 
 
 def prepare_job(job: PrepareJob) -> dict[str, Any]:
@@ -141,14 +161,16 @@ def prepare_job(job: PrepareJob) -> dict[str, Any]:
     return {"shares": dict(done.shares), "registration": registration, "said": done.said}
 
 
-def _units(by_name: Mapping[str, PrepareJob]) -> Iterator[Unit]:
-    # Once for all scenes: the metadata of all that is installed are read for it.
-    chosen = {job.settings.clouds for job in by_name.values()}
-    masks = {clouds: cloud_mask_version(clouds) for clouds in chosen}
-    for name, job in by_name.items():
-        output = checksums_beside(job.item)
-        inputs = _inputs(job, masks[job.settings.clouds])
-        yield Unit(name=name, argument=job, output=output, inputs=inputs)
+def _units(jobs: Iterable[PrepareJob], out: Path) -> Iterator[Unit]:
+    version_of = cache(cloud_mask_version)  # reads the metadata of all that is installed
+    for job in jobs:
+        placed = job.placed()  # workers may stand elsewhere
+        yield Unit(
+            name=job.folder.relative_to(out).as_posix(),
+            argument=placed,
+            output=checksums_beside(placed.item),
+            inputs=_inputs(placed, version_of(placed.settings.clouds)),
+        )
 
 
 def _inputs(job: PrepareJob, mask: str | None) -> str:
@@ -184,12 +206,14 @@ def _state(path: Path) -> list[str | int]:
     return [str(path), found.st_size, found.st_mtime_ns]
 
 
-def _ready(job: PrepareJob, ended: Ended) -> Ready:
+def _ready(ended: Ended) -> Ready:
+    job: PrepareJob = ended.unit.argument
     if ended.state == "failed":
-        return Ready(job.scene.id, error=ended.error)
+        return Ready(job.scene.id, number=job.number, error=ended.error)
     told = ended.result
     return Ready(
         job.scene.id,
+        number=job.number,
         item=job.item,
         shares=told["shares"],
         registration=told["registration"],
