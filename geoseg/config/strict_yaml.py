@@ -22,7 +22,7 @@ _MAX_BYTES = 2**20
 _MAX_DEPTH = 50
 _MAX_ALIASES = 100
 # Ten aliases of ten aliases, ten times over, are a page of YAML and 10^10 values.
-_MAX_VALUES = 100_000
+_MAX_VALUES = 20_000
 # Of one value: PyYAML reads 1:59:59:... to the base of 60 in a time that grows with its square.
 _MAX_LETTERS = 10_000
 _TEXT = "tag:yaml.org,2002:str"
@@ -137,6 +137,8 @@ class _Loader(yaml.SafeLoader):
             )
         node = super().compose_node(parent, index)
         self.depth -= 1
+        if len(self.sizes) > _MAX_VALUES:
+            raise _refused(f"more than {_MAX_VALUES} values", event.start_mark)
         if node is not None and node not in self.sizes:
             if alias:
                 raise _refused("an alias within what it stands for", event.start_mark)
@@ -155,9 +157,8 @@ class _Loader(yaml.SafeLoader):
         size = 1 + sum(size for size, _ in inner)
         depth = 1 + max((depth for _, depth in inner), default=0)
         if size > _MAX_VALUES or depth > _MAX_DEPTH:
-            raise _refused(
-                f"more than {_MAX_VALUES} values or {_MAX_DEPTH} levels", node.start_mark
-            )
+            limits = f"{_MAX_VALUES} values or {_MAX_DEPTH} levels"
+            raise _refused(f"more than {limits}, aliases unfolded", node.start_mark)
         self.sizes[node] = (size, depth)
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:  # noqa: ANN401
