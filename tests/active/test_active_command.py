@@ -64,6 +64,7 @@ def test_a_labelling_goes_from_a_table_to_labels(tmp_path, table):
     assert pd.read_csv(worth["labels_file"])["present"].notna().sum() == 33
 
 
+@pytest.mark.slow
 def test_labels_of_a_project_are_a_truth_and_seeds_are_nobody(tmp_path, table):
     folder, said = tmp_path / "p", tmp_path / "said.csv"
     classes = classes_of(60)

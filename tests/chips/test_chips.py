@@ -151,6 +151,7 @@ side = st.integers(1, 300)
 
 
 @given(start=st.integers(-50, 50), length=side, size=st.integers(1, 120))
+@pytest.mark.slow
 def test_tiles_reach_from_the_first_to_the_last_pixel(start, length, size):
     tiles = tiles_of(Window(start, start, length, length), size)
     rows = {row for t in tiles for row in range(t.row_off, t.row_off + size)}

@@ -56,6 +56,7 @@ def test_the_same_seed_gives_the_same_year(year):
             torch.testing.assert_close(reading.values, same.values, rtol=0, atol=0, equal_nan=True)
 
 
+@pytest.mark.slow
 def test_another_seed_gives_another_year(year):
     other = simulated_year(6, side=SIDE)
 

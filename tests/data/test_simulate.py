@@ -71,6 +71,7 @@ def test_ice_shrinks_and_lakes_and_slumps_grow_with_the_years():
     assert slumps[0] == 0 < slumps[-1]
 
 
+@pytest.mark.slow
 def test_objects_keep_their_id(folder):
     early = gpd.read_file(folder / "outlines.gpkg", layer="outlines_1990")
     late = gpd.read_file(folder / "outlines.gpkg", layer="outlines_2025")

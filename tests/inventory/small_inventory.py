@@ -12,6 +12,8 @@ In 1964 a film saw the west, in 2000 and 2020 satellites saw all of it.
 """
 
 import datetime as dt
+from dataclasses import replace
+from functools import cache
 
 import geopandas as gpd
 import numpy as np
@@ -64,7 +66,14 @@ _EVENTS = [
 
 
 def small_inventory(crs="EPSG:32645", origin=(460_000, 3_085_000)):
-    """The inventory in any CRS in metres, moved to an origin there."""
+    """The inventory in any CRS in metres, moved to an origin there; a copy of one made once."""
+    made = _made(crs, origin)
+    copies = {name: table.copy() for name, table in made.tables()}
+    return replace(made, **copies, provenance=dict(made.provenance))
+
+
+@cache
+def _made(crs, origin):
     outlines = _outlines(crs, origin)
     tables = {
         "outlines": outlines,

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from cogs import faults_of_cog
 from conftest import write_raster
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -421,6 +422,8 @@ def test_maps_on_disk_are_those_of_the_arrays(tmp_path, three, monkeypatch, bloc
     written = write_consistent(three, places(tmp_path / "out", three), rules=rules)
 
     order = [1, 0, 2]
+    files = [*written[0].paths, filled_path(written[0])]
+    assert [faults_of_cog(path) for path in files] == [[], [], []]
     chance, known = by_array([three[i] for i in order], rules)
     seen = known.any(axis=0)
     assert not seen[:9, :12].any()
@@ -692,6 +695,7 @@ def test_strips_are_told_of(tmp_path, three, monkeypatch):
     assert told == [(1, 3), (2, 3), (3, 3)]
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_ground(tmp_path):
     peaks = []
     for side in (600, 2400):

@@ -288,6 +288,7 @@ def test_snow_and_shadow_are_those_of_the_piece():
 
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), tilt=st.floats(0, 1.5), count=st.integers(1, 9))
+@pytest.mark.slow
 def test_no_ice_is_lost_or_added_by_divides(seed, tilt, count):
     rng = np.random.default_rng(seed)
     classes = rng.choice([0, CLEAN, DEBRIS], (9, 13), p=[0.25, 0.6, 0.15])

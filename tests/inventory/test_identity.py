@@ -91,6 +91,7 @@ def test_outlines_that_were_redrawn_keep_their_ids(tmp_path, by_m):
     assert (pairs["track_id_left"] == pairs["track_id_right"]).all()
 
 
+@pytest.mark.slow
 def test_a_survey_that_bridges_two_tracks_goes_on_with_the_larger_and_cuts_neither(tmp_path):
     apart = rectangles((0, 0, 900, 700), (1500, 0, 300, 400))
     bridge = rectangles((0, 0, 1800, 700))
@@ -126,6 +127,7 @@ def test_surveys_that_are_moved_anew_keep_their_ids(tmp_path):
     assert len(set(after["track_id"])) == len(boxes)
 
 
+@pytest.mark.slow
 def test_the_order_of_files_changes_nothing(tmp_path):
     shrinking = [rectangles((0, 0, w, 700), (1500, 0, 300, w)) for w in (900, 800, 600)]
     files = [write(t, tmp_path / f"{i}.gpkg") for i, t in enumerate(shrinking)]

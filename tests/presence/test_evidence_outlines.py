@@ -159,6 +159,7 @@ def test_a_mask_lies_over_the_square_and_is_empty_where_there_is_none(taught):
     assert not masks[-1].any()
 
 
+@pytest.mark.slow
 def test_nothing_is_masked_where_nothing_is_valid_and_what_lies_there_says_nothing(taught):
     hidden = (slice(0, HEIGHT), slice(0, 32))
     clouded = chip(3, (14, 36, 20), hidden=hidden)

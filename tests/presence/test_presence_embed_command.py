@@ -161,6 +161,7 @@ def test_a_head_is_fitted_to_labels_and_scored_with_on_the_command_line(model, s
     assert about["head"] == sha256_of(one)
 
 
+@pytest.mark.slow
 def test_labels_that_lie_nowhere_are_named_and_the_others_make_the_head(model, scored, tmp_path):
     rows, places = scored
     table = places[["chip_id"]].assign(present=np.arange(len(places)) % 2 == 0)
@@ -184,6 +185,7 @@ def test_labels_that_lie_nowhere_are_named_and_the_others_make_the_head(model, s
     assert out.is_file()
 
 
+@pytest.mark.slow
 def test_labels_where_no_row_lies_are_named_and_not_counted(model, scored, tmp_path):
     rows, places = scored
     near = places[["chip_id", "lon", "lat"]].assign(present=np.arange(len(places)) % 2 == 0)
@@ -202,6 +204,7 @@ def test_labels_where_no_row_lies_are_named_and_not_counted(model, scored, tmp_p
     assert [key for key, _ in figures["problems"]] == [f"far{n}" for n in range(6)]
 
 
+@pytest.mark.slow
 def test_labels_of_which_none_is_known_are_told_as_such(model, scored, tmp_path):
     rows, places = scored
     labels = labels_of(tmp_path / "labels.csv", places[["chip_id"]].assign(present=""))

@@ -360,6 +360,7 @@ def test_scores_of_rows_are_those_of_the_network_on_the_same_places(model, rows,
     assert np.abs(mean - truth).max() > 0.5 * truth.std()
 
 
+@pytest.mark.slow
 def test_logits_of_single_images_are_those_of_the_network_without_any_rounding(model, rows):
     folder, scenes, _ = rows
     header, blocks = read_rows(folder)
@@ -601,6 +602,7 @@ def test_scores_are_not_put_into_results_of_a_pack(model, rows, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["results.json"]
 
 
+@pytest.mark.slow
 def test_a_rescoring_that_is_stopped_leaves_nothing_of_before_under_another_header(
     model, rows, tmp_path, monkeypatch
 ):

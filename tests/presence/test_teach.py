@@ -123,6 +123,7 @@ def test_the_calibrated_network_keeps_its_weights_and_its_record(model, calibrat
     assert calibrated.shipped["recall"] == 0.9
 
 
+@pytest.mark.slow
 def test_probabilities_come_true_and_the_threshold_keeps_its_recall(known, model, calibrated):
     record = load_classifier(calibrated.model).record
     found = score_places(

@@ -83,6 +83,7 @@ def test_the_page_stands_alone_and_names_models_and_scores(tmp_path):
     assert "nan" not in re.sub(r"base64,[^\"]*", "", page).lower().replace("finance", "")
 
 
+@pytest.mark.slow
 def test_names_from_outside_do_no_harm(tmp_path):
     page = page_of(tmp_path, scene("<b>$x$</b>"))
 

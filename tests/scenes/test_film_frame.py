@@ -102,6 +102,7 @@ def found_marks(stored, frame, step=190):
     )
 
 
+@pytest.mark.slow
 def test_reseau_crosses_are_masked_and_hardly_anything_else():
     scan = scan_of(ground((1150, 1400)), np.random.default_rng(2), border_px=60, skew=0.003)
     frame = found_frame(scan.stored)
