@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import rasterio
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
@@ -17,6 +16,7 @@ from geoseg.grids import raster_grid
 from geoseg.labels import IGNORE
 from geoseg.landcover.legends import UNRESOLVED
 from geoseg.landcover.shares import Shares, millimetres
+from geoseg.scenes.cog import open_cog
 from geoseg.scenes.raster import open_raster, reading
 
 if TYPE_CHECKING:
@@ -54,8 +54,8 @@ def write_classes(
     legend: Legend,
     tags: Mapping[str, str],
 ) -> None:
-    """Write codes of a legend as a GeoTIFF with its colours; 255 is nodata."""
-    with writing(path) as aside, _created(aside, codes.shape, grid, "uint8", 1, IGNORE) as raster:
+    """Write codes of a legend as a cloud-optimised GeoTIFF with its colours; 255 is nodata."""
+    with open_cog(path, grid, nodata=IGNORE, overviews="mode") as raster:
         raster.write(codes, 1)
         raster.write_colormap(1, {code: _rgba(c) for code, c in legend.colours.items()})
         named = ",".join(f"{c.code}={c.name}" for c in legend.classes)
@@ -73,16 +73,14 @@ def read_classes(path: Path) -> tuple[NDArray[np.uint8], GeoBox]:
 
 
 def write_shares(path: Path, shares: Shares, names: Sequence[str], tags: Mapping[str, str]) -> None:
-    """Write shares as a GeoTIFF with a band a class, and the known area of a cell in m2 last.
+    """Write shares as a cloud-optimised GeoTIFF, a band a class and the known area in m2 last.
 
     In float64: shares of maps that are put together have to come out the same.
     """
     bands = np.concatenate([shares.share, shares.area_m2[None]])
-    shape = shares.area_m2.shape
-    with (
-        writing(path) as aside,
-        _created(aside, shape, shares.grid, "float64", len(bands), np.nan) as raster,
-    ):
+    with open_cog(
+        path, shares.grid, nodata=np.nan, overviews="average", bands=len(bands), dtype="float64"
+    ) as raster:
         raster.write(bands)
         raster.descriptions = (*names, "area_m2")
         raster.update_tags(**tags)
@@ -130,24 +128,6 @@ def draw_panels(path: Path, rows: Sequence[Sequence[Panel]], legend: Legend) -> 
     )
     with writing(path) as aside:
         figure.savefig(aside, dpi=130)
-
-
-def _created(
-    path: Path, shape: tuple[int, ...], grid: GeoBox, dtype: str, count: int, nodata: float
-) -> rasterio.io.DatasetWriter:
-    return rasterio.open(
-        path,
-        "w",
-        driver="GTiff",
-        height=shape[0],
-        width=shape[1],
-        count=count,
-        dtype=dtype,
-        crs=str(grid.crs),
-        transform=grid.affine,
-        nodata=nodata,
-        compress="deflate",
-    )
 
 
 def _painted(codes: NDArray[np.uint8], legend: Legend) -> NDArray[np.float64]:

@@ -31,7 +31,7 @@ def open_cog(
     path: Path,
     grid: GeoBox,
     *,
-    nodata: int | None,
+    nodata: float | None,
     overviews: str,
     bands: int = 1,
     dtype: str = "uint8",
@@ -72,11 +72,18 @@ def open_cog(
         ) as raster:
             yield raster
         _require_room(path.parent)
-        write_cog(tiled, aside, overviews=overviews)
+        write_cog(tiled, aside, overviews=overviews, decimals=dtype.startswith("float"))
 
 
-def write_cog(source: Path, target: Path, *, overviews: str) -> None:
-    """Copy a raster as a cloud-optimised GeoTIFF, with overviews by `mode` or `average`.
+def write_cog(source: Path, target: Path, *, overviews: str, decimals: bool = False) -> None:
+    """Copy a raster as a cloud-optimised GeoTIFF.
+
+    Args:
+        source: to copy.
+        target: where it goes.
+        overviews: mode or average.
+        decimals: whether it holds floating-point numbers, which take less when they are stored as
+            differences; small integers take more.
 
     Raises:
         OutputError: the copy lacks blocks.
@@ -86,6 +93,7 @@ def write_cog(source: Path, target: Path, *, overviews: str) -> None:
         target,
         driver="COG",
         compress="deflate",
+        predictor="floating_point" if decimals else "no",
         overview_resampling=overviews,
         bigtiff="if_safer",
         num_threads="all_cpus",

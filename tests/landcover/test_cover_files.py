@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from cogs import faults_of_cog
 from odc.geo.geobox import GeoBox
 from PIL import Image
 
@@ -31,6 +32,7 @@ def test_a_class_map_is_read_back_with_its_grid_and_shows_the_colours_of_its_leg
     codes, grid = read_classes(path)
     np.testing.assert_array_equal(codes, CODES)
     assert grid.affine == GRID.affine
+    assert faults_of_cog(path) == []
     with rasterio.open(path) as raster:
         assert raster.colormap(1)[10] == (0x00, 0x64, 0x00, 255)
         assert raster.nodata == IGNORE
@@ -51,6 +53,7 @@ def test_shares_are_read_back_to_the_last_digit(tmp_path):
     back = read_shares(tmp_path / "shares.tif")
     np.testing.assert_array_equal(back.share, shares.share)
     np.testing.assert_array_equal(back.area_m2, shares.area_m2)
+    assert faults_of_cog(tmp_path / "shares.tif") == []
     with rasterio.open(tmp_path / "shares.tif") as raster:
         assert raster.descriptions == ("a", "b", "area_m2")
 

@@ -11,6 +11,7 @@ import rasterio
 import torch
 import xarray as xr
 from affine import Affine
+from cogs import faults_of_cog
 from odc.geo.geobox import GeoBox
 
 from geoseg.data.seasons import simulated_year
@@ -187,6 +188,7 @@ def test_a_day_as_a_geotiff(built, tmp_path):
         assert raster.transform == store.grid.affine
         assert raster.tags()["TIFFTAG_DATETIME"] == "2023:02:12 12:00:00"
         image = raster.read(1)
+    assert faults_of_cog(tmp_path / "day.tif") == []
     found = store.posterior((slice(16, 24), slice(0, 16)), ["red"]).at([19400.5])
     assert np.array_equal(image[16:24, :16], found.mean[0, 0].numpy())
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import rasterio
 import shapely
+from cogs import faults_of_cog
 from conftest import write_raster
 from pyproj import Transformer
 from rasterio.control import GroundControlPoint
@@ -130,6 +131,7 @@ def test_a_scan_with_points_in_it_lies_where_they_say_without_its_border(scan, t
         assert seen_at(scene, row, column) < 150
     assert seen_at(scene, 20, 300) == 0  # title
     assert seen_at(scene, 300, 10) == 0  # border
+    assert [faults_of_cog(a.path) for a in (scene.bands["pan"], scene.mask)] == [[], []]
     assert ready.registration["points"] == 12
     assert ready.registration["left_out_rmse_m"] < 0.1
     properties = json.loads(ready.item.read_text())["properties"]

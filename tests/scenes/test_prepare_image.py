@@ -9,6 +9,7 @@ from importlib.metadata import EntryPoint
 import numpy as np
 import pytest
 import rasterio
+from cogs import faults_of_cog
 from conftest import write_raster
 
 from geoseg.errors import ConfigError, SceneError
@@ -118,6 +119,7 @@ def test_landsat_becomes_reflectance_with_its_validity(tmp_path):
     assert scene.sun == SunPosition(azimuth=180.0, elevation=45.0)
     assert scene.metadata is None
     assert all(len(asset.sha256) == 64 for asset in (*scene.bands.values(), scene.mask))
+    assert all(faults_of_cog(a.path) == [] for a in (*scene.bands.values(), scene.mask))
     assert ready.shares["saturated"] == pytest.approx(12 / expected.sum())
     assert json.loads(ready.item.read_text())["properties"]["eo:cloud_cover"] == pytest.approx(
         100 * ready.shares["cloud"]

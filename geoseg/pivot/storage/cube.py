@@ -11,8 +11,7 @@ import rasterio
 import xarray as xr
 
 from geoseg.errors import ConfigError
-from geoseg.files import write_json, writing
-from geoseg.grids import crs_of
+from geoseg.files import write_json
 from geoseg.pivot.measurement.variables import find_variable
 from geoseg.pivot.storage.arrays import (
     Layout,
@@ -25,6 +24,7 @@ from geoseg.pivot.storage.arrays import (
 from geoseg.pivot.storage.blocks import Block, blocks_of, forget_blocks, plan_of, run_blocks
 from geoseg.pivot.storage.knots import open_store, terrain_layouts
 from geoseg.scale import Manifest, inputs_hash
+from geoseg.scenes.cog import open_cog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -164,29 +164,22 @@ def write_cube(
 
 
 def write_geotiff(store: StoredPivot, day: float, variables: Sequence[str], path: Path) -> None:
-    """One day as a GeoTIFF: a band for each variable, its sd and its validity.
+    """One day as a cloud-optimised GeoTIFF: a band for each variable, its sd and its validity.
 
     Raises:
         SceneError: a variable that the pivot does not hold.
         OutputError: the file cannot be written.
     """
     names = store.held(variables)
-    height, width = (int(n) for n in store.grid.shape)
     bands = [f"{name}{part}" for name in names for part in ("", "_sd", "_validity")]
-    profile = {
-        "driver": "GTiff",
-        "dtype": "float32",
-        "count": len(bands),
-        "height": height,
-        "width": width,
-        "crs": crs_of(store.grid).to_wkt(),
-        "transform": store.grid.affine,
-        "nodata": float("nan"),
-        "tiled": True,
-        "compress": "deflate",
-        "predictor": 3,
-    }
-    with writing(path) as aside, rasterio.open(aside, "w", **profile) as raster:
+    with open_cog(
+        path,
+        store.grid,
+        nodata=float("nan"),
+        overviews="average",
+        bands=len(bands),
+        dtype="float32",
+    ) as raster:
         moment = times_of([day])[0].astype("datetime64[s]").item()
         raster.update_tags(TIFFTAG_DATETIME=f"{moment:%Y:%m:%d %H:%M:%S}")  # as of TIFF 6
         for index, name in enumerate(bands, start=1):
