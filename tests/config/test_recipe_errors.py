@@ -1,5 +1,6 @@
 """Whatever is wrong with a recipe ends in one sentence that says where."""
 
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -187,6 +188,12 @@ def test_what_is_taken_over_by_an_alias_is_told_where_it_was_written(tmp_path):
     assert refusal(text, tmp_path).startswith("mine.yaml, line 3, column 5 has the unknown key")
 
 
+def test_what_stands_in_place_of_what_was_taken_over_is_told_where_it_stands(tmp_path):
+    text = "series: [&a {path: a, bands: [red]}]\nscene: {<<: *a,\n  bands: red}\n"
+
+    assert refusal(text, tmp_path).startswith("mine.yaml, line 3, column 3: scene.bands = 'red'")
+
+
 def test_a_mapping_may_say_again_what_it_takes_over(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text(
@@ -281,10 +288,12 @@ def words_of(node):
     )
 
 
+schema_of = cache(lambda kind: kind.model_json_schema())
+
+
 def schema_at(kind, path):
     """Of a key by its path, what pydantic says it may be."""
-    schema = kind.model_json_schema()
-    node = schema
+    schema = node = schema_of(kind)
     for part in path:
         refs = [one["$ref"] for one in node.get("anyOf", [node]) if "$ref" in one]
         if refs:

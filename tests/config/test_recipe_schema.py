@@ -11,7 +11,7 @@ from typing import Literal
 import pytest
 import yaml
 from command_line import geoseg_here
-from jsonschema import Draft202012Validator
+from jsonschema import Draft7Validator, Draft202012Validator
 from pydantic import Field
 
 from geoseg.config import (
@@ -58,6 +58,7 @@ def test_a_schema_is_one_of_its_draft_and_says_what_every_key_means(name):
     schema = schema_by_name(name)
 
     Draft202012Validator.check_schema(schema)
+    Draft7Validator.check_schema(schema)  # which some editors take every schema for
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     silent = {
         key
