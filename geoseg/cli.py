@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from functools import cache
 from importlib.metadata import entry_points
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -26,6 +26,9 @@ from geoseg.commands.sensors import sensors_app
 from geoseg.commands.work import plan, retry, status, verify
 from geoseg.errors import GeosegError
 from geoseg.terminal import Outcome, Table, note, show
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["app", "main"]
 
@@ -66,8 +69,7 @@ def main() -> None:
     debug = "--debug" in sys.argv
     arguments = [a for a in sys.argv[1:] if a != "--debug"]
     try:
-        _add_recipes()
-        app(args=arguments)
+        _command()(args=arguments)
     except GeosegError as error:
         if debug:
             raise
@@ -80,10 +82,11 @@ def main() -> None:
         sys.exit(1)
 
 
-@cache  # once: who calls `main` again would have them twice, and wait the longer each time
-def _add_recipes() -> None:
+@cache  # once: who calls `main` again would have the recipes twice, and wait the longer each time
+def _command() -> Callable[..., object]:
     for recipe in entry_points(group="geoseg.recipes"):
         app.add_typer(recipe.load(), name=recipe.name)
+    return typer.main.get_command(app)
 
 
 def _print_version(wanted: bool) -> None:
