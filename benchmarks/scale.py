@@ -7,7 +7,7 @@
   cluster not counted. `speedup_2`.
 - overhead: 10,000 units that write a number, on two local Dask workers: wall time a unit, less the
   time that its work took on a worker, halved. `overhead_ms`. What is left is to hand it out, to
-  fetch its end and to record it.
+  fetch its end and to record it. `dask_ms`: tasks of plain Dask that do nothing, as many at once.
 - kills: 400 units on `dask worker` processes of a `dask scheduler`. Workers are killed (SIGKILL) at
   30 random moments and replaced, the scheduler at 5, each time with its run, which is begun again.
   `identical` is 1 where all outputs are, to the byte, those of an unbroken run, each unit is done
@@ -36,12 +36,14 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
+import dask.config
 import numpy as np
 import rasterio
 import torch
+from distributed import Client, LocalCluster
 from peak_memory import peak_bytes
 from rasterio.transform import from_origin
-from scale_units import read_and_compress, units, write_number
+from scale_units import read_and_compress, units, write_nothing, write_number
 
 from geoseg.errors import GeosegError
 from geoseg.files import sha256_of
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
 PARTS = ("speed", "overhead", "kills", "memory", "ddp")
 HERE = Path(__file__).parent
 DASK = str(Path(sys.executable).with_name("dask"))
+_TWO_WORKERS = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": ":0"}
 UNITS, KILLED_UNITS = 96, 400
 WORKER_KILLS, SCHEDULER_KILLS = 30, 5
 FEW, MANY = 200, 2000
@@ -64,7 +67,7 @@ def speed() -> dict[str, float]:
     for turn in range(3):
         one, two = (_seconds(workers, UNITS, rounds=36, waits_s=0.02) for workers in (1, 2))
         ratios.append(one / two)
-        print(f"  turn {turn + 1}: one worker {one:.1f} s, two {two:.1f} s", flush=True)
+        print(f"  turn {turn + 1}: {one:.3f} s a unit by one worker, {two:.3f} by two", flush=True)
     return {"speedup_2": round(median(ratios), 3)}
 
 
@@ -98,7 +101,25 @@ def overhead() -> dict[str, float]:
         wall = ends[-1] - ends[0]
     each = 1000 * (wall - sum(took) / 2) / count
     print(f"  {count} units in {wall:.1f} s, of which {sum(took) / 2:.1f} s each worker's work")
-    return {"overhead_ms": round(each, 3), "unit_ms": round(1000 * wall / count, 3)}
+    return {
+        "overhead_ms": round(each, 3),
+        "unit_ms": round(1000 * wall / count, 3),
+        "dask_ms": round(_dask_ms(count), 3),
+    }
+
+
+def _dask_ms(count: int) -> float:
+    """Wall time of a task of plain Dask that does nothing, given and fetched with all others."""
+    settings = {"distributed.scheduler.worker-saturation": 1.0}  # as geoseg has it
+    with (
+        dask.config.set(settings),
+        LocalCluster(**_TWO_WORKERS) as cluster,
+        Client(cluster) as client,
+    ):
+        client.gather(client.map(write_nothing, range(100), pure=False))
+        begun = time.perf_counter()
+        client.gather(client.map(write_nothing, range(count), pure=False))
+        return 1000 * (time.perf_counter() - begun) / count
 
 
 def kills() -> dict[str, float]:

@@ -53,3 +53,8 @@ def write_number(task: Task) -> int:
     """Next to nothing."""
     write_text(task.output, f"{task.number}\n")
     return task.number
+
+
+def write_nothing(number: int) -> int:
+    """Nothing."""
+    return number

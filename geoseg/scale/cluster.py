@@ -7,7 +7,7 @@ import logging
 import queue
 import time
 import uuid
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 from geoseg.errors import ConfigError, GeosegError
@@ -27,6 +27,8 @@ __all__ = ["Cluster"]
 _CONNECT_S = 20.0
 _COUNT_EVERY_S = 2.0
 _FETCH_S = 10.0
+_LINGER_S = 0.01  # for others that end too: what is fetched and recorded together costs less
+_READY = 8  # units a worker: that they come and go costs more than short ones take
 _SHUN_S = 300.0  # a worker whose disk is full, or the like, while there are others
 # One death is one attempt, and only the unit that a worker does is its victim, not those that would
 # wait at the worker: they wait at the scheduler.
@@ -53,6 +55,7 @@ class Cluster:
         import dask.config
         from distributed import Client
 
+        logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # told in a sentence
         self._work, self._fence, self._engine = work, fence, engine
         self._futures: dict[tuple[str, int], tuple[Any, Unit]] = {}  # by key
         self._ends: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -79,9 +82,9 @@ class Cluster:
 
     @property
     def room(self) -> int:
-        """Two a worker of ours; one a thread of a scheduler that may let units wait at workers."""
+        """Some a worker of ours; one a thread of a scheduler that may let units wait at workers."""
         if self._engine.address is None:
-            return 2 * self._engine.workers
+            return _READY * self._engine.workers
         if time.monotonic() > self._counted_at + _COUNT_EVERY_S:
             try:
                 self._threads = max(sum(self._client.nthreads().values()), 1)
@@ -113,13 +116,14 @@ class Cluster:
 
     def ended(self, timeout_s: float) -> list[Attempt | Lost]:
         """Units that have ended."""
-        ends = []
-        try:
-            ends += self._hear(self._ends.get(timeout=timeout_s))
+        futures = []
+        with suppress(queue.Empty):
+            futures.append(self._ends.get(timeout=timeout_s))
+            time.sleep(_LINGER_S)
             while True:
-                ends += self._hear(self._ends.get_nowait())
-        except queue.Empty:
-            return ends
+                futures.append(self._ends.get_nowait())
+        told = self._fetched([future for future in futures if future.status == "finished"])
+        return [end for future in futures for end in self._hear(future, told)]
 
     def stop(self) -> None:
         """Take back what is not done; workers of ours are ended."""
@@ -139,7 +143,21 @@ class Cluster:
             raise self._gone() from error
         return [address for address in known if address not in self._shunned] or None
 
-    def _hear(self, future: Any) -> list[Attempt | Lost]:  # noqa: ANN401  a distributed.Future
+    def _fetched(self, futures: list[Any]) -> dict[str, tuple[Attempt, str]]:
+        """Results at the price of one, by unit; none where one of them does not come."""
+        try:
+            found = self._client.sync(
+                self._client.gather, futures, errors="skip", callback_timeout=_FETCH_S
+            )
+        except Exception:  # noqa: BLE001  each is asked for by itself, and says what is wrong
+            return {}
+        return {tried.name: (tried, address) for tried, address in found}
+
+    def _hear(
+        self,
+        future: Any,  # noqa: ANN401  a distributed.Future
+        told: Mapping[str, tuple[Attempt, str]],
+    ) -> list[Attempt | Lost]:
         from distributed import KilledWorker
 
         if future.cancelled():
@@ -147,7 +165,7 @@ class Cluster:
         _, unit = self._futures.pop(future.key)
         try:
             if future.status in {"finished", "error"}:
-                tried, address = future.result(timeout=_FETCH_S)
+                tried, address = told.get(unit.name) or future.result(timeout=_FETCH_S)
                 if tried.passing:
                     self._shunned[address] = time.monotonic() + _SHUN_S
                 return [tried]
