@@ -62,7 +62,8 @@ from geoseg.training import (
     submit_job,
 )
 from geoseg.training import train as train_network
-from geoseg_recipes.glacier_inventory.run import RECIPE, Run
+
+from .run import RECIPE, Run  # relative: mypy knows no geoseg_recipes
 
 if TYPE_CHECKING:
     import geopandas as gpd
