@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 # Tests run beside each other, one to a core, so that none needs more than one.
 TESTS := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses=auto --dist=worksteal
 
-.PHONY: run test test-fast coverage check lint types layers format bench clean
+.PHONY: run test test-fast coverage check lint types layers format bench docs doc-commands clean
 
 run: $(VENV)/.installed
 	$(BIN)/geoseg glacier-inventory run --data simulated --out out/run
@@ -39,6 +39,22 @@ layers: $(VENV)/.installed-dev
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# Warnings are errors; a word of the theme's makers about their other products is none.
+docs: $(VENV)/.installed-dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+# What pages tell their reader to run, in this order, upon what `make run` left.
+DOC_PAGES := docs/start.md docs/tutorials/glaciers.md docs/tutorials/thaw-slumps.md \
+	docs/tutorials/land-cover.md docs/tutorials/labels.md docs/howto/sensor.md docs/howto/classes.md \
+	docs/howto/recipe-package.md docs/howto/slurm.md docs/howto/qgis.md docs/mapping.md \
+	docs/pivot.md docs/presence.md docs/active.md docs/recipes.md \
+	docs/reference/index.md recipes/glacier_inventory/README.md recipes/thaw_slump/README.md \
+	recipes/pivot_landcover/README.md recipes/active_labelling/README.md README.md
+
+doc-commands: $(VENV)/.installed-dev
+	rm -rf out/commands
+	$(BIN)/python docs/run_commands.py --into out/commands --lend examples --lend out/run $(DOC_PAGES)
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/startup.py
