@@ -50,6 +50,7 @@ _FROM_ELSEWHERE = re.compile(
 )
 _EXAMPLE = re.compile(r"^Example: (.*?)\n\n", re.DOTALL | re.MULTILINE)
 _LISTED = re.compile(r"^\*\*Commands\*\*:\n\n(\* .*\n)*\n", re.MULTILINE)
+_OF_GROUP = re.compile(r"```console\n\$ .* COMMAND \[ARGS\]\.\.\.\n```\n\n")
 _VERBS = """# Single steps
 
 Verbs that stand alone. Every command knows `--help`, and with `--debug` an error shows its
@@ -134,7 +135,8 @@ def command_pages() -> dict[str, str]:
 def _as_page(text: str) -> str:
     """Without what the navigation and each command say already, and with examples as code."""
     text = _LISTED.sub("", text).replace("* `--help`: Show this message and exit.\n", "")
-    text = text.replace("**Options**:\n\n\n", "")
+    text = text.replace("**Options**:\n\n\n", "").replace("**Usage**:\n\n", "")
+    text = _OF_GROUP.sub("", text).replace("```console\n$ ", "```text\n")
     return _EXAMPLE.sub(lambda one: f"    {' '.join(one.group(1).split())}\n\n", text)
 
 
