@@ -5,6 +5,7 @@ from geoseg.chips.chip import Batch, Chip, stack
 from geoseg.chips.film import EFFECTS, Effect, RandomFilm, in_view, panchromatic, to_film
 from geoseg.chips.folds import Folds, make_folds
 from geoseg.chips.place import Place, PlaceBatch, drop_images, stack_places
+from geoseg.chips.samples import Samples
 from geoseg.chips.sampling import (
     BandStatistics,
     GridChips,
@@ -37,6 +38,7 @@ __all__ = [
     "PlaceBatch",
     "RandomChips",
     "RandomFilm",
+    "Samples",
     "Split",
     "band_statistics",
     "class_pixels",

@@ -1,5 +1,6 @@
 """Networks and losses."""
 
+from geoseg.models.adopt import adopt_network
 from geoseg.models.checkpoint import (
     Checkpoint,
     load_checkpoint,
@@ -57,6 +58,7 @@ __all__ = [
     "Tuning",
     "adjust_logits",
     "adjust_multilabel_logits",
+    "adopt_network",
     "assumed_shares",
     "build_classifier",
     "build_segmenter",

@@ -51,7 +51,17 @@ class Checkpoint:
 
 
 def save_checkpoint(path: Path, segmenter: Segmenter, record: Mapping[str, Any]) -> None:
-    """Write a network as `path` (.safetensors) and, for people, its header as .json beside it."""
+    """Write a network as `path` (.safetensors) and, for people, its header as .json beside it.
+
+    Raises:
+        ModelError: it was adopted, and no name says how to build it again.
+    """
+    if not segmenter.spec.encoder:
+        raise ModelError(
+            f"{segmenter.spec.architecture} was adopted and cannot be built again from a "
+            "checkpoint; keep its own weights and adopt it again, or load them into the network "
+            "of build_segmenter."
+        )
     header = {"spec": asdict(segmenter.spec), "record": dict(record)}
     write_tensors(path, segmenter.state_dict(), header)
     write_json(path.with_suffix(".json"), header)

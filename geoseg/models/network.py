@@ -54,7 +54,7 @@ class ModelSpec:
     """All that is needed to build a network again and to feed it."""
 
     architecture: str  # unet, deeplabv3plus, dpt
-    encoder: str  # resnet34, tu-vit_small_patch16_dinov3
+    encoder: str  # resnet34, tu-vit_small_patch16_dinov3; empty where it was adopted
     input: FixedInput | AnyInput
     scheme: ClassScheme
     prior: tuple[float, ...]  # share of each class among the training pixels

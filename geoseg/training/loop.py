@@ -21,6 +21,7 @@ from geoseg.scale.lock import holding
 from geoseg.training.adapt import Teacher, style_of
 from geoseg.training.averaging import running_mean
 from geoseg.training.compiling import compile_problem
+from geoseg.training.model_card import ModelCard
 from geoseg.training.norms import share_statistics
 from geoseg.training.ranks import Devices, Ranks, require_shares, start_fabric
 from geoseg.training.resume import TrainingState, restore_state, save_state
@@ -104,7 +105,8 @@ def train(
         chips: to learn from, and to be scored on every `validate_every` steps; without the latter
             the last weights are kept.
         recipe: the loop, what is changed in chips, and how to adapt to scenes without labels.
-        folder: gets model.safetensors, model.json, state.safetensors and the TensorBoard log.
+        folder: gets model.safetensors, model.json, model.stac.json, which describes the model in
+            STAC, state.safetensors and the TensorBoard log.
         device: one device, or several; mixed precision is used where they are GPUs.
         record: goes into the checkpoint; its `training_hash` and `data_hash` tell trainings apart.
         on_step: is told of every step, by the first rank.
@@ -128,7 +130,8 @@ def train(
         average = AveragedModel(
             segmenter, multi_avg_fn=running_mean(settings.averaging), use_buffers=True
         )
-        left = _Left(folder, {"network": segmenter, "average": average}, optimizer, record)
+        card = ModelCard.of(chips.labelled, recipe)
+        left = _Left(folder, {"network": segmenter, "average": average}, optimizer, record, card)
         state = left.state()
         ranks.require_same(state.step)
         if settings.compile and compile_problem(devices.kind) is None:
@@ -198,6 +201,7 @@ class _Left(NamedTuple):
     kept: dict[str, nn.Module]
     optimizer: Any  # inside Fabric's wrapper, which has no type of its own
     record: Mapping[str, Any]
+    card: ModelCard
 
     @property
     def model(self) -> Path:
@@ -216,7 +220,9 @@ class _Left(NamedTuple):
         """The newest network where it is the best one, and the state to go on from."""
         if state.best_step == state.step:
             found = {"step": state.step, "validation_iou": score}
-            save_checkpoint(self.model, newest, {**self.record, **found})
+            record = {**self.record, **found}
+            save_checkpoint(self.model, newest, record)
+            self.card.write(self.model, newest, record)
         save_state(self._resume, state, self.kept, self.optimizer)
 
     @property
