@@ -32,8 +32,12 @@ _DRIVERS = ["GTiff", "JP2OpenJPEG", "PNG", "JPEG", "HFA", "ENVI", "netCDF"]
 _LARGEST_BLOCK_BYTES = 64 * 2**20
 
 
-def open_raster(path: Path) -> DatasetReader:
+def open_raster(path: Path, *, overview: int | None = None) -> DatasetReader:
     """An open raster file, by one of the listed drivers.
+
+    Args:
+        path: of the file.
+        overview: number of the overview that is opened in its place, 0 for the finest.
 
     Raises:
         SceneError: no such file, no raster, or blocks too large to read with bounded memory.
@@ -45,7 +49,8 @@ def open_raster(path: Path) -> DatasetReader:
         with rasterio.Env(), warnings.catch_warnings():
             # Whoever needs the ground refuses an image that lies nowhere, by `raster_grid`.
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            raster = DatasetReader(str(path), driver=_DRIVERS)
+            level = {} if overview is None else {"overview_level": overview}
+            raster = DatasetReader(str(path), driver=_DRIVERS, **level)
     except RasterioIOError as error:
         raise SceneError(
             f"{path} cannot be opened as a raster ({error}); give a GeoTIFF or JPEG 2000."

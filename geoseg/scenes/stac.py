@@ -54,7 +54,7 @@ QUALITY = "quality"  # key of the asset with codes of its pixels
 _PICTURE = frozenset({"thumbnail", "overview"})  # roles of what is looked at, not measured
 _SHA256 = "1220"  # a multihash of 32 bytes of SHA-256 begins so
 # What pystac raises on a file that is JSON, or nearly, but no item; deep nesting is a recursion.
-_BROKEN = (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError)
+_BROKEN = (ValueError, KeyError, TypeError, AttributeError, OSError, OverflowError, RecursionError)
 # Radar and terrain bands, and some of ASTER, have no common name in the eo extension.
 _STAC_NAMES = frozenset(
     {"pan", "coastal", "blue", "green", "green05", "yellow", "red", "nir", "nir08", "nir09"}
@@ -62,6 +62,7 @@ _STAC_NAMES = frozenset(
     | {"lwir", "lwir11", "lwir12"}
 )
 _DEGREES = CRS.from_epsg(4326)
+_FAR_FROM_ALL_ROUND = 90  # degrees of longitude
 _FOOTPRINT_STEP = 32  # points a side: a straight side in UTM is bent in degrees
 
 
@@ -105,7 +106,11 @@ def _outline(grid: GeoBox) -> Geometry:
         if _holds_pole(grid, latitude):
             border = np.array(extent.exterior.segmented(step).coords)
             return about_pole(border, crs_of(grid), latitude)
-    return extent.to_crs("EPSG:4326", resolution=step, wrapdateline=True)
+    to_degrees = Transformer.from_crs(crs_of(grid), _DEGREES, always_xy=True)
+    west, _, east, _ = to_degrees.transform_bounds(*extent.boundingbox.bbox)
+    # To divide at the antimeridian takes longer than all else, and nearly no scene comes near it.
+    far = 0 < east - west < _FAR_FROM_ALL_ROUND
+    return extent.to_crs("EPSG:4326", resolution=step, wrapdateline=not far)
 
 
 def write_scene(scene: Scene, path: Path) -> None:
@@ -184,7 +189,7 @@ def scene_of(content: dict[str, Any], path: Path) -> Scene:
         raise
     except (*_BROKEN, pystac.STACError, pystac.STACTypeError) as error:
         raise _no_item(path, error) from error
-    if SENSOR not in item.properties:
+    if not isinstance(item.properties.get(SENSOR), str):
         raise SceneError(f"{path} names no sensor; add the property {SENSOR!r}.")
     _require_known_bands(item, path)
     return Scene(
@@ -255,10 +260,11 @@ def _places(item: pystac.Item, path: Path) -> _Places:
             places.metadata = where
         if key == QUALITY:
             places.quality = Asset(path=where)
+        nodata = None if fields.get("nodata") is None else float(fields["nodata"])
         for index, band in enumerate(fields.get("bands", []), start=fields.get(BAND_INDEX, 1)):
             name = band.get("eo:common_name") or band["name"]
             places.bands[name] = Asset(
-                path=where, index=index, nodata=fields.get("nodata"), sha256=_sha256(fields)
+                path=where, index=index, nodata=nodata, sha256=_sha256(fields)
             )
     return places
 
