@@ -6,7 +6,6 @@ Nothing here grows with the number of scenes but the names of their folders.
 from __future__ import annotations
 
 import json
-import re
 import tempfile
 from array import array
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from pydantic import ValidationError
 from geoseg.config import SceneSettings
 from geoseg.data import describe_scene
 from geoseg.errors import ConfigError, GeosegError, SceneError
+from geoseg.files import plain_name
 from geoseg.scenes import BrokenEntry, count_rows, stream_catalog
 from geoseg.terminal import note, progress
 
@@ -40,7 +40,6 @@ __all__ = [
     "find_scenes",
 ]
 
-_UNSAFE = re.compile(r"[^\w.-]+")  # in the name of a folder
 _LONGEST_NAME = 200
 _SHOWN = 200  # scenes in a table for a person; --json has all
 
@@ -111,7 +110,7 @@ class Folders:
         Raises:
             SceneError: another scene has it.
         """
-        name = _UNSAFE.sub("_", scene.id).lstrip(".")[:_LONGEST_NAME] or "_"
+        name = plain_name(scene.id, longest=_LONGEST_NAME)
         if name.lower() in self._taken:  # some file systems know no capitals
             raise SceneError(
                 f"Another scene goes to the folder {name!r} already; give each scene an id of its "

@@ -8,6 +8,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -24,6 +25,7 @@ __all__ = [
     "checksums_beside",
     "has_room",
     "is_of_machine",
+    "plain_name",
     "read_checksums",
     "require_intact",
     "require_no_folder",
@@ -39,7 +41,6 @@ __all__ = [
 ]
 
 _ASIDE = ".part"  # ends the name of a folder with a file that is being written
-# What every file system takes in a name, and nothing that leads out of a folder.
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _FULL_WORDS = ("no space left", "disk is full", "quota exceeded")  # of GDAL and SQLite
 _OF_MACHINE = _FULL | {
@@ -55,6 +56,7 @@ _OF_MACHINE = _FULL | {
 }
 _OF_MACHINE_WORDS = (*_FULL_WORDS, *(os.strerror(number).lower() for number in _OF_MACHINE))
 _UNDONE_WORDS = "failed to commit"  # of GDAL: SQLite took back what it wrote, and so freed the disk
+_UNSAFE = re.compile(r"[^\w.-]+")  # in the name of a file or folder
 _SCANT_BYTES = 2**18  # less than a block of a raster takes
 
 
@@ -87,6 +89,17 @@ def writing(path: Path) -> Iterator[Path]:
         raise OutputError(f"{path} could not be written: {reason}.") from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def plain_name(text: str, *, longest: int = 150) -> str:
+    """A name for a file or folder, of text of whatever origin: it never leads out of its folder.
+
+    Args:
+        text: such as the id of a scene.
+        longest: bytes that are kept.
+    """
+    plain = _UNSAFE.sub("_", text).lstrip(".").encode()[:longest]
+    return plain.decode(errors="ignore") or "_"
 
 
 def require_no_folder(path: Path) -> None:
@@ -197,11 +210,19 @@ def write_checksums(paths: Sequence[Path]) -> None:
 
 
 def read_checksums(path: Path) -> dict[str, str]:
-    """The SHA-256 of a file and its neighbours by their names, as SHA256SUMS of the folder says."""
+    """The SHA-256 of a file and its neighbours by their names, as SHA256SUMS of the folder says.
+
+    Raises:
+        DataError: that cannot be read.
+    """
     sums = checksums_beside(path)
     if not sums.is_file():
         return {}
-    pairs = (line.split("  ", 1) for line in sums.read_text(encoding="utf-8").splitlines())
+    try:
+        lines = sums.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{sums} cannot be read ({error}); make it again, or delete it.") from error
+    pairs = (line.split("  ", 1) for line in lines)
     return {pair[1]: pair[0] for pair in pairs if len(pair) == 2}
 
 

@@ -6,11 +6,11 @@ import json
 import os
 import sqlite3
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from geoseg.errors import ConfigError, OutputError
+from geoseg.errors import ConfigError, DataError, OutputError
 from geoseg.files import (
     checksums_beside,
     read_checksums,
@@ -193,6 +193,16 @@ class Manifest:
             begun = self._database.execute(query, (time.time(), worker, units))
         self._run = begun.lastrowid or 0
 
+    def end(self) -> None:
+        """Write down that the run has come to all units, and so how many there are.
+
+        Raises:
+            OutputError: the record cannot be written.
+        """
+        query = "UPDATE run SET units = (SELECT count(*) FROM met) WHERE number = ?"
+        with self._telling():
+            self._database.execute(query, (self._run,))
+
     def take_up(self, name: str) -> None:
         """Take note that this process does a unit itself, in case that it dies over it.
 
@@ -351,7 +361,7 @@ class Manifest:
         """Errors of the disk, and of a file that is no record, in a sentence."""
         try:
             yield
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             if close:
                 self._database.close()
             reason = why_not_written(error, self.folder)
@@ -361,19 +371,25 @@ class Manifest:
             ) from error
 
 
-def _files_of(output: Path) -> list[Path]:
-    """An output, after the files that it names if it is SHA256SUMS."""
+def _named_by(output: Path) -> list[Path]:
+    """The files that an output names if it is SHA256SUMS."""
     if output != checksums_beside(output):
-        return [output]
-    return [*(output.with_name(name) for name in read_checksums(output)), output]
+        return []
+    return [output.with_name(name) for name in read_checksums(output)]
 
 
 def _is_there(output: Path) -> bool:
-    return output.is_file() and all(path.is_file() for path in _files_of(output))
+    try:
+        return output.is_file() and all(path.is_file() for path in _named_by(output))
+    except DataError:  # damaged, so that nobody knows what else there should be
+        return False
 
 
 def _remove(output: Path) -> None:
-    for path in _files_of(output):
+    named: list[Path] = []
+    with suppress(DataError):
+        named = _named_by(output)
+    for path in [*named, output]:
         try:
             path.unlink(missing_ok=True)
         except OSError as error:

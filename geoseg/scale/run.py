@@ -58,7 +58,8 @@ def run_units(
         on_done: called in this process, once for every unit as it ends in any way.
         recognise: of an output that is there and in no record, because that was lost: what the work
             returned, if it is the output of this unit and its inputs, else None: made again.
-        total: how many units there are, for `geoseg status`; None where nobody knows.
+        total: how many units there are at most, for `geoseg status`, until they are counted; None
+            where nobody knows.
 
     Raises:
         OutputError: another run holds the folder, or workers of a killed one do not end; an output
@@ -73,6 +74,7 @@ def run_units(
         missing = run.missing(units, recognise)
         first = next(missing, None)
         if first is None:  # then nobody needs to be called together
+            manifest.end()
             return Summary(0, run.skipped, tuple(run.failed))
         crew = _crew(work, engine, manifest)
         hand = Hand(crew, chain([first], missing))
@@ -82,6 +84,7 @@ def run_units(
         finally:
             crew.stop()
             hand.sweep()
+        manifest.end()
         return Summary(run.done, run.skipped, tuple(run.failed))
 
 

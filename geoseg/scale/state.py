@@ -83,7 +83,7 @@ def read_state(folder: Path) -> WorkState:
             ).fetchone()
             killed = record.execute("SELECT name FROM begun ORDER BY name").fetchall()
             per_hour = _per_hour(record, started) if run else None
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         raise OutputError(f"{path} cannot be read as a record of work ({error}).") from error
     held_by = holder(folder / LOCK)
     return WorkState(

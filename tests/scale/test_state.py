@@ -62,6 +62,25 @@ def test_units_of_earlier_runs_are_told_apart(tmp_path, log):
     assert f"{folder} has 3 more of earlier runs" in told.stderr
 
 
+def test_damaged_checksums_are_a_unit_that_is_done_again(tmp_path):
+    def write(_):
+        (tmp_path / "a.tif").write_text("a")
+        write_checksums([tmp_path / "a.tif"])
+
+    sums = tmp_path / "SHA256SUMS"
+    do(tmp_path, [Unit("scene", None, sums)], write)
+    sums.write_bytes(b"\xff" * 80)
+    with Manifest(tmp_path) as manifest:
+        damaged = (manifest.gone(), manifest.verify())
+
+    assert damaged == (["scene"], ["scene"])
+    assert do(tmp_path, [Unit("scene", None, sums)], write).done == 1
+    sums.write_bytes(b"\xff" * 80)
+    with Manifest(tmp_path) as manifest:
+        manifest.forget(["scene"])
+    assert not sums.exists()
+
+
 def test_work_without_a_run_is_told_without_a_total(tmp_path, log):
     with Manifest(tmp_path / "out") as manifest:
         for unit in make_units(tmp_path / "out", log, 2):
@@ -136,7 +155,7 @@ def test_status_verify_and_retry_from_the_command_line(tmp_path, log):
 
     told = {one["folder"]: one for one in json.loads(status.stdout)["folders"]}
     assert told[str(folder)]["done"] == 2
-    assert told[str(folder)]["units"] == 5
+    assert told[str(folder)]["units"] == 4  # as many as there were
     assert told[str(folder)]["failed"]["shard=000001"] == "scene 1 has no red band."
     assert told[str(folder)]["held_by"] is None
     assert "shard=000001, tried 1 times: scene 1 has no red band." in table.stderr
