@@ -177,8 +177,8 @@ class Cluster:
         except TimeoutError:
             pass
         except Exception as error:  # noqa: BLE001  of reading the work or its argument there
-            told = f"{type(error).__name__}: {error}"
-            return [Attempt(name=unit.name, worker="", started=time.time(), error=told)]
+            reason = f"{type(error).__name__}: {error}"
+            return [Attempt(name=unit.name, worker="", started=time.time(), error=reason)]
         # The result died with its worker before it was fetched. Dask would have it done again, but
         # tells of that unreliably.
         future.cancel(force=True)
