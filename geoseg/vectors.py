@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import re
 import zipfile
+from contextlib import contextmanager
 from mmap import ACCESS_READ, mmap
 from typing import TYPE_CHECKING
 
-from pyogrio.errors import DataSourceError
+from pyogrio.errors import CRSError, DataSourceError, FeatureError, FieldError, GeometryError
+from shapely.errors import GEOSException
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["listed"]
+__all__ = ["opening"]
 
 _HEAD_BYTES = 2**16  # GDAL looks at 1 KiB, at more where the text of one of its formats is long
 _MEMBERS, _MEMBER_BYTES = 1000, 2**28  # of an archive
@@ -50,15 +53,26 @@ _FETCHED = re.compile(rb"""["'](?:link|url)["']""", re.IGNORECASE)
 _HIDDEN = re.compile(rb"\\u00(?:[46][1-9a-f]|[57][0-9a])", re.IGNORECASE)
 
 
-def listed(path: Path) -> Path:
-    """The same path, of a vector file that holds all it says.
+@contextmanager
+def opening(path: Path) -> Iterator[Path]:
+    """The same path, of a vector file that holds all it says, to be read in this block.
 
     A GeoPackage, Shapefile, GeoJSON, FlatGeobuf or KML, such files in an archive (.zip, .kmz), or a
     file geodatabase (.gdb).
 
     Raises:
-        DataSourceError: it is none of these, whatever its name says, or cannot be read.
+        DataSourceError: it is none of these, whatever its name says, or it is damaged.
     """
+    _require_listed(path)
+    try:
+        yield path
+    except (CRSError, FeatureError, FieldError, GeometryError, GEOSException) as error:
+        raise DataSourceError(f"{path.name} is damaged: {error}") from error
+    except UnicodeDecodeError as error:
+        raise DataSourceError(f"{path.name} holds text that is no UTF-8: {error}") from error
+
+
+def _require_listed(path: Path) -> None:
     suffix = path.suffix.lower()
     try:
         if suffix == ".gdb":
@@ -77,7 +91,6 @@ def listed(path: Path) -> Path:
             f"{path.name} is no GeoPackage, Shapefile, GeoJSON, FlatGeobuf, KML or file "
             "geodatabase, or points to others"
         )
-    return path
 
 
 def _is_listed(suffix: str, content: bytes | mmap) -> bool:

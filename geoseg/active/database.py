@@ -121,6 +121,10 @@ class Database:
             ) from error
         except UnicodeEncodeError:
             return []  # a name that is no text is in no row
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"{self.path} holds what is no text ({error}); restore it from a copy."
+            ) from error
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from json import JSONDecodeError, loads
+from json import loads
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -77,7 +77,8 @@ def slurm_job(text: str) -> dict[str, Any]:
 def _of_json(text: str) -> dict[str, Any]:
     try:
         return dict(loads(text))
-    except JSONDecodeError as error:
+    # No JSONDecodeError: a number of more digits than Python takes.
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"--slurm is no JSON object ({error}); check it.") from error
 
 

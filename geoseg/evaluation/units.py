@@ -33,6 +33,7 @@ from geoseg.evaluation.comparison import (
     write_unit,
 )
 from geoseg.evaluation.memory import PeakMemory
+from geoseg.files import plain_name
 from geoseg.grids import gsd_m, part_of, raster_grid
 from geoseg.inference import Prediction, predict_scene
 from geoseg.labels import IGNORE
@@ -265,7 +266,7 @@ def run_unit(plan: Plan, unit: Unit, *, device: torch.device, on_step: Progress)
 
 def map_of(plan: Plan, unit: Unit, source: LabelledScene) -> Path:
     """The class map of a scene by a unit."""
-    return plan.place(unit) / "maps" / source.scene.id / "classes.tif"
+    return plan.place(unit) / "maps" / plain_name(source.scene.id) / "classes.tif"
 
 
 class _Clock:

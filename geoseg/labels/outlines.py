@@ -22,7 +22,7 @@ from geoseg.errors import GridError, LabelError, nearest
 from geoseg.grids import crs_of, describe_grid, require_metres
 from geoseg.labels.scheme import IGNORE, ClassScheme
 from geoseg.labels.surveys import SURVEY_DAY, Dating, serving, survey_days
-from geoseg.vectors import listed
+from geoseg.vectors import opening
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -295,10 +295,11 @@ def _read_layer(path: Path, layer: str | None) -> gpd.GeoDataFrame:
     if not path.exists():
         raise LabelError(f"{path} does not exist; check the path of the labels.")
     try:
-        layers = [str(name) for name in pyogrio.list_layers(listed(path))[:, 0]]
-        if layer is not None and layer not in layers:
-            raise LabelError(f"{path} has no layer {layer!r}. {nearest(layer, layers)}")
-        return gpd.read_file(listed(path), layer=layers[0] if layer is None else layer)
+        with opening(path) as file:
+            layers = [str(name) for name in pyogrio.list_layers(file)[:, 0]]
+            if layer is not None and layer not in layers:
+                raise LabelError(f"{path} has no layer {layer!r}. {nearest(layer, layers)}")
+            return gpd.read_file(file, layer=layers[0] if layer is None else layer)
     except (DataSourceError, IndexError) as error:
         raise LabelError(f"{path} cannot be read as a vector file ({error}).") from error
 

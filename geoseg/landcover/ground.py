@@ -91,7 +91,8 @@ def open_cube(path: Path) -> xr.Dataset:
     try:
         require_plain(path)
         cube: xr.Dataset = xr.open_zarr(path, consolidated=False)
-    except (OSError, ValueError, KeyError) as error:
+    # RuntimeError: coordinates whose bytes are damaged.
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise SceneError(
             f"{path} is no cube that can be read ({type(error).__name__}); give the cube.zarr of "
             "`geoseg pivot query`."

@@ -7,6 +7,8 @@ its bin of 0.01 changes likelihood ratios by 1e-5 of themselves, on the mean ove
 from __future__ import annotations
 
 import zipfile
+import zlib
+from tokenize import TokenError
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,6 +26,20 @@ __all__ = ["LogitHistogram"]
 _END = 40.0  # where a probability is within 1e-17 of 0 or 1
 _WIDTH = 0.01
 _BINS = round(2 * _END / _WIDTH)
+# What numpy ends in on a file that is damaged.
+_UNREADABLE = (
+    EOFError,
+    KeyError,
+    NotImplementedError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TokenError,
+    TypeError,
+    ValueError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 class LogitHistogram:
@@ -89,7 +105,7 @@ class LogitHistogram:
                 counts, sums, out.missing = held["counts"], held["sums"], int(held["missing"])
             if not counts.shape == sums.shape == out.counts.shape:
                 raise ValueError(f"{counts.shape} bins, not {out.counts.shape}")
-        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        except _UNREADABLE as error:
             raise DataError(
                 f"{path} is no histogram of logits ({error}); make it again from the predictions."
             ) from error

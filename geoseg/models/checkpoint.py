@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = [
+    "UNFIT",
     "Checkpoint",
+    "does_not_fit",
     "input_of",
     "load_checkpoint",
     "read_tensors",
@@ -39,6 +41,19 @@ __all__ = [
 ]
 
 _HEADER = "geoseg"
+_MOST_BANDS = 1024  # of a hyperspectral instrument there are some hundred
+# What a network that is built by a header of whatever values may end in, and its tensors not fit.
+UNFIT = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    NotImplementedError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,10 +98,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
         spec = _spec(header["spec"])
         segmenter = build_segmenter(spec)
         segmenter.load_state_dict(tensors)
-    except (KeyError, TypeError, RuntimeError) as error:
-        raise ModelError(
-            f"{path} does not hold the network that it describes ({error}); train it again."
-        ) from error
+    except UNFIT as error:
+        raise does_not_fit(path, error) from error
     return Checkpoint(
         segmenter=segmenter.eval(), sha256=sha256_of(path), record=header.get("record", {})
     )
@@ -141,8 +154,10 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {})[_HEADER])
+        if not isinstance(header, dict):
+            raise ValueError("its header is no JSON object")
         return load_file(path), header
-    except (SafetensorError, KeyError, ValueError) as error:
+    except (SafetensorError, KeyError, ValueError, RecursionError) as error:
         raise ModelError(
             f"{path} is not a checkpoint of geoseg or is damaged ({error}); "
             "give the model.safetensors of a training."
@@ -152,6 +167,14 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 def _require_there(path: Path) -> None:
     if not path.is_file():
         raise ModelError(f"{path} does not exist; train a model or give the path of one.")
+
+
+def does_not_fit(path: Path, error: Exception) -> ModelError:
+    """The refusal of tensors and a header that do not go together."""
+    told = str(error).rstrip(".")
+    return ModelError(
+        f"{path} does not hold the network that it describes ({told}); train it again."
+    )
 
 
 def _spec(fields: Mapping[str, Any]) -> ModelSpec:
@@ -171,6 +194,11 @@ def input_of(fields: Mapping[str, Any]) -> FixedInput | AnyInput:
         finest, coarsest = fields["gsd_m"]
         return AnyInput(
             seen=tuple(Band(**band) for band in fields["seen"]), gsd_m=(finest, coarsest)
+        )
+    if len(fields["bands"]) > _MOST_BANDS:
+        raise ModelError(
+            f"Its network takes {len(fields['bands'])} bands; one of geoseg takes {_MOST_BANDS} at "
+            "most."
         )
     return FixedInput(
         bands=tuple(fields["bands"]), mean=tuple(fields["mean"]), std=tuple(fields["std"])

@@ -20,7 +20,13 @@ from torch import Tensor, nn
 
 from geoseg.errors import ModelError
 from geoseg.files import sha256_of, write_json
-from geoseg.models.checkpoint import input_of, read_tensors, write_tensors
+from geoseg.models.checkpoint import (
+    UNFIT,
+    does_not_fit,
+    input_of,
+    read_tensors,
+    write_tensors,
+)
 from geoseg.models.network import AnyInput, FixedInput, build_stem
 from geoseg.models.torchvision import make_torchvision_importable
 
@@ -46,6 +52,7 @@ __all__ = [
 
 _LEAST_VALID = 1e-3  # share of a cell of features that has to be valid for it to be looked at
 _ATTENTION_WIDTH = 64
+_WIDEST = 8192
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +65,13 @@ class ClassifierSpec:
     size_px: int  # side of the images in training
     output_stride: int = 32  # pixels of an image to one of its evidence: 8, 16 or 32
     width: int = 128  # of an embedding
+
+    def __post_init__(self) -> None:
+        # Of a checkpoint that says more, the network would fill the memory before it did not fit.
+        if not 1 <= self.width <= _WIDEST:
+            raise ModelError(
+                f"An embedding has width = {self.width}; give 1 to {_WIDEST} numbers, as 128."
+            )
 
 
 class Findings(NamedTuple):
@@ -268,10 +282,8 @@ def load_classifier(path: Path) -> ClassifierCheckpoint:
         spec = ClassifierSpec(**{**fields, "input": input_of(fields["input"])})
         classifier = build_classifier(spec)
         classifier.load_state_dict(tensors)
-    except (KeyError, TypeError, RuntimeError) as error:
-        raise ModelError(
-            f"{path} does not hold the network that it describes ({error}); train it again."
-        ) from error
+    except UNFIT as error:
+        raise does_not_fit(path, error) from error
     return ClassifierCheckpoint(
         classifier=classifier.eval(), sha256=sha256_of(path), record=header.get("record", {})
     )

@@ -14,7 +14,7 @@ from geoseg.inventory.storage.geopackage import LayerTraits, write_geopackage
 from geoseg.labels import LABELLED
 from geoseg.report.qgis import qgis_document
 from geoseg.report.qgis_form import FORM_CATEGORIES, value_maps
-from geoseg.vectors import listed
+from geoseg.vectors import opening
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,7 +67,8 @@ def read_windows(path: Path) -> gpd.GeoSeries:
         LabelError: it is none.
     """
     try:
-        return gpd.read_file(listed(path), layer=_WINDOWS, columns=["said"]).geometry
+        with opening(path) as file:
+            return gpd.read_file(file, layer=_WINDOWS, columns=["said"]).geometry
     except (DataSourceError, DataLayerError, ValueError) as error:
         raise LabelError(
             f"{path} holds no windows ({error}); give a file of `geoseg active regions`."
@@ -83,10 +84,10 @@ def require_untouched(path: Path) -> None:
     if not path.is_file():
         return
     try:
-        said = gpd.read_file(listed(path), layer=_WINDOWS, columns=["said"], ignore_geometry=True)[
-            "said"
-        ]
-        drawn = len(gpd.read_file(listed(path), layer=_OUTLINES, ignore_geometry=True))
+        with opening(path) as file:
+            windows = gpd.read_file(file, layer=_WINDOWS, columns=["said"], ignore_geometry=True)
+            drawn = len(gpd.read_file(file, layer=_OUTLINES, ignore_geometry=True))
+        said = windows["said"]
     except (DataSourceError, DataLayerError, ValueError, KeyError):
         return
     if drawn or said.notna().any():

@@ -137,7 +137,7 @@ def seconds_of(walltime: str) -> int:
     Raises:
         ConfigError: it is no such limit.
     """
-    found = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", str(walltime))
+    found = re.fullmatch(r"(?:(\d{1,9})-)?(\d{1,9})(?::(\d{1,9}))?(?::(\d{1,9}))?", str(walltime))
     if found is None:
         raise ConfigError(f"{walltime!r} is no time limit of Slurm; give one such as 04:00:00.")
     days, *rest = found.groups()

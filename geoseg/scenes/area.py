@@ -14,7 +14,7 @@ from pyproj import CRS, Transformer
 from geoseg.errors import ConfigError, GridError
 from geoseg.grids import DEGREES
 from geoseg.scenes.stac import about_pole
-from geoseg.vectors import listed
+from geoseg.vectors import opening
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,22 +34,27 @@ def read_area(path: Path) -> Geometry:
         GridError: it has no coordinate reference system.
     """
     try:
-        table = gpd.read_file(listed(path))
+        with opening(path) as file:
+            table = gpd.read_file(file)
     except (DataSourceError, OSError, ValueError) as error:
         raise ConfigError(
             f"{path} cannot be read as a vector file ({str(error).splitlines()[0]}); give a "
             "GeoPackage, GeoJSON or Shapefile."
         ) from error
     shapes = [] if table.geometry is None else table.geometry.dropna()
-    polygons = shapely.get_parts(
-        shapely.union_all([s for s in shapes if shapely.get_dimensions(s) == 2])
-    )
+    areas = [shapely.make_valid(s, method="structure") for s in shapes if _is_area(s)]
+    polygons = shapely.get_parts(shapely.union_all(areas))
     if len(polygons) == 0:
         raise ConfigError(f"{path} holds no polygon; draw the area that scenes are wanted of.")
     if table.crs is None:
         raise GridError(f"{path} has no coordinate reference system; set it in QGIS.")
     parts = [_in_degrees(polygon, CRS(table.crs)) for polygon in polygons]
     return Geometry(shapely.union_all(parts), "EPSG:4326")
+
+
+def _is_area(shape: shapely.Geometry) -> bool:
+    bounded = bool(np.isfinite(shapely.get_coordinates(shape)).all())
+    return bounded and shapely.get_dimensions(shape) == 2
 
 
 def _in_degrees(polygon: shapely.Polygon, crs: CRS) -> shapely.Geometry:

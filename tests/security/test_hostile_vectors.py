@@ -16,7 +16,7 @@ from geoseg.errors import ConfigError, LabelError
 from geoseg.inventory.surveys.sources import read_ground
 from geoseg.labels import ClassScheme, MapClass, read_outlines
 from geoseg.scenes.area import read_area
-from geoseg.vectors import listed
+from geoseg.vectors import opening
 
 VIRTUAL = (
     '<OGRVRTDataSource><OGRVRTLayer name="{name}"><SrcDataSource>{source}</SrcDataSource>'
@@ -110,8 +110,11 @@ def test_no_hostile_file_is_opened(tmp_path, nobody):
     files = hostile(tmp_path, nobody.url)
 
     for path in files:
-        with pytest.raises(DataSourceError, match=r"is no GeoPackage, Shapefile, GeoJSON"):
-            listed(path)
+        with (
+            pytest.raises(DataSourceError, match=r"is no GeoPackage, Shapefile, GeoJSON"),
+            opening(path),
+        ):
+            raise AssertionError("it is opened")
 
     assert len(files) == 29
 
@@ -148,7 +151,8 @@ def test_what_links_in_a_listed_file_lead_to_is_not_fetched(tmp_path, nobody):
     }
     for name, text in texts.items():
         (tmp_path / name).write_text(text)
-        assert len(pyogrio.read_dataframe(listed(tmp_path / name))) == 1
+        with opening(tmp_path / name) as file:
+            assert len(pyogrio.read_dataframe(file)) == 1
 
     assert nobody.asked == []
 
@@ -183,7 +187,8 @@ def test_what_people_have_is_read(tmp_path, name, driver):
     table = gpd.GeoDataFrame({"Name": ["ice"]}, geometry=[box(7, 46, 8, 47)], crs="EPSG:4326")
     pyogrio.write_dataframe(table, tmp_path / name, driver=driver)
 
-    found = gpd.read_file(listed(tmp_path / name))
+    with opening(tmp_path / name) as file:
+        found = gpd.read_file(file)
 
     assert shapely.area(found.geometry.to_numpy()).sum() == pytest.approx(1)
     assert shapely.area(read_area(tmp_path / name).geom) == pytest.approx(1)
@@ -195,15 +200,16 @@ def test_a_zipped_geojson_and_a_folder_in_an_archive_are_read(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.write(tmp_path / "a.geojson", "a.geojson")
 
-    assert len(gpd.read_file(listed(tmp_path / "a.zip"))) == 1
+    with opening(tmp_path / "a.zip") as file:
+        assert len(gpd.read_file(file)) == 1
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"PK\x03\x04" + bytes(100), b"SQLite"])
 def test_a_broken_file_is_refused(tmp_path, content):
     for name in ("a.zip", "a.gpkg", "a.geojson", "a.kml"):
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(DataSourceError):
-            listed(tmp_path / name)
+        with pytest.raises(DataSourceError), opening(tmp_path / name):
+            pass
 
 
 def test_an_archive_with_more_members_than_a_data_set_has_is_refused(tmp_path):
@@ -211,5 +217,5 @@ def test_an_archive_with_more_members_than_a_data_set_has_is_refused(tmp_path):
         for number in range(1001):
             archive.writestr(f"{number}.geojson", "{}")
 
-    with pytest.raises(DataSourceError, match="is no GeoPackage"):
-        listed(tmp_path / "a.zip")
+    with pytest.raises(DataSourceError, match="is no GeoPackage"), opening(tmp_path / "a.zip"):
+        pass

@@ -20,7 +20,7 @@ from geoseg.inventory.storage.geopackage import (
 )
 from geoseg.inventory.storage.shown import SHOWN, with_shown
 from geoseg.inventory.storage.twin import forget_twin, require_twin_or_nothing, write_twin
-from geoseg.vectors import listed
+from geoseg.vectors import opening
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -115,7 +115,7 @@ def is_inventory(path: Path) -> bool:
     """Whether a file is a GeoPackage with the layers of an inventory, at a glance."""
     try:
         return not _missing_layers(path)
-    except sqlite3.Error:
+    except (sqlite3.Error, UnicodeDecodeError):
         return False
 
 
@@ -134,9 +134,10 @@ def read_inventory(path: Path) -> Inventory:
                 f"{path} is no inventory: it has no layer {missing[0]!r}. Give a file that geoseg "
                 "wrote as an inventory."
             )
-        tables = {name: _read(path, name) for name in COLUMNS}
-        kept = pyogrio.read_info(listed(path), layer="outlines")["layer_metadata"] or {}
-    except (sqlite3.Error, DataSourceError, DataLayerError) as error:
+        with opening(path) as file:
+            tables = {name: _read(file, name) for name in COLUMNS}
+            kept = pyogrio.read_info(file, layer="outlines")["layer_metadata"] or {}
+    except (sqlite3.Error, UnicodeDecodeError, DataSourceError, DataLayerError) as error:
         raise LabelError(
             f"{path} cannot be read as an inventory: {error}. It is damaged, or no GeoPackage; "
             "write it again."
@@ -154,6 +155,6 @@ def _missing_layers(path: Path) -> list[str]:
     return [name for name, kind in wanted.items() if (name, kind) not in held]
 
 
-def _read(path: Path, layer: str) -> pd.DataFrame:
-    table = pyogrio.read_dataframe(listed(path), layer=layer)
+def _read(file: Path, layer: str) -> pd.DataFrame:
+    table = pyogrio.read_dataframe(file, layer=layer)
     return conform(layer, table.drop(columns=[c for c in SHOWN if c in table.columns]))

@@ -12,12 +12,8 @@ import pandas as pd
 import pyogrio
 import shapely
 from pyogrio.errors import (
-    CRSError,
     DataLayerError,
     DataSourceError,
-    FeatureError,
-    FieldError,
-    GeometryError,
 )
 
 from geoseg.dates import Interval
@@ -25,7 +21,7 @@ from geoseg.errors import ConfigError, GridError, LabelError, nearest
 from geoseg.inventory.surveys.survey import ICE_CLASSES, LAKE_CLASSES, kind_of
 from geoseg.labels import survey_days
 from geoseg.scenes import Shift
-from geoseg.vectors import listed
+from geoseg.vectors import opening
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -51,7 +47,7 @@ _GLIMS_CLASSES = {
 _CLASSES = ICE_CLASSES | LAKE_CLASSES | {"thaw_slump"}
 _TYPING_ERROR = 0.8  # likeness of a word to a column, from which it was meant to be that
 _OWN_DAYS = ("start_date", "end_date")
-_UNREADABLE = (CRSError, DataLayerError, DataSourceError, FeatureError, FieldError, GeometryError)
+_UNREADABLE = (DataLayerError, DataSourceError)
 _POLYGONAL = (3, 6)
 
 # What inventories call the same thing, in any case: RGI 7, RGI 6, GLIMS, national ones.
@@ -133,8 +129,12 @@ def columns_of(path: Path, layer: str | None = None) -> list[str]:
     Raises:
         LabelError: no such file or layer.
     """
-    about = pyogrio.read_info(listed(path), layer=_layer_of(path, layer))
-    return [str(name) for name in about["fields"]]
+    wanted = _layer_of(path, layer)
+    try:
+        with opening(path) as file:
+            return [str(name) for name in pyogrio.read_info(file, layer=wanted)["fields"]]
+    except _UNREADABLE as error:
+        raise _unreadable(path, error) from error
 
 
 def read_ground(path: Path, layer: str | None = None) -> gpd.GeoSeries:
@@ -217,7 +217,8 @@ def _layers(path: Path) -> Mapping[str, str | None]:
     if not path.exists():
         raise LabelError(f"{path} does not exist; check the path of the outlines.")
     try:
-        return {str(name): kind for name, kind in pyogrio.list_layers(listed(path))}
+        with opening(path) as file:
+            return {str(name): kind for name, kind in pyogrio.list_layers(file)}
     except _UNREADABLE as error:
         raise _unreadable(path, error) from error
 
@@ -246,7 +247,8 @@ def _layer_of(path: Path, layer: str | None) -> str:
 
 def _read(path: Path, layer: str) -> gpd.GeoDataFrame:
     try:
-        table = pyogrio.read_dataframe(listed(path), layer=layer)
+        with opening(path) as file:
+            table = pyogrio.read_dataframe(file, layer=layer)
     except _UNREADABLE as error:
         raise _unreadable(path, error) from error
     if not isinstance(table, gpd.GeoDataFrame):

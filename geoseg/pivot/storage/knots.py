@@ -275,7 +275,8 @@ def _open(folder: Path, group: str | None = None, *, decode_times: bool = True) 
             decode_coords="all",
             decode_times=decode_times,
         )
-    except (OSError, ValueError, KeyError) as error:
+    # RuntimeError: coordinates whose bytes are damaged.
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise OutputError(
             f"{folder} is no pivot, or not whole; make it with `geoseg pivot build`."
         ) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 from functools import lru_cache
+from tokenize import TokenError
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -265,7 +266,7 @@ def _decode_npy(stored: bytes) -> NDArray[np.generic]:
             else np.lib.format.read_array_header_2_0
         )
         shape, by_columns, dtype = read(file)
-    except (ValueError, EOFError, UnicodeDecodeError) as error:
+    except (ValueError, EOFError, SyntaxError, TokenError) as error:
         raise SceneError(f"it is no .npy file that can be read ({error}).") from error
     if dtype.kind not in "uifb" or len(shape) not in {2, 3} or 0 in shape:
         raise SceneError(f"it holds {dtype} of shape {shape}; give numbers of (C, H, W).")

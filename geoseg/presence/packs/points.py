@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -208,7 +208,7 @@ def _read_table(
     import pandas as pd
     from pyogrio.errors import DataSourceError
 
-    from geoseg.vectors import listed
+    from geoseg.vectors import opening
 
     if not path.is_file():
         raise ConfigError(f"{path} is no file; name one with points.")
@@ -219,7 +219,8 @@ def _read_table(
             texts: dict[str, list[object]] = {str(name): plain[name].tolist() for name in plain}
             return texts, lon.to_numpy(float), lat.to_numpy(float)
         in_parquet = path.suffix.lower() == ".parquet"
-        table = gpd.read_parquet(path) if in_parquet else gpd.read_file(listed(path))
+        with nullcontext(path) if in_parquet else opening(path) as file:
+            table = gpd.read_parquet(file) if in_parquet else gpd.read_file(file)
     except (DataSourceError, ValueError, KeyError, OSError) as error:
         raise ConfigError(
             f"{path} cannot be read as points ({error}); give a vector file, or CSV with columns "
@@ -228,6 +229,7 @@ def _read_table(
     if table.crs is None:
         raise ConfigError(f"{path} has no coordinate reference system; set it, or give CSV.")
     centres = shapely.centroid(table.geometry.to_crs(DEGREES).to_numpy())
+    centres = np.where(shapely.is_empty(centres), None, centres)  # which has no place
     plain = table.drop(columns=table.geometry.name)
     columns = {str(name): plain[name].tolist() for name in plain}
     return columns, shapely.get_x(centres), shapely.get_y(centres)

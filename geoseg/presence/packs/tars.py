@@ -32,7 +32,7 @@ __all__ = ["TarWriter", "places_of_tar", "read_tar"]
 _PLAIN = re.compile(r"[A-Za-z0-9_-]{1,80}")  # a key that is the same in every tool
 _IMAGES = ("png", "npy")
 _MASK = "mask.png"
-_BROKEN = (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError)
+_BROKEN = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
 class TarWriter:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,7 +15,7 @@ from rasterio.windows import Window
 
 from geoseg.errors import ConfigError, GridError, LabelError
 from geoseg.grids import crs_of
-from geoseg.vectors import listed
+from geoseg.vectors import opening
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -129,7 +130,7 @@ class VectorChips:
     def __iter__(self) -> Iterator[Chips]:
         """Some at a time, in the order of the file."""
         for first in range(0, self.parts * _AT_ONCE, _AT_ONCE):
-            some = gpd.read_file(listed(self.path), rows=slice(first, first + _AT_ONCE))
+            some = self._read(slice(first, first + _AT_ONCE))
             if not some.geom_type.isin(["Polygon", "MultiPolygon"]).all():
                 raise LabelError(f"{self.path} holds chips that are no polygons; give squares.")
             if some.is_empty.any():
@@ -141,11 +142,21 @@ class VectorChips:
             yield Chips([str(one) for one in ids], placed.to_numpy())
 
     def _read_info(self) -> dict[str, Any]:
+        with self._opening() as file:
+            about: dict[str, Any] = pyogrio.read_info(file, force_feature_count=True)
+        return about
+
+    def _read(self, rows: slice) -> gpd.GeoDataFrame:
+        with self._opening() as file:
+            return gpd.read_file(file, rows=rows)
+
+    @contextmanager
+    def _opening(self) -> Iterator[Path]:
         try:
-            about: dict[str, Any] = pyogrio.read_info(listed(self.path), force_feature_count=True)
+            with opening(self.path) as file:
+                yield file
         except (DataSourceError, DataLayerError) as error:
             raise LabelError(f"{self.path} cannot be read as a vector file ({error}).") from error
-        return about
 
 
 def _spans(chip: shapely.Polygon, grid: GeoBox) -> tuple[range, range]:

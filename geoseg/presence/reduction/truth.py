@@ -11,7 +11,7 @@ import shapely
 from pyogrio.errors import DataLayerError, DataSourceError
 
 from geoseg.errors import GridError, LabelError, nearest
-from geoseg.vectors import listed
+from geoseg.vectors import opening
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -74,10 +74,11 @@ def read_true_outlines(
     if not path.is_file():
         raise LabelError(f"{path} does not exist; check the path of the outlines.")
     try:
-        layers = [str(name) for name in pyogrio.list_layers(listed(path))[:, 0]]
-        if layer is not None and layer not in layers:
-            raise LabelError(f"{path} has no layer {layer!r}. {nearest(layer, layers)}")
-        table = pyogrio.read_dataframe(listed(path), layer=layer or layers[0])
+        with opening(path) as file:
+            layers = [str(name) for name in pyogrio.list_layers(file)[:, 0]]
+            if layer is not None and layer not in layers:
+                raise LabelError(f"{path} has no layer {layer!r}. {nearest(layer, layers)}")
+            table = pyogrio.read_dataframe(file, layer=layer or layers[0])
     except (DataSourceError, DataLayerError, IndexError) as error:
         raise LabelError(f"{path} cannot be read as a vector file ({error}).") from error
     if not isinstance(table, gpd.GeoDataFrame) or table.crs is None:

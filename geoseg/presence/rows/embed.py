@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from geoseg.errors import ConfigError, DataError, GeosegError
+from geoseg.files import plain_name
 from geoseg.inference import SceneView, open_input
 from geoseg.models import choose_device, load_classifier
 from geoseg.presence.about import short
@@ -40,8 +40,6 @@ __all__ = ["EmbedJob", "Embedded", "embed_scenes"]
 
 _SAMPLE = 512  # chips that the range of embeddings is taken from, in all
 _SAMPLE_SCENES = 32
-_UNSAFE = re.compile(r"[^\w.-]+")  # in the name of a file
-_LONGEST_NAME = 150
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -257,7 +255,7 @@ def _state(scene: Scene) -> list[Any]:
 
 
 def _file_name(scene: Scene) -> str:
-    return _UNSAFE.sub("_", scene.id).lstrip(".")[:_LONGEST_NAME] or "_"
+    return plain_name(scene.id)
 
 
 def _require_own_names(scenes: Sequence[Scene]) -> None:

@@ -125,24 +125,25 @@ def _top_of_air(
             continue  # a thermal band
         gain = _number(scaling, f"REFLECTANCE_MULT_{band}", name) / light
         offset = _number(scaling, f"REFLECTANCE_ADD_{band}", name) / light
-        most = limits.get(f"QUANTIZE_CAL_MAX_{band}")
+        most = f"QUANTIZE_CAL_MAX_{band}"
         found[file] = Calibration(
             gain=gain,
             offset=offset,
             fill=_FILL,
-            saturated=None if most is None else float(most),
+            saturated=_number(limits, most, name) if most in limits else None,
         )
     return found
 
 
 def _surface(groups: dict[str, Any], files: dict[str, str], name: str) -> dict[str, Calibration]:
-    scaling = groups.get("LEVEL2_SURFACE_REFLECTANCE_PARAMETERS", {})
+    stated = groups.get("LEVEL2_SURFACE_REFLECTANCE_PARAMETERS", {})
     found = {}
     for band, file in files.items():
         if "_ST_" in file:
             continue  # temperature of the surface
-        gain = float(scaling.get(f"REFLECTANCE_MULT_{band}", _SURFACE[0]))
-        offset = float(scaling.get(f"REFLECTANCE_ADD_{band}", _SURFACE[1]))
+        keys = f"REFLECTANCE_MULT_{band}", f"REFLECTANCE_ADD_{band}"
+        scaling = {**dict(zip(keys, _SURFACE, strict=True)), **stated}
+        gain, offset = (_number(scaling, key, name) for key in keys)
         found[file] = Calibration(gain=gain, offset=offset, fill=_FILL, saturated=65535.0)
     if not found:
         raise SceneError(f"{name} names no band of surface reflectance; fetch it again.")

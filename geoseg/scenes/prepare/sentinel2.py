@@ -49,7 +49,7 @@ def sentinel2_radiometry(text: str, name: str) -> Radiometry:
             "product, fetch it again."
         )
     offsets = {
-        e.get("band_id", ""): float(e.text or "nan")
+        e.get("band_id", ""): _offset(e, name)
         for e in root.iter("BOA_ADD_OFFSET" if level_2 else "RADIO_ADD_OFFSET")
     }
     _require_offsets(root, bands, offsets, name)
@@ -83,11 +83,20 @@ def sentinel2_quality(classes: NDArray[np.integer]) -> Quality:
     )
 
 
+def _offset(element: Element, name: str) -> float:
+    try:
+        return float(element.text or "nan")
+    except ValueError as error:
+        raise SceneError(
+            f"{name} gives {element.tag} = {element.text!r}, which is no number; fetch it again."
+        ) from error
+
+
 def _require_offsets(
     root: Element, bands: dict[str, str], offsets: dict[str, float], name: str
 ) -> None:
     stated = text_in(root, ".//PROCESSING_BASELINE") or ""
-    found = re.fullmatch(r"(\d+)\.(\d+)", stated)
+    found = re.fullmatch(r"(\d{1,4})\.(\d{1,4})", stated)
     if found is None:
         raise SceneError(f"{name} gives no processing baseline; fetch it again.")
     if (int(found[1]), int(found[2])) < _OFFSETS_SINCE:

@@ -39,6 +39,7 @@ _DIM = re.compile(r"DIM_.*\.XML|METADATA\.DIM", re.ASCII | re.IGNORECASE)
 _PLATFORMS = {"PHR": "pleiades", "SPOT": "spot"}
 _XS = re.compile(r"(?:XS|XI|HX)(\d)", re.ASCII)  # how SPOT 1-5 name multispectral bands
 _PAN = frozenset({"P", "PAN", "M", "PA"})
+_MOST_BANDS = 1000
 _SHOWN = ("RED_CHANNEL", "GREEN_CHANNEL", "BLUE_CHANNEL", "ALPHA_CHANNEL")
 
 
@@ -124,17 +125,23 @@ def band_order(root: Element, sensor: Sensor, path: Path) -> dict[str, int]:
 def _indexed(root: Element) -> Iterator[tuple[str, int]]:
     """The list of DIMAP 2."""
     for element in root.iter("Raster_Index"):
-        name, index = element.findtext("BAND_ID"), number(element.findtext("BAND_INDEX"))
+        name, index = element.findtext("BAND_ID"), _index(element)
         if name and index is not None:
-            yield name.strip(), int(index)
+            yield name.strip(), index
 
 
 def _described(root: Element) -> Iterator[tuple[str, int]]:
     """The list of DIMAP 1."""
     for element in root.iter("Spectral_Band_Info"):
-        name, index = element.findtext("BAND_DESCRIPTION"), number(element.findtext("BAND_INDEX"))
+        name, index = element.findtext("BAND_DESCRIPTION"), _index(element)
         if name and index is not None:
-            yield name.strip(), int(index)
+            yield name.strip(), index
+
+
+def _index(element: Element) -> int | None:
+    """Where a band lies in a raster, from 1; None where that is not told."""
+    index = number(element.findtext("BAND_INDEX"))
+    return int(index) if index is not None and 1 <= index <= _MOST_BANDS else None
 
 
 def _shown(root: Element) -> Iterator[tuple[str, int]]:

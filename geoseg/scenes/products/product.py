@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import MAXYEAR, UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -36,6 +36,7 @@ __all__ = [
 ]
 
 INSTANT = timedelta(microseconds=1)  # the shortest interval that holds an instant
+_LONGEST_NAME = 255  # bytes
 _LARGEST_BYTES = 32 * 2**20  # metadata of a tile of Sentinel-2, with all its angles, takes 1 MB
 
 
@@ -142,11 +143,14 @@ def moment(text: str, path: Path) -> datetime:
     head, dot, fraction = text.strip().strip('"').rstrip("Z").partition(".")
     try:
         time = datetime.fromisoformat(head + dot + fraction[:6].ljust(6, "0") if dot else head)
-    except ValueError as error:
+        time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+        if time.year == MAXYEAR:
+            raise ValueError("no year comes after it")
+    except (ValueError, OverflowError) as error:
         raise SceneError(
             f"{path} gives the time {text!r}, which is none; fetch it again."
         ) from error
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    return time
 
 
 def sun_position(azimuth: float | None, elevation: float | None) -> SunPosition | None:
@@ -177,6 +181,9 @@ def inside(folder: Path, name: str, path: Path) -> Path:
         SceneError: the name leads out of it.
     """
     parts = Path(name).parts
-    if not parts or Path(name).is_absolute() or ".." in parts or "\0" in name or ":" in parts[0]:
+    leads_out = Path(name).is_absolute() or ".." in parts or "\0" in name
+    # Longer than any file system takes, which would end in another error.
+    long = any(len(part.encode(errors="replace")) > _LONGEST_NAME for part in parts)
+    if not parts or leads_out or long or ":" in parts[0]:
         raise SceneError(f"{path} names {name!r}, which is not in its folder; fetch it again.")
     return folder / name
