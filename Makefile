@@ -48,7 +48,7 @@ docs: $(VENV)/.installed-dev
 DOC_PAGES := docs/start.md docs/tutorials/glaciers.md docs/tutorials/thaw-slumps.md \
 	docs/tutorials/land-cover.md docs/tutorials/labels.md docs/howto/sensor.md docs/howto/classes.md \
 	docs/howto/recipe-package.md docs/howto/slurm.md docs/howto/qgis.md docs/tools.md \
-	docs/mapping.md docs/pivot.md docs/presence.md docs/active.md docs/recipes.md \
+	docs/mapping.md docs/pivot.md docs/presence.md docs/active.md docs/view.md docs/recipes.md \
 	docs/reference/index.md recipes/glacier_inventory/README.md recipes/thaw_slump/README.md \
 	recipes/pivot_landcover/README.md recipes/active_labelling/README.md README.md
 

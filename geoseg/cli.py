@@ -23,6 +23,7 @@ from geoseg.commands.presence import presence_app
 from geoseg.commands.report import report
 from geoseg.commands.schema import schema
 from geoseg.commands.sensors import sensors_app
+from geoseg.commands.view import view
 from geoseg.commands.work import plan, retry, status, verify
 from geoseg.errors import GeosegError
 from geoseg.terminal import Outcome, Table, note, show
@@ -52,6 +53,7 @@ for verb in (
     vectorize,
     track,
     report,
+    view,
     export,
     export_onnx,
     compare,

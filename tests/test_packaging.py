@@ -16,6 +16,7 @@ NEED_AN_EXTRA = {
     "geoseg.page.guard",
     "geoseg.page.local",
     "geoseg.pivot.physical.kernel",
+    "geoseg.viewer.server",
 }
 
 IMPORT_ALL = """

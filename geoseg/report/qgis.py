@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     _Draw = Callable[[ET.Element, str], object]  # adds a symbol of a name to an element
 
-__all__ = ["inventory_styles", "outline_style", "qgis_document"]
+__all__ = ["class_colours", "inventory_styles", "outline_style", "qgis_document"]
 
 _FILL_ALPHA = 64  # of 255: the image stays visible below
 _LAKE_ALPHA = 150
@@ -105,7 +105,7 @@ def inventory_styles(inventory: Inventory) -> dict[str, str]:
     return {
         "surveys": _qml(_single(_frame("#5b6470"))),
         "tracks": _qml(_by_change(), named),
-        "outlines": _qml(_by_class(_colours(classes)), named),
+        "outlines": _qml(_by_class(class_colours(classes)), named),
         "lakes": _qml(_categorised("lake_type", lakes)),
         "changes": _qml(_categorised("change", changes)),
         "events": _qml(_categorised("event", events)),
@@ -118,7 +118,7 @@ def qgis_document(root: ET.Element) -> str:
     return f"<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n{text}"
 
 
-def _colours(classes: Iterable[str]) -> dict[str, str]:
+def class_colours(classes: Iterable[str]) -> dict[str, str]:
     """A colour a class; one that is not ours has the same in any inventory, if that is free."""
     chosen: dict[str, str] = {}
     for name in classes:

@@ -15,6 +15,10 @@ pytestmark = [pytest.mark.browser, needs_chromium]
 PLACES = some_places(8)
 
 
+def serve(project, pack, *options):
+    return Served("active", "serve", project, "--pack", pack, *options)
+
+
 @pytest.fixture(scope="module")
 def chromium():
     with browser() as started:
@@ -39,7 +43,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def served(folder, pack):
-    server = Served(folder, pack)
+    server = serve(folder, pack)
     yield server
     server.kill()
 
@@ -47,7 +51,7 @@ def served(folder, pack):
 @pytest.fixture
 def mortal(tmp_path, pack):
     """A server that is to be killed."""
-    server = Served(make_project(tmp_path / "project"), pack)
+    server = serve(make_project(tmp_path / "project"), pack)
     yield server
     server.kill()
 
@@ -465,7 +469,7 @@ def test_two_pages_of_one_browser_keep_what_each_could_not_send(chromium, mortal
 def test_for_other_machines_the_secret_address_opens_the_page_and_no_other_does(
     chromium, folder, pack
 ):
-    served = Served(folder, pack, "--host", "0.0.0.0", "--annotator", "Eve")
+    served = serve(folder, pack, "--host", "0.0.0.0", "--annotator", "Eve")
     try:
         port, secret = served.address.split(":")[2].split("/")
         page = chromium.new_context().new_page()
@@ -485,7 +489,7 @@ def test_for_other_machines_the_secret_address_opens_the_page_and_no_other_does(
 
 def test_of_many_classes_each_has_its_digit(chromium, tmp_path, pack):
     with ask_for(tmp_path / "project", PLACES, classes=("none", "slump", "pond", "burn")):
-        served = Served(tmp_path / "project", pack)
+        served = serve(tmp_path / "project", pack)
     try:
         for page in opened(chromium, served, "Ada"):
             press(page, "3")

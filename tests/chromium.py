@@ -1,4 +1,4 @@
-"""Chromium, where this machine has it, and a server of the page as a process of its own."""
+"""Chromium, where this machine has it, and a server of a page as a process of its own."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def browser():
 
 
 class Served:
-    """`geoseg active serve`, to be killed and started again on its port."""
+    """A command that serves a page, to be killed and started again on its port."""
 
-    def __init__(self, project, pack, *options):
-        self._command = [GEOSEG, "active", "serve", project, "--pack", pack, *options]
+    def __init__(self, *command):
+        self._command = [GEOSEG, *command]
         self._port = "0"
         self.start()
 

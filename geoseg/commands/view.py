@@ -1,0 +1,54 @@
+"""`geoseg view`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from geoseg.errors import ConfigError
+from geoseg.terminal import note, progress
+
+__all__ = ["view"]
+
+_MOST_TOLD = 5  # of what cannot be shown
+
+
+def view(
+    folder: Annotated[
+        Path, typer.Argument(help="Of a run, of maps, scenes or outlines: all below it is shown.")
+    ],
+    port: Annotated[
+        int, typer.Option(help="Of the page; 0: any that is free.", min=0, max=65535)
+    ] = 8766,
+    host: Annotated[
+        str, typer.Option(help="Other than 127.0.0.1: others reach it, by a secret address.")
+    ] = "127.0.0.1",
+) -> None:
+    """Show scenes, maps and outlines of a folder on a page with a time slider, until Ctrl-C.
+
+    Example: geoseg view out/run
+    """
+    try:
+        from geoseg.viewer.server import serve as serve_page
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"The page needs {error.name}; run pip install 'geoseg[view]'."
+        ) from error
+    from geoseg.viewer.folder import look_into
+
+    try:
+        with progress("Looking") as advance:
+            contents = look_into(folder, lambda done, total: advance(done, total, "files"))
+        for name, why in contents.problems[:_MOST_TOLD]:
+            note(f"{name} is not shown: {why}")
+        if len(contents.problems) > _MOST_TOLD:
+            note(f"{len(contents.problems) - _MOST_TOLD} more are not shown; the page lists them")
+        serve_page(contents, folder.resolve().name, host=host, port=port, on_ready=_tell)
+    except KeyboardInterrupt:
+        note("Stopped.")
+
+
+def _tell(address: str) -> None:
+    note(f"Open {address} to look, Ctrl-C to stop")
