@@ -10,6 +10,7 @@ BIN := $(VENV)/bin
 TESTS := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses=auto --dist=worksteal
 
 .PHONY: run test test-fast coverage check lint types layers format bench docs doc-commands clean
+.PHONY: wheel licences audit fuzz
 
 run: $(VENV)/.installed
 	$(BIN)/geoseg glacier-inventory run --data simulated --out out/run
@@ -70,6 +71,29 @@ bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/pivot.py
 	$(BIN)/python benchmarks/active.py
 	$(BIN)/python benchmarks/scale.py
+
+# The wheel, installed by itself into an environment of its own, as users get it.
+wheel: $(VENV)/.installed-dev
+	rm -rf dist out/wheel
+	$(BIN)/python -m build --outdir dist
+	$(PYTHON) -m venv out/wheel
+	out/wheel/bin/python -m pip install --quiet "$(TORCH)" dist/*.whl
+	out/wheel/bin/python -m pip check
+	cd out && wheel/bin/geoseg --version && wheel/bin/geoseg glacier-inventory --help >wheel/help.txt
+
+licences: $(VENV)/.installed-dev
+	$(BIN)/python docs/write_licences.py
+
+audit: $(VENV)/.installed-dev
+	$(BIN)/python .ci/audit.py
+
+# Each parser for so long, or the named ones: make fuzz SECONDS=60 PARSERS="dimap place"
+SECONDS ?= 60
+PARSERS ?=
+
+fuzz: $(VENV)/.installed-dev
+	$(BIN)/python -m pip install --quiet -e ".[fuzz]"
+	$(BIN)/python tests/security/fuzz.py --seconds $(SECONDS) $(PARSERS)
 
 clean:
 	rm -rf $(VENV) out build dist *.egg-info

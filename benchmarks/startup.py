@@ -1,8 +1,9 @@
-"""How long `import geoseg` and `geoseg --help` take, and how much memory the latter needs.
+"""How long `import geoseg` and `geoseg --help` take, what memory the latter needs, and the wheel.
 
     python benchmarks/startup.py [--json]
 
-The baseline is the bare interpreter, measured in turn with them; medians of eleven.
+The baseline is the bare interpreter, measured in turn with them; medians of eleven. `wheel_mb` is
+what a user fetches of geoseg itself, and is built by `build` (extra dev).
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 COMMANDS = {
     "bare_s": [sys.executable, "-c", "pass"],
@@ -22,6 +25,7 @@ COMMANDS = {
     "help_s": [str(Path(sys.executable).with_name("geoseg")), "--help"],
 }
 ROUNDS = 11
+ROOT = Path(__file__).parents[1]
 
 
 def seconds(command: list[str]) -> float:
@@ -45,6 +49,18 @@ def peak_mb(command: list[str]) -> float:
     return int(done.stdout) / 1024
 
 
+def wheel_mb() -> float:
+    """Size of the wheel of this checkout in MB of a million bytes."""
+    with TemporaryDirectory() as folder:
+        # From a copy: a build leaves files behind, and takes up those of builds before.
+        copy = Path(folder) / "geoseg"
+        shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".*", "out", "build", "dist"))
+        command = [sys.executable, "-m", "build", "--wheel", "--no-isolation"]
+        command += ["--outdir", folder, str(copy)]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        return next(Path(folder).glob("*.whl")).stat().st_size / 1e6
+
+
 def main() -> None:
     """Measure, print a table, and with --json one object."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -56,6 +72,7 @@ def main() -> None:
             times[name].append(seconds(command))
     figures = {name: round(statistics.median(t), 3) for name, t in times.items()}
     figures["help_peak_mb"] = round(peak_mb(COMMANDS["help_s"]), 1)
+    figures["wheel_mb"] = round(wheel_mb(), 2)
     for name, value in figures.items():
         print(f"{name:14} {value}")
     if wants_json:
