@@ -42,6 +42,7 @@ _ELSEWHERE = {
     "recipes/active-labelling.md": "recipes/active_labelling/README.md",
     "changes.md": "CHANGELOG.md",
     "contributing.md": "CONTRIBUTING.md",
+    "security.md": "SECURITY.md",
 }
 _LINK = re.compile(r"\[([^\]]*)\]\((?!https?:|#|mailto:)([^)\s#]+)(#[^)\s]*)?\)")
 _FROM_ELSEWHERE = re.compile(
