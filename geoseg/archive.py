@@ -87,8 +87,17 @@ class SceneList:
 
     def listed(self) -> Iterator[Listed | LeftOut]:
         """The scenes with folders of their own; one whose folder is another's is left out."""
-        folders = Folders()
-        for number, one in enumerate(self):
+        folders, number = Folders(), -1
+        scenes = iter(self)
+        while True:
+            number += 1
+            try:
+                one = next(scenes, None)
+            except SceneError as error:  # those before it are done none the less
+                yield LeftOut(number, str(self.catalog), f"It cannot be read further: {error}")
+                return
+            if one is None:
+                return
             if isinstance(one, BrokenEntry):
                 yield LeftOut(-1, one.id, one.reason)  # told of before all scenes
                 continue
@@ -113,8 +122,8 @@ class Folders:
         name = plain_name(scene.id, longest=_LONGEST_NAME)
         if name.lower() in self._taken:  # some file systems know no capitals
             raise SceneError(
-                f"Another scene goes to the folder {name!r} already; give each scene an id of its "
-                "own."
+                f"Another scene goes to the folder {name!r} of {scene.id} already; give each scene "
+                "an id of its own."
             )
         self._taken.add(name.lower())
         return name
@@ -135,7 +144,7 @@ def find_scenes(
         SceneError: it cannot be read.
     """
     if (scene is None) == (catalog is None):
-        raise ConfigError("Name what to map: --scene for one image, or --scenes for a catalogue.")
+        raise ConfigError("Name either one image (--scene) or a catalogue of scenes.")
     if scene is not None:
         return SceneList(count=1, scene=find_scene(scene, described))
     assert catalog is not None

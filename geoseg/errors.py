@@ -9,6 +9,8 @@
     |-- DataError      (OSError)     a data set that cannot be had or is not intact   exit code 1
     |-- ModelError     (ValueError)  a network or checkpoint that cannot be used      exit code 1
     `-- OutputError    (OSError)     a result that cannot be written                  exit code 1
+        |-- HeldError                another run writes there, now                    exit code 1
+        `-- MachineError             this machine cannot, another one may             exit code 1
 
 Each inherits the builtin a caller would expect, so `except ValueError` keeps its meaning.
 """
@@ -26,7 +28,9 @@ __all__ = [
     "DataError",
     "GeosegError",
     "GridError",
+    "HeldError",
     "LabelError",
+    "MachineError",
     "ModelError",
     "OutputError",
     "SceneError",
@@ -77,6 +81,14 @@ class ModelError(GeosegError, ValueError):
 
 class OutputError(GeosegError, OSError):
     """A result that cannot be written."""
+
+
+class HeldError(OutputError):
+    """A folder or file that another run writes now."""
+
+
+class MachineError(OutputError):
+    """What this machine cannot write, and another one may."""
 
 
 def nearest(wrong: str, known: Iterable[str]) -> str:

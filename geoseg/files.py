@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from geoseg.errors import DataError, GeosegError, OutputError
+from geoseg.errors import DataError, GeosegError, MachineError, OutputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -136,6 +136,8 @@ def is_of_machine(error: BaseException | None) -> bool:
     tell of such things by words only.
     """
     while error is not None:
+        if isinstance(error, MachineError):
+            return True
         words = str(error).lower()
         if getattr(error, "errno", None) in _OF_MACHINE:
             return True

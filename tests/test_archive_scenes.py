@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import scene_of, write_raster
 
-from geoseg.archive import Ends, LeftOut, Listed, Telling, find_scenes
+from geoseg.archive import Ends, LeftOut, Listed, SceneList, Telling, find_scenes
 from geoseg.errors import GeosegError, SceneError
 from geoseg.inference import Mapped
 from geoseg.scale import Engine
@@ -50,7 +50,7 @@ def test_scenes_get_folders_of_their_own_and_what_has_none_is_left_out(scene, tm
     assert found == [(0, "_b_1_"), (1, "c"), (4, "d")]
     odd, capital = (one for one in listed if isinstance(one, LeftOut))
     assert (odd.scene, "no sensor named 'none'" in odd.error) == ("odd", True)
-    assert "Another scene goes to the folder 'C' already; give each" in capital.error
+    assert "Another scene goes to the folder 'C' of C already; give each" in capital.error
 
 
 def test_rows_of_a_table_are_read_as_they_are_asked_for(scene, tmp_path, monkeypatch):
@@ -71,6 +71,10 @@ def test_rows_of_a_table_are_read_as_they_are_asked_for(scene, tmp_path, monkeyp
     assert first == names[:4]
     with pytest.raises(SceneError, match="cannot be read as a catalogue"):
         list(rows)
+    *listed, last = SceneList(count=len(names), catalog=path).listed()
+    assert [one.scene.id for one in listed] == names[: len(listed)]
+    assert len(listed) >= 4
+    assert "It cannot be read further: " in last.error
 
 
 def test_jobs_are_made_as_they_are_handed_out(scene, tmp_path):

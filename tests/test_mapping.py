@@ -149,8 +149,8 @@ def test_a_plan_writes_nothing(model, tmp_path):
 @pytest.mark.parametrize(
     ("options", "code", "words"),
     [
-        ((), 2, "Name what to map: --scene for one image, or --scenes for a catalogue."),
-        (("--scene", "a.tif", "--scenes", "b.parquet"), 2, "Name what to map"),
+        ((), 2, "Name either one image (--scene) or a catalogue of scenes."),
+        (("--scene", "a.tif", "--scenes", "b.parquet"), 2, "Name either one image"),
         (("--scene", "a.tif", "--date", "2000"), 2, "--date '2000' cannot be used: write it as"),
         (("--scene", "missing.json"), 1, "missing.json is no file; give a STAC item"),
         (("--scene", "a.json", "--sensor", "landsat-7"), 2, "--sensor cannot be given with STAC"),
@@ -216,7 +216,7 @@ def test_odd_names_become_folders_and_a_second_scene_of_one_fails_alone(model, t
     assert done.returncode == 1
     errors = [scene["error"] for scene in json.loads(done.stdout)["scenes"]]
     assert errors[:3] == [None] * 3
-    assert "Another scene goes to the folder 'C' already" in errors[3]
+    assert "Another scene goes to the folder 'C' of" in errors[3]
     assert sorted(p.name for p in (tmp_path / "maps").iterdir()) == [
         "S2_Gletscher_März_1_",
         "_b",

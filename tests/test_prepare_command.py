@@ -57,7 +57,7 @@ def test_a_catalogue_becomes_a_catalogue_of_prepared_scenes(tmp_path, executor):
     assert list(errors) == ["a", "b", "cut", "B"]
     assert errors["a"] is errors["b"] is None
     assert "cut failed and is passed over" in done.stderr
-    assert "Another scene goes to the folder 'B' already" in errors["B"]
+    assert "Another scene goes to the folder 'B' of" in errors["B"]
     entries = read_catalog(tmp_path / "out" / "catalog.parquet").entries
     assert [entry.scene.id for entry in entries] == ["a", "b"]
     with rasterio.open(entries[0].scene.mask.path) as raster:
@@ -140,7 +140,7 @@ def test_a_frame_without_georeference_is_refused_by_prepare_and_by_predict(tmp_p
         (("--points", "a.points", "c.parquet"), "--points are those of one image; name it by"),
         (("c.parquet", "--strike", "clowd"), "no kind of pixel 'clowd'. Did you mean 'cloud'"),
         (("c.parquet", "--clouds", "fmask"), "no cloud mask 'fmask'"),
-        ((), "Name what to map: --scene for one image"),
+        ((), "Name either one image (--scene)"),
     ],
 )
 def test_wrong_use_of_prepare_is_one_sentence(tmp_path, options, words):

@@ -82,7 +82,7 @@ def catalog_prepare(
         _prepare_and_tell(found, settings, out, engine, ends)
         if (table := list_prepared(out)) is not None:
             note(f"The prepared scenes are listed in {table}")
-        show(_as_outcome(ends, out), as_json=json)
+        show(_as_outcome(ends, table), as_json=json)
     if ends.failed:
         raise typer.Exit(1)
 
@@ -132,19 +132,21 @@ def _figures(ready: Ready) -> dict[str, Any]:
     }
 
 
-def _as_outcome(ends: Ends, out: Path) -> Outcome:
+def _as_outcome(ends: Ends, catalog: Path | None) -> Outcome:
     figures = {
-        "catalog": str(out / "catalog.parquet"),
+        "catalog": None if catalog is None else str(catalog),
         "scenes": iter(ends),
         "failed": ends.failed,
     }
-    rows = [(one["scene"], *_row(one)) for one in ends.shown() if not one["error"]]
-    table = Table(ends.titled("Prepared"), ("scene", "cloud", "snow", "off by m"), rows)
-    return Outcome(figures, (table,))
+    rows = [(one["scene"], *_row(one)) for one in ends.shown()]
+    shown = Table(ends.titled("Prepared"), ("scene", "cloud", "snow", "off by m"), rows)
+    return Outcome(figures, (shown,))
 
 
 def _row(figures: Mapping[str, Any]) -> tuple[str, ...]:
     """Clouds, snow and how far it lies off, for a person."""
+    if figures["error"]:
+        return ("failed", "", "")
     shares, registration = figures["shares"], figures["registration"]
     return (
         *(f"{shares[kind]:.1%}" if kind in shares else "-" for kind in ("cloud", "snow")),

@@ -34,7 +34,10 @@ def status(folder: Folder, json: Json = False) -> None:
         note(f"{len(failures)} failed in all; --json names them")
     for state in states:
         for name in state.killed:
-            note(f"{state.folder / name}: the run died over it; the next one does it last")
+            note(
+                f"{state.folder / name}: the run died over it; the next one does it last, and with "
+                "--workers 2 sets it aside if it kills its worker three times"
+            )
         if state.earlier:
             note(
                 f"{state.folder} has {state.earlier:,} more of earlier runs: of other settings or "
@@ -91,6 +94,7 @@ def retry(
             if damaged:
                 names = _damaged_of(manifest)
             manifest.forget([*failed, *names])
+            manifest.forgive_deaths()
         rows.append((str(found), str(len(failed)), str(len(names))))
         figures[str(found)] = {"failed": failed, "damaged": names}
     note("Run the command of the run again: it does these units.")

@@ -30,6 +30,7 @@ __all__ = ["Parts", "open_parts", "remove_parts"]
 
 _JOB = "job"
 _LOCK = "lock"
+_PATIENCE_S = 60.0  # for a worker that leaves, whose scene was given to this one
 _BLOCK_PX = 256
 _CHUNK_PX = 2**21  # read at once of what is finished
 
@@ -226,7 +227,7 @@ def _locked(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{folder.parent} cannot be written: {error.strerror}.") from error
-    with holding(folder / _LOCK, of=folder.parent):
+    with holding(folder / _LOCK, of=folder.parent, patience_s=_PATIENCE_S):
         yield
 
 

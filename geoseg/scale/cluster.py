@@ -7,7 +7,7 @@ import logging
 import queue
 import time
 import uuid
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from geoseg.errors import ConfigError, GeosegError
@@ -17,7 +17,7 @@ from geoseg.scale.processes import THREADS, with_threads, without_ctrl_c
 from geoseg.scale.unit import Attempt, Unit, attempt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from geoseg.scale.engine import Engine
@@ -35,6 +35,7 @@ _SHUN_S = 300.0  # a worker whose disk is full, or the like, while there are oth
 _SCHEDULER = {
     "distributed.scheduler.allowed-failures": 0,
     "distributed.scheduler.worker-saturation": 1.0,
+    "distributed.scheduler.work-stealing": False,  # by workers that are shunned
     "distributed.worker.daemon": False,  # work may have children, such as those that load data
 }
 
@@ -55,7 +56,6 @@ class Cluster:
         import dask.config
         from distributed import Client
 
-        logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # told in a sentence
         self._work, self._fence, self._engine = work, fence, engine
         self._futures: dict[tuple[str, int], tuple[Any, Unit]] = {}  # by key
         self._ends: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -65,6 +65,7 @@ class Cluster:
         self._shunned: dict[str, float] = {}  # workers on troubled machines, and until when
         with ExitStack() as stack:
             stack.enter_context(dask.config.set(_SCHEDULER))
+            stack.enter_context(_silent("distributed.client"))  # what it says is told in a sentence
             # All the time: dead workers are replaced from here.
             stack.enter_context(with_threads(engine.threads))
             address = engine.address
@@ -82,7 +83,12 @@ class Cluster:
 
     @property
     def room(self) -> int:
-        """Some a worker of ours; one a thread of a scheduler that may let units wait at workers."""
+        """Some a worker of ours; one a thread of a scheduler that may let units wait at workers.
+
+        Units that only some workers may do wait at these: then one a worker too.
+        """
+        if (trusted := self._trusted()) is not None:
+            return len(trusted)
         if self._engine.address is None:
             return _READY * self._engine.workers
         if time.monotonic() > self._counted_at + _COUNT_EVERY_S:
@@ -164,9 +170,9 @@ class Cluster:
             raise self._gone()
         _, unit = self._futures.pop(future.key)
         try:
-            if future.status in {"finished", "error"}:
+            if unit.name in told or future.status in {"finished", "error"}:
                 tried, address = told.get(unit.name) or future.result(timeout=_FETCH_S)
-                if tried.passing:
+                if tried.troubled:
                     self._shunned[address] = time.monotonic() + _SHUN_S
                 return [tried]
         except KilledWorker as error:
@@ -189,6 +195,17 @@ class Cluster:
         return GeosegError(
             f"The Dask scheduler {self._address} is gone; start it and run again to go on."
         )
+
+
+@contextmanager
+def _silent(name: str) -> Iterator[None]:
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _attempt_there(work: Callable[[Any], Any], unit: Unit, fence: Path) -> tuple[Attempt, str]:

@@ -76,6 +76,5 @@ class Serial:
         self._manifest.take_up(unit.name)
         try:
             return attempt(self._work, unit, self._manifest.fence)
-        except BaseException:  # Ctrl-C, which is nobody's death
+        finally:  # alive, after Ctrl-C too
             self._manifest.lay_down(unit.name)
-            raise

@@ -11,7 +11,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
-from geoseg.errors import OutputError
+from geoseg.errors import HeldError, MachineError, OutputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 __all__ = ["holder", "holding", "sharing", "wait_for_all"]
 
 _HELD = frozenset({errno.EAGAIN, errno.EACCES})
-_GLANCES = 5  # in a second: of those who only look who holds it
+_GLANCE_S = 1.0  # of those who only look who holds it
 _LOOK_EVERY_S = 0.2
 _SAY_AFTER_S = 2.0
 _LOG = logging.getLogger(__name__)
 
 
 @contextmanager
-def holding(path: Path, *, of: Path | None = None) -> Iterator[bool]:
+def holding(path: Path, *, of: Path | None = None, patience_s: float = _GLANCE_S) -> Iterator[bool]:
     """Hold a lock file; the kernel lets go of it when this process dies.
 
     Gives whether the one who held it before was killed: it had no time to wipe its name out.
@@ -35,15 +35,17 @@ def holding(path: Path, *, of: Path | None = None) -> Iterator[bool]:
     Args:
         path: of the file.
         of: folder that it is held for; its own when None.
+        patience_s: how long to wait for another run to let go.
 
     Raises:
-        OutputError: another run holds it or has just removed it, or the disk has no locks.
+        HeldError: another run holds it or has just removed it.
+        MachineError: it cannot be opened here, or the disk has no locks.
     """
     folder = of or path.parent
     with _opened(path) as file:
-        _hold(file, path, folder)
+        _hold(file, path, folder, patience_s)
         if not _is_there(file, path):
-            raise OutputError(f"{folder} was just written by another run; run again.")
+            raise HeldError(f"{folder} was just written by another run; run again.")
         file.seek(0)
         killed = bool(file.read())
         _write(file, path, f"pid {os.getpid()} on host {socket.gethostname()}")
@@ -69,7 +71,7 @@ def sharing(path: Path) -> Iterator[None]:
     """Hold a lock file beside others who share it; the kernel lets go of it with the process.
 
     Raises:
-        OutputError: it cannot be written, or the disk has no locks.
+        MachineError: it cannot be opened here, or the disk has no locks.
     """
     with _opened(path) as file:
         try:
@@ -83,16 +85,18 @@ def wait_for_all(path: Path, *, most_s: float) -> None:
     """Wait until nobody shares a lock file.
 
     Raises:
-        OutputError: somebody does for longer than that, or it cannot be written.
+        HeldError: somebody does for longer than that.
+        MachineError: it cannot be opened here.
     """
     begun, said = time.monotonic(), False
     with _opened(path) as file:
         while not _is_taken(file, path):
             waited_s = time.monotonic() - begun
             if waited_s > most_s:
-                raise OutputError(
+                raise HeldError(
                     f"Workers of a run that was killed are still at work in {path.parent}; wait "
-                    "until they end, or end them, and run again."
+                    "until they end, or end them (jobs of Slurm by scancel, workers of a scheduler "
+                    "with it), and run again."
                 )
             if waited_s > _SAY_AFTER_S and not said:
                 _LOG.warning("Waiting for workers of a killed run in %s.", path.parent)
@@ -100,15 +104,16 @@ def wait_for_all(path: Path, *, most_s: float) -> None:
             time.sleep(_LOOK_EVERY_S)
 
 
-def _hold(file: TextIO, path: Path, folder: Path) -> None:
-    for _ in range(_GLANCES):
-        if _is_taken(file, path):
-            return
+def _hold(file: TextIO, path: Path, folder: Path, patience_s: float) -> None:
+    deadline = time.monotonic() + patience_s
+    while not _is_taken(file, path):
+        if time.monotonic() > deadline:
+            file.seek(0)
+            raise HeldError(
+                f"{folder} is held by {file.read() or 'another run'}; wait for it, or give another "
+                "folder."
+            )
         time.sleep(_LOOK_EVERY_S)
-    file.seek(0)
-    raise OutputError(
-        f"{folder} is held by {file.read() or 'another run'}; wait for it, or give another folder."
-    )
 
 
 def _is_taken(file: TextIO, path: Path) -> bool:
@@ -124,23 +129,28 @@ def _is_taken(file: TextIO, path: Path) -> bool:
 
 def _is_there(file: TextIO, path: Path) -> bool:
     """Whether a file is still the one of its name: who held it may have removed it."""
-    return path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat())
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _opened(path: Path) -> TextIO:
     try:
         return path.open("a+", encoding="utf-8")
     except FileNotFoundError as error:
-        raise OutputError(
+        raise MachineError(
             f"{path.parent} is not there for {socket.gethostname()}; give a folder on a disk that "
             "all workers share."
         ) from error
     except OSError as error:
-        raise OutputError(f"{path.parent} cannot be written: {error.strerror}.") from error
+        raise MachineError(f"{path.parent} cannot be written: {error.strerror}.") from error
 
 
-def _not_locked(path: Path, error: OSError) -> OutputError:
-    return OutputError(f"{path} cannot be locked: {error.strerror}; give a folder on another disk.")
+def _not_locked(path: Path, error: OSError) -> MachineError:
+    return MachineError(
+        f"{path} cannot be locked: {error.strerror}; give a folder on another disk."
+    )
 
 
 def _write(file: TextIO, path: Path, text: str) -> None:

@@ -221,6 +221,7 @@ class Manifest:
             OutputError: the record cannot be written.
         """
         with self._telling():
+            self._open()
             self._database.execute("UPDATE begun SET times = times - 1 WHERE name = ?", (name,))
             self._database.execute("DELETE FROM begun WHERE times = 0")
 
@@ -244,6 +245,15 @@ class Manifest:
             with self._telling():
                 self._database.execute("DELETE FROM unit WHERE name = ?", (name,))
                 self._database.execute("DELETE FROM begun WHERE name = ?", (name,))
+
+    def forgive_deaths(self) -> None:
+        """Take back that runs died over units.
+
+        Raises:
+            OutputError: the record cannot be written.
+        """
+        with self._telling():
+            self._database.execute("DELETE FROM begun")
 
     def gone(self) -> list[str]:
         """Names of units recorded as done of which a file is not there any more."""
@@ -287,7 +297,8 @@ class Manifest:
         with self._telling():
             self._open()
             self._database.execute(_WRITE, row)
-            self._database.execute("DELETE FROM begun WHERE name = ?", (unit.name,))
+            if not tried.error:
+                self._database.execute("DELETE FROM begun WHERE name = ?", (unit.name,))
 
     def keep(self) -> None:
         """Bring what was recorded to the disk: of one unit or of many at the price of one.

@@ -82,7 +82,7 @@ def read_state(folder: Path) -> WorkState:
                 {"run": run},
             ).fetchone()
             killed = record.execute("SELECT name FROM begun ORDER BY name").fetchall()
-            per_hour = _per_hour(record, started) if run else None
+            per_hour = _per_hour(record, run, started) if run else None
     except (sqlite3.Error, UnicodeDecodeError) as error:
         raise OutputError(f"{path} cannot be read as a record of work ({error}).") from error
     held_by = holder(folder / LOCK)
@@ -104,10 +104,12 @@ def _last_run(record: sqlite3.Connection) -> tuple[int, float, int | None]:
     return record.execute(query).fetchone() or (0, 0.0, None)
 
 
-def _per_hour(record: sqlite3.Connection, started: float) -> float | None:
-    """How many units were ended in an hour since then."""
+def _per_hour(record: sqlite3.Connection, run: int, started: float) -> float | None:
+    """How many units a run has ended in an hour, without those that it took over."""
     count, last = record.execute(
-        "SELECT count(*), max(started + seconds) FROM unit WHERE started >= ?", (started,)
+        "SELECT count(*), max(started + seconds) FROM unit "
+        "WHERE run = ? AND started >= ? AND attempts > 0",
+        (run, started),
     ).fetchone()
     seconds = min(last or started, time.time()) - started
     return count / seconds * 3600 if count and seconds > 0 else None

@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from geoseg.errors import ConfigError, GeosegError
+from geoseg.errors import ConfigError, GeosegError, HeldError
 from geoseg.files import is_of_machine, sha256_of
 from geoseg.scale.lock import sharing
 
@@ -66,7 +66,8 @@ class Attempt:
     sha256: str = ""  # of the output
     error: str = ""  # one sentence
     final: bool = False  # trying again would end the same way
-    passing: bool = False  # the machine is at fault, not the unit
+    passing: bool = False  # another run or the machine is at fault, not the unit
+    troubled: bool = False  # the machine is
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +125,8 @@ def attempt(work: Callable[[Any], Any], unit: Unit, fence: Path) -> Attempt:
         fence: a lock file that is shared meanwhile, so that a later run knows of it.
     """
     started, clock = time.time(), time.monotonic()
-    result, sha256, error, final, passing = "null", "", "", False, False
+    result, sha256, error = "null", "", ""
+    final, passing, troubled = False, False, False
     try:
         with sharing(fence):
             result = json.dumps(work(unit.argument))
@@ -132,7 +134,8 @@ def attempt(work: Callable[[Any], Any], unit: Unit, fence: Path) -> Attempt:
     except Exception as wrong:  # noqa: BLE001  one unit must not end the others
         ours = isinstance(wrong, GeosegError)
         error = str(wrong) if ours else f"{type(wrong).__name__}: {wrong}"
-        passing = is_of_machine(wrong)
+        troubled = is_of_machine(wrong)
+        passing = troubled or isinstance(wrong, HeldError)
         final = ours and not passing
     return Attempt(
         name=unit.name,
@@ -144,4 +147,5 @@ def attempt(work: Callable[[Any], Any], unit: Unit, fence: Path) -> Attempt:
         error=error,
         final=final,
         passing=passing,
+        troubled=troubled,
     )

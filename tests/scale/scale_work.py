@@ -4,12 +4,14 @@ import errno
 import os
 import signal
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from geoseg.errors import OutputError, SceneError
 from geoseg.files import write_text, writing
 from geoseg.scale import Unit, inputs_hash
+from geoseg.scale.lock import holding
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,21 @@ def find_disk_full(task):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     except OSError as error:
         raise OutputError(f"{task.output} could not be written.") from error
+
+
+def fill_one_disk(task):
+    """Fails at once in the first process that takes a unit up."""
+    first = task.log / "first"
+    with suppress(FileExistsError), first.open("x") as file:
+        file.write(str(os.getpid()))
+    if first.read_text() == str(os.getpid()):
+        return find_disk_full(task)
+    return make(task)
+
+
+def hold_and_make(task):
+    with holding(task.output.parent.parent / "unit.lock", patience_s=0.1):
+        return make(task)
 
 
 def write_much(task):

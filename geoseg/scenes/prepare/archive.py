@@ -125,16 +125,16 @@ def list_prepared(out: Path) -> Path | None:
         SceneError: what was prepared cannot be read.
     """
     with Manifest(out) as manifest:
-        items = (out / name / _ITEM for name, _ in manifest.results())
-        there = (item for item in items if item.is_file())
-        first = next(there, None)
-        if first is None:
-            return None
-        path = out / "catalog.parquet"
-        with writing_catalog(path) as table:
-            for item in chain([first], there):
-                table.add(scan_scene(read_scene(item)))
-        return path
+        names = [name for name, _ in manifest.results()]
+    there = (item for name in names if (item := out / name / _ITEM).is_file())
+    first = next(there, None)
+    if first is None:
+        return None
+    path = out / "catalog.parquet"
+    with writing_catalog(path) as table:
+        for item in chain([first], there):
+            table.add(scan_scene(read_scene(item)))
+    return path
 
 
 def prepare_job(job: PrepareJob) -> dict[str, Any]:
