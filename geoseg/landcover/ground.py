@@ -17,7 +17,7 @@ from geoseg.grids import describe_grid, same_grid
 from geoseg.labels import IGNORE
 from geoseg.models import read_tensors, write_tensors
 from geoseg.pivot.measurement.variables import load_variables
-from geoseg.pivot.storage.arrays import grid_of, require_plain
+from geoseg.pivot.storage.arrays import UNREADABLE, grid_of, require_plain
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -91,8 +91,7 @@ def open_cube(path: Path) -> xr.Dataset:
     try:
         require_plain(path)
         cube: xr.Dataset = xr.open_zarr(path, consolidated=False)
-    # RuntimeError: coordinates whose bytes are damaged.
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+    except UNREADABLE as error:
         raise SceneError(
             f"{path} is no cube that can be read ({type(error).__name__}); give the cube.zarr of "
             "`geoseg pivot query`."

@@ -50,7 +50,7 @@ def search(name: str, corpus: Path, seconds: int) -> None:
             f"-max_total_time={seconds}",
             f"-max_len={MOST_BYTES}",
             f"-rss_limit_mb={MOST_MB}",
-            "-timeout=30",
+            "-timeout=300",
             f"-artifact_prefix={corpus}/",
             "-print_final_stats=1",
         ]

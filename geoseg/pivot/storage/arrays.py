@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = [
+    "UNREADABLE",
     "Layout",
     "coordinates",
     "grid_of",
@@ -39,6 +40,8 @@ _TIME_ENCODING = {"units": "seconds since 1970-01-01", "calendar": "standard", "
 _CODECS = frozenset(
     {"blosc", "bz2", "delta", "gzip", "lz4", "shuffle", "vlen-utf8", "zlib", "zstd"}
 )
+# What xarray ends in on a store that is damaged, or says of its arrays what cannot be.
+UNREADABLE = (ArithmeticError, KeyError, OSError, RuntimeError, TypeError, ValueError)
 SPATIAL_REF = "spatial_ref"  # the grid mapping of CF
 _EPOCH = np.datetime64("1970-01-01T00:00:00", "ns")
 _FIRST, _END = (

@@ -25,6 +25,7 @@ from geoseg.pivot.physical.posterior import Known, Posterior
 from geoseg.pivot.physical.spread import Spread, process_of
 from geoseg.pivot.physical.wander import REGION_M
 from geoseg.pivot.storage.arrays import (
+    UNREADABLE,
     Layout,
     coordinates,
     grid_of,
@@ -275,8 +276,7 @@ def _open(folder: Path, group: str | None = None, *, decode_times: bool = True) 
             decode_coords="all",
             decode_times=decode_times,
         )
-    # RuntimeError: coordinates whose bytes are damaged.
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+    except UNREADABLE as error:
         raise OutputError(
             f"{folder} is no pivot, or not whole; make it with `geoseg pivot build`."
         ) from error
