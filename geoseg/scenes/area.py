@@ -41,7 +41,8 @@ def read_area(path: Path) -> Geometry:
             f"{path} cannot be read as a vector file ({str(error).splitlines()[0]}); give a "
             "GeoPackage, GeoJSON or Shapefile."
         ) from error
-    shapes = [] if table.geometry is None else table.geometry.dropna()
+    # Heights, as KML has them, are of no use here.
+    shapes = [] if table.geometry is None else shapely.force_2d(table.geometry.dropna().to_numpy())
     areas = [shapely.make_valid(s, method="structure") for s in shapes if _is_area(s)]
     polygons = shapely.get_parts(shapely.union_all(areas))
     if len(polygons) == 0:

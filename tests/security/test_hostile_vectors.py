@@ -219,3 +219,14 @@ def test_an_archive_with_more_members_than_a_data_set_has_is_refused(tmp_path):
 
     with pytest.raises(DataSourceError, match="is no GeoPackage"), opening(tmp_path / "a.zip"):
         pass
+
+
+def test_an_area_with_heights_is_the_area_without(tmp_path):
+    high = shapely.force_3d(box(7, 46, 8, 47), 2500.0)
+    table = gpd.GeoDataFrame({"a": [1]}, geometry=[high], crs="EPSG:4326")
+    table.to_file(tmp_path / "a.geojson")
+
+    area = read_area(tmp_path / "a.geojson").geom
+
+    assert not area.has_z
+    assert shapely.area(area) == pytest.approx(1)
