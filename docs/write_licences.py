@@ -29,6 +29,10 @@ _SHORT = {
 }
 
 
+# A list of NVIDIA's packages without words of its own; they state theirs.
+_KNOWN = {"cuda-toolkit": "LicenseRef-NVIDIA-Proprietary"}
+
+
 class Licensed(NamedTuple):
     """One package and its licence, as its maker states it."""
 
@@ -68,7 +72,9 @@ def licence_of(one: Distribution) -> str:
     if classified:
         return ", ".join(_SHORT.get(name, name) for name in classified)
     words = (told.get("License") or "").strip().splitlines()
-    return re.sub(r"\s+", " ", words[0]) if words else "not stated"
+    if words:
+        return re.sub(r"\s+", " ", words[0])
+    return _KNOWN.get(one.name, "not stated")
 
 
 def page_of(found: list[Licensed]) -> str:

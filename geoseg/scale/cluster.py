@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import queue
+import signal
 import time
 import uuid
 from contextlib import ExitStack, contextmanager, suppress
@@ -197,6 +198,15 @@ class Cluster:
         )
 
 
+def _slurm_cluster() -> Any:  # noqa: ANN401  dask_jobqueue.SLURMCluster
+    """The class, whose import makes an end of the process of Ctrl-C: that is taken back."""
+    before = signal.getsignal(signal.SIGINT)
+    from dask_jobqueue import SLURMCluster  # type: ignore[attr-defined]
+
+    signal.signal(signal.SIGINT, before)
+    return SLURMCluster
+
+
 @contextmanager
 def _silent(name: str) -> Iterator[None]:
     logger = logging.getLogger(name)
@@ -236,8 +246,6 @@ def _own_cluster(engine: Engine) -> Any:  # noqa: ANN401  a distributed.Cluster
 
 def _slurm(slurm: Mapping[str, Any], *, workers: int, threads: int) -> Any:  # noqa: ANN401
     """Jobs of one worker each; those that end are replaced while there is work."""
-    from dask_jobqueue import SLURMCluster  # type: ignore[attr-defined]
-
     settings = dict(slurm)
     environment = dict.fromkeys(THREADS, str(threads)) | _MEMORY
     exports = [f"export {name}={value}" for name, value in environment.items()]
@@ -248,7 +256,7 @@ def _slurm(slurm: Mapping[str, Any], *, workers: int, threads: int) -> Any:  # n
         extra = ["--lifetime", f"{0.9 * limit_s:.0f}s"]
         extra += ["--lifetime-stagger", f"{0.05 * limit_s:.0f}s"]
     try:
-        cluster = SLURMCluster(
+        cluster = _slurm_cluster()(
             **settings
             | {
                 "cores": 1,

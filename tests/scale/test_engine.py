@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 
 from geoseg.errors import ConfigError
@@ -98,3 +101,13 @@ def test_dask_that_is_not_installed_is_told_with_the_way_to_get_it(monkeypatch):
 )
 def test_time_limits_are_read_as_slurm_reads_them(walltime, seconds):
     assert seconds_of(walltime) == seconds
+
+
+def test_slurm_leaves_ctrl_c_as_it_is():
+    """dask_jobqueue takes it for itself as it is imported."""
+    code = (
+        "import signal; before = signal.getsignal(signal.SIGINT)\n"
+        "from geoseg.scale.cluster import _slurm_cluster; _slurm_cluster()\n"
+        "assert signal.getsignal(signal.SIGINT) is before"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
