@@ -269,7 +269,7 @@ def reading_table(path: Path, needed: Sequence[str]) -> Iterator[pq.ParquetFile]
             yield table
     except FileNotFoundError:
         raise SceneError(f"{path} does not exist; check the path of the catalogue.") from None
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         if isinstance(error, GeosegError):
             raise
         raise SceneError(

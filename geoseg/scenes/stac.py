@@ -19,7 +19,7 @@ from pystac.extensions.eo import SCHEMA_URI as EO_URI
 from pystac.extensions.view import SCHEMA_URI, SUN_AZIMUTH_PROP, SUN_ELEVATION_PROP
 from shapely.geometry import mapping
 
-from geoseg.errors import SceneError, SensorError
+from geoseg.errors import GeosegError, SceneError, SensorError
 from geoseg.files import write_text
 from geoseg.grids import crs_of
 from geoseg.scenes.ground_control import control_of, rough_grid
@@ -29,6 +29,8 @@ from geoseg.scenes.scene import Asset, Scene, SunPosition
 from geoseg.sensors import SensorKind, find_sensor
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
     from odc.geo.geobox import GeoBox
 
@@ -185,13 +187,13 @@ def scene_of(content: dict[str, Any], path: Path) -> Scene:
         sun = _sun(item, path)
         clouds = item.properties.get(CLOUD_COVER_PROP)
         clouds = None if clouds is None else float(clouds)
-    except SceneError:
+        if not isinstance(item.properties.get(SENSOR), str):
+            raise SceneError(f"{path} names no sensor; add the property {SENSOR!r}.")
+        _require_known_bands(item, path)
+    except GeosegError:
         raise
     except (*_BROKEN, pystac.STACError, pystac.STACTypeError) as error:
         raise _no_item(path, error) from error
-    if not isinstance(item.properties.get(SENSOR), str):
-        raise SceneError(f"{path} names no sensor; add the property {SENSOR!r}.")
-    _require_known_bands(item, path)
     return Scene(
         id=item.id,
         sensor_id=item.properties[SENSOR],
@@ -262,11 +264,18 @@ def _places(item: pystac.Item, path: Path) -> _Places:
             places.quality = Asset(path=where)
         nodata = None if fields.get("nodata") is None else float(fields["nodata"])
         for index, band in enumerate(fields.get("bands", []), start=fields.get(BAND_INDEX, 1)):
-            name = band.get("eo:common_name") or band["name"]
+            name = _name_of(band)
             places.bands[name] = Asset(
                 path=where, index=index, nodata=nodata, sha256=_sha256(fields)
             )
     return places
+
+
+def _name_of(band: Mapping[str, Any]) -> str:
+    name = band.get("eo:common_name") or band["name"]
+    if not isinstance(name, str):
+        raise TypeError(f"a band is named {name!r}")
+    return name
 
 
 def _is_own(key: str, asset: pystac.Asset) -> bool:
@@ -279,7 +288,7 @@ def _require_known_bands(item: pystac.Item, path: Path) -> None:
     sensor = find_sensor(item.properties[SENSOR])
     for asset in item.assets.values():
         for stated in asset.extra_fields.get("bands", []):
-            name = stated.get("eo:common_name") or stated["name"]
+            name = _name_of(stated)
             try:
                 band = sensor.band(name)
             except SensorError as error:

@@ -75,7 +75,7 @@ def items_of_file(path: Path) -> Iterator[SourceItem]:
             yield from (SourceItem(item, place) for item in content.get("features") or [])
         elif kind == "Feature":
             yield SourceItem(content, place)
-        elif kind in {"Catalog", "Collection"}:
+        elif kind in ("Catalog", "Collection"):
             for linked in _links(content, place, root):
                 if linked.resolve() not in seen:
                     seen.add(linked.resolve())
@@ -165,8 +165,11 @@ def import_items(items: Iterator[SourceItem], out: Path) -> Iterator[ImportStep]
 
 
 def _links(content: dict[str, Any], place: Path, root: Path) -> Iterator[Path]:
-    for link in content.get("links") or []:
-        if link.get("rel") not in {"item", "items", "child"}:
+    links = content.get("links") or []
+    if not isinstance(links, list) or not all(isinstance(link, dict) for link in links):
+        raise SceneError(f"{place} has links that are none of STAC; compare it with the standard.")
+    for link in links:
+        if link.get("rel") not in ("item", "items", "child"):
             continue
         linked = place.parent / str(link.get("href", ""))
         if "://" in str(link.get("href")) or not linked.resolve().is_relative_to(root):
