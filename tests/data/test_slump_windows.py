@@ -220,6 +220,24 @@ def test_windows_are_a_sequence_of_places(windows):
     assert batch.present.tolist() == windows.present[:5].astype(float).tolist()
 
 
+def test_slumps_whose_windows_are_one_are_one_place_and_the_others_stay_as_they_are():
+    # Two in the upper left corner, to which their windows are clipped, and one that lies free.
+    corner, free = [(0, 0, 6, 6), (8, 2, 6, 6)], (60, 90, 12, 10)
+    images = [drawn("train_yg_001", *corner, free), drawn("train_yg_011")]
+
+    windows = cut_windows(images, SPEC)
+
+    ids = [place.id for place in windows]
+    assert len(set(ids)) == len(ids)
+    first, second = windows.chosen(np.flatnonzero(windows.present))
+    assert first.id == "train_yg_001/r000c000"
+    assert first.images[0].label.sum() == 2 * 36
+    # Where it lies in its window was drawn as the third.
+    off = np.random.default_rng(0).uniform(-SPEC.off_centre, SPEC.off_centre, (3, 2))[2] * 32
+    row, column = np.round(np.array([65.5, 94.5]) + off - 16).astype(int)
+    assert second.id == f"train_yg_001/r{row:03d}c{column:03d}"
+
+
 def test_an_image_smaller_than_a_window_has_none():
     small = SlumpImage(
         name="train_yg_003",
@@ -281,6 +299,8 @@ def test_the_windows_of_the_real_set_are_of_both_kinds_in_every_fold():
     windows = cut_windows(images)
 
     assert len(images) == 756
+    where = np.column_stack([windows.image, windows.row, windows.column])
+    assert len(np.unique(where, axis=0)) == len(windows)
     for fold in FOLDS:
         part = windows.part(fold)
         assert part.present.sum() > 100

@@ -83,7 +83,8 @@ class WindowSpec:
 class SlumpWindows(Sequence[Place]):
     """Windows of images, each a place with one image, cut when asked for.
 
-    One window around each slump, and on a grid those without any slump in or just beside them.
+    One window around each slump, and on a grid those without any slump in or just beside them; no
+    two are the same.
     """
 
     images: tuple[SlumpImage, ...]
@@ -254,7 +255,10 @@ def _cut(
 def _around_slumps(
     slump: NDArray[np.bool_], spec: WindowSpec, rng: np.random.Generator
 ) -> NDArray[np.int_]:
-    """Upper left pixels (n, 2) of a window around each slump that is large enough."""
+    """Upper left pixels (n, 2) of a window around each slump that is large enough.
+
+    Two slumps in one corner of an image have one window between them.
+    """
     numbered, count = ndimage.label(slump, structure=np.ones((3, 3)))
     numbers = np.arange(1, count + 1)
     large = numbers[np.bincount(numbered.ravel(), minlength=count + 1)[1:] >= spec.least_px]
@@ -266,7 +270,9 @@ def _around_slumps(
     corner: NDArray[np.int_] = np.clip(middle_of, 0, np.array(slump.shape) - spec.size_px)
     # A slump bent around its middle may lie outside the window.
     inside = _count(slump, corner[:, 0], corner[:, 1], spec.size_px, 0) >= spec.least_px
-    return corner[inside]
+    kept = corner[inside]
+    _, first = np.unique(kept, axis=0, return_index=True)
+    return kept[np.sort(first)]
 
 
 def _count(
