@@ -27,8 +27,6 @@ _SHORT = {
     "Mozilla Public License 2.0 (MPL 2.0)": "MPL-2.0",
     "Python Software Foundation License": "PSF-2.0",
 }
-
-
 # A list of NVIDIA's packages without words of its own; they state theirs.
 _KNOWN = {"cuda-toolkit": "LicenseRef-NVIDIA-Proprietary"}
 

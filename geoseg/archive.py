@@ -88,23 +88,20 @@ class SceneList:
     def listed(self) -> Iterator[Listed | LeftOut]:
         """The scenes with folders of their own; one whose folder is another's is left out."""
         folders, number = Folders(), -1
-        scenes = iter(self)
-        while True:
-            number += 1
-            try:
-                one = next(scenes, None)
-            except SceneError as error:  # those before it are done none the less
-                yield LeftOut(number, str(self.catalog), f"It cannot be read further: {error}")
-                return
-            if one is None:
-                return
-            if isinstance(one, BrokenEntry):
-                yield LeftOut(-1, one.id, one.reason)  # told of before all scenes
-                continue
-            try:
-                yield Listed(number, one, folders.of(one))
-            except SceneError as error:
-                yield LeftOut(number, one.id, str(error))
+        try:
+            for number, one in enumerate(self):
+                yield _listed(number, one, folders)
+        except SceneError as error:  # those before it are done none the less
+            yield LeftOut(number + 1, str(self.catalog), f"It cannot be read further: {error}")
+
+
+def _listed(number: int, one: Scene | BrokenEntry, folders: Folders) -> Listed | LeftOut:
+    if isinstance(one, BrokenEntry):
+        return LeftOut(-1, one.id, one.reason)  # told of before all scenes
+    try:
+        return Listed(number, one, folders.of(one))
+    except SceneError as error:
+        return LeftOut(number, one.id, str(error))
 
 
 class Folders:

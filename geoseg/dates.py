@@ -42,6 +42,11 @@ class Interval(NamedTuple):
         """The first day after it."""
         return (self.end.astimezone(UTC) - timedelta(microseconds=1)).date() + timedelta(days=1)
 
+    @property
+    def words(self) -> str:
+        """The same as its text, as it is read: 1966-08-12 to 1966-09-03."""
+        return str(self).replace("/", " to ")
+
     def __str__(self) -> str:
         """As short as it can be written: 1966, 1966-08, 1966-08-12 or 1966-08-12/1966-09-03."""
         if self.start.month == self.start.day == 1 and self.end == _next(self.start, "year"):

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["Bands", "Changes", "Date", "Device", "Json", "Sensor"]
+__all__ = ["Bands", "Changes", "Date", "Device", "Host", "Json", "Port", "Sensor"]
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Sensor = Annotated[
@@ -21,3 +21,7 @@ Changes = Annotated[
     typer.Option("--set", help="Change a key: training.steps=100, outlines.smooth=2. Repeatable."),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")]
+Port = Annotated[int, typer.Option(help="Of the page; 0: any that is free.", min=0, max=65535)]
+Host = Annotated[
+    str, typer.Option(help="Other than 127.0.0.1: others reach it, by a secret address.")
+]

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from geoseg.commands.options import Host, Port
 from geoseg.errors import ConfigError
 from geoseg.terminal import note, progress
 
@@ -19,12 +20,8 @@ def view(
     folder: Annotated[
         Path, typer.Argument(help="Of a run, of maps, scenes or outlines: all below it is shown.")
     ],
-    port: Annotated[
-        int, typer.Option(help="Of the page; 0: any that is free.", min=0, max=65535)
-    ] = 8766,
-    host: Annotated[
-        str, typer.Option(help="Other than 127.0.0.1: others reach it, by a secret address.")
-    ] = "127.0.0.1",
+    port: Port = 8766,
+    host: Host = "127.0.0.1",
 ) -> None:
     """Show scenes, maps and outlines of a folder on a page with a time slider, until Ctrl-C.
 

@@ -90,9 +90,7 @@ def retry(
     for found in find_records(folder):
         with Manifest(found) as manifest, manifest.held():
             failed = [one.name for one in manifest.failures()]
-            names = manifest.gone()
-            if damaged:
-                names = _damaged_of(manifest)
+            names = _damaged_of(manifest) if damaged else manifest.gone()
             manifest.forget([*failed, *names])
             manifest.forgive_deaths()
         rows.append((str(found), str(len(failed)), str(len(names))))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from PIL import Image
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -18,8 +18,11 @@ if TYPE_CHECKING:
 __all__ = [
     "CALLED",
     "PERCENT",
+    "Tones",
+    "are_power",
     "channels_of",
     "compositions_of",
+    "in_decibels",
     "mixed",
     "png_bytes",
     "span_of",
@@ -41,6 +44,14 @@ _CONTRAST = 0.05  # least span of a stretch, as a share of the values: flat grou
 _LEAST = {"sar": 3.0, "elevation": 5.0}  # the same in dB and in m
 _MOST_PX = 2048  # to a side of a picture
 _NIR = ("nir", "nir08")
+_LEAST_POWER = 1e-6
+
+
+class Tones(NamedTuple):
+    """How the values of an image, or of several, become tones, the same in all of them."""
+
+    decibels: bool  # whether values are turned into them first
+    spans: list[tuple[float, float]]  # of each layer: where black is, and how far white is from it
 
 
 def compositions_of(bands: Sequence[Band]) -> list[str]:
@@ -73,6 +84,24 @@ def channels_of(bands: Sequence[Band], composition: str) -> list[int]:
         "grey": (names[0],),
     }[composition]
     return [names.index(name) for name in wanted]
+
+
+def are_power(pixels: Iterable[NDArray[np.float32]], composition: str) -> bool:
+    """Whether values that are shown in a composition are backscattered power.
+
+    Power is never negative, decibels nearly always are.
+
+    Args:
+        pixels: valid ones, of some bands or images.
+        composition: of `CALLED`.
+    """
+    return composition == "sar" and not any((one < 0).any() for one in pixels)
+
+
+def in_decibels(power: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Backscattered power in decibels; what is less than -60 dB is that."""
+    decibels: NDArray[np.float32] = 10 * np.log10(np.maximum(power, np.float32(_LEAST_POWER)))
+    return decibels
 
 
 def mixed(shown: Sequence[NDArray[np.float32]], composition: str) -> list[NDArray[np.float32]]:

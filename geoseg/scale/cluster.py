@@ -62,7 +62,7 @@ class Cluster:
         self._ends: queue.SimpleQueue[Any] = queue.SimpleQueue()
         # Of one group: the scheduler keeps tasks of large groups back until a worker is free.
         self._group, self._count = f"unit-{uuid.uuid4().hex}", itertools.count()
-        self._counted_at, self._threads = 0.0, 1
+        self._counted_at, self._threads = -_COUNT_EVERY_S, dict[str, int]()
         self._shunned: dict[str, float] = {}  # workers on troubled machines, and until when
         with ExitStack() as stack:
             stack.enter_context(dask.config.set(_SCHEDULER))
@@ -92,13 +92,7 @@ class Cluster:
             return len(trusted)
         if self._engine.address is None:
             return _READY * self._engine.workers
-        if time.monotonic() > self._counted_at + _COUNT_EVERY_S:
-            try:
-                self._threads = max(sum(self._client.nthreads().values()), 1)
-            except OSError as error:
-                raise self._gone() from error
-            self._counted_at = time.monotonic()
-        return self._threads
+        return max(sum(self._known().values()), 1)
 
     def take(self, unit: Unit) -> None:
         """Give it to the scheduler, under a key that is used once."""
@@ -144,11 +138,17 @@ class Cluster:
         self._shunned = {one: until for one, until in self._shunned.items() if until > now}
         if not self._shunned:
             return None
-        try:
-            known = self._client.nthreads()
-        except OSError as error:
-            raise self._gone() from error
-        return [address for address in known if address not in self._shunned] or None
+        return [address for address in self._known() if address not in self._shunned] or None
+
+    def _known(self) -> dict[str, int]:
+        """Workers of the scheduler and how many threads each has, as of a moment ago."""
+        if time.monotonic() > self._counted_at + _COUNT_EVERY_S:
+            try:
+                self._threads = dict(self._client.nthreads())
+            except OSError as error:
+                raise self._gone() from error
+            self._counted_at = time.monotonic()
+        return self._threads
 
     def _fetched(self, futures: list[Any]) -> dict[str, tuple[Attempt, str]]:
         """Results at the price of one, by unit; none where one of them does not come."""

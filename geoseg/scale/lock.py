@@ -43,7 +43,12 @@ def holding(path: Path, *, of: Path | None = None, patience_s: float = _GLANCE_S
     """
     folder = of or path.parent
     with _opened(path) as file:
-        _hold(file, path, folder, patience_s)
+        if not _is_taken_within(patience_s, file, path):
+            file.seek(0)
+            raise HeldError(
+                f"{folder} is held by {file.read() or 'another run'}; wait for it, or give another "
+                "folder."
+            )
         if not _is_there(file, path):
             raise HeldError(f"{folder} was just written by another run; run again.")
         file.seek(0)
@@ -88,32 +93,26 @@ def wait_for_all(path: Path, *, most_s: float) -> None:
         HeldError: somebody does for longer than that.
         MachineError: it cannot be opened here.
     """
-    begun, said = time.monotonic(), False
     with _opened(path) as file:
-        while not _is_taken(file, path):
-            waited_s = time.monotonic() - begun
-            if waited_s > most_s:
-                raise HeldError(
-                    f"Workers of a run that was killed are still at work in {path.parent}; wait "
-                    "until they end, or end them (jobs of Slurm by scancel, workers of a scheduler "
-                    "with it), and run again."
-                )
-            if waited_s > _SAY_AFTER_S and not said:
-                _LOG.warning("Waiting for workers of a killed run in %s.", path.parent)
-                said = True
-            time.sleep(_LOOK_EVERY_S)
+        if _is_taken_within(min(_SAY_AFTER_S, most_s), file, path):
+            return
+        _LOG.warning("Waiting for workers of a killed run in %s.", path.parent)
+        if not _is_taken_within(most_s - _SAY_AFTER_S, file, path):
+            raise HeldError(
+                f"Workers of a run that was killed are still at work in {path.parent}; wait until "
+                "they end, or end them (jobs of Slurm by scancel, workers of a scheduler with it), "
+                "and run again."
+            )
 
 
-def _hold(file: TextIO, path: Path, folder: Path, patience_s: float) -> None:
+def _is_taken_within(patience_s: float, file: TextIO, path: Path) -> bool:
+    """Take a lock file for oneself alone, as soon as nobody else has it."""
     deadline = time.monotonic() + patience_s
     while not _is_taken(file, path):
         if time.monotonic() > deadline:
-            file.seek(0)
-            raise HeldError(
-                f"{folder} is held by {file.read() or 'another run'}; wait for it, or give another "
-                "folder."
-            )
+            return False
         time.sleep(_LOOK_EVERY_S)
+    return True
 
 
 def _is_taken(file: TextIO, path: Path) -> bool:

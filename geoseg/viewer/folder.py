@@ -185,15 +185,13 @@ def _scene(scene: Scene) -> Iterator[Item]:
     }
     # Bands may differ in their pixels; those that are shown first count.
     path = next(iter(choices.values()))[0].path
-    grid = _grid(path)
-    yield Item(
+    yield _raster_item(
+        path,
+        _grid(path),
         group=SCENES,
         title=scene.id,
-        note=f"{scene.sensor_id}, {gsd_m(grid):.3g} m",
+        sensor=scene.sensor_id,
         when=_days(Interval(scene.start, scene.end)),
-        bounds=degrees_of(grid),
-        zoom=deepest_zoom(grid),
-        stamp=_stamp(path),
         shown=Image(choices=choices, mask=scene.mask),
     )
 
@@ -209,14 +207,12 @@ def _raster(path: Path, found: _Found) -> Iterator[Item]:
     if len(bands) >= 3:
         choices = {"rgb": tuple(Asset(path=path, index=n) for n in bands[:3]), **choices}
     days = dates_in(path.stem)
-    yield Item(
+    yield _raster_item(
+        path,
+        grid,
         group=RASTERS,
         title=found.name(path),
-        note=f"{gsd_m(grid):.3g} m",
         when=_days(days[0]) if len(days) == 1 else None,
-        bounds=degrees_of(grid),
-        zoom=deepest_zoom(grid),
-        stamp=_stamp(path),
         shown=Image(choices=choices),
     )
 
@@ -257,14 +253,36 @@ def _kind(path: Path, origin: MapOrigin) -> str:
 
 
 def _map_item(group: str, shown: PaintedMap, origin: MapOrigin, grid: GeoBox) -> Item:
-    return Item(
+    return _raster_item(
+        shown.path,
+        grid,
         group=group,
         title=origin.id,
-        note=f"{origin.sensor_id}, {gsd_m(grid):.3g} m",
+        sensor=origin.sensor_id,
         when=_days(Interval(origin.start, origin.end)),
+        shown=shown,
+    )
+
+
+def _raster_item(
+    path: Path,
+    grid: GeoBox,
+    *,
+    group: str,
+    title: str,
+    sensor: str = "",
+    when: tuple[dt.date, dt.date] | None,
+    shown: Image | PaintedMap,
+) -> Item:
+    pixel = f"{gsd_m(grid):.3g} m"
+    return Item(
+        group=group,
+        title=title,
+        note=f"{sensor}, {pixel}" if sensor else pixel,
+        when=when,
         bounds=degrees_of(grid),
         zoom=deepest_zoom(grid),
-        stamp=_stamp(shown.path),
+        stamp=_stamp(path),
         shown=shown,
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections import OrderedDict
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import geopandas as gpd
@@ -45,7 +45,7 @@ class OutlineBook:
     """Layers of outlines, kept in memory while they are looked at."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[tuple[object, ...], gpd.GeoDataFrame] = OrderedDict()
+        self._kept = lru_cache(_KEPT)(lambda layer, _stamp: _read(layer))
         self._turn = threading.Lock()
 
     def within(
@@ -91,15 +91,9 @@ class OutlineBook:
         }
 
     def _table(self, layer: OutlineLayer) -> gpd.GeoDataFrame:
-        stamp = layer.path.stat().st_mtime_ns
-        key = (layer, stamp)
+        # One at a time: all parts of the map ask for the same.
         with self._turn:
-            if key not in self._kept:
-                self._kept[key] = _read(layer)
-                if len(self._kept) > _KEPT:
-                    self._kept.popitem(last=False)
-            self._kept.move_to_end(key)
-            return self._kept[key]
+            return self._kept(layer, layer.path.stat().st_mtime_ns)
 
 
 def as_days(column: pd.Series) -> pd.Series:
@@ -209,5 +203,5 @@ def _days(table: pd.DataFrame) -> list[str]:
     spans = zip(as_days(table["start_date"]), as_days(table["end_date"]), strict=True)
     for first, end in spans:
         told = not (pd.isna(first) or pd.isna(end))
-        found.append(str(Interval.of_days(first, end)).replace("/", " to ") if told else "")
+        found.append(Interval.of_days(first, end).words if told else "")
     return found

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from geoseg.page.missing import NotThereError
-from geoseg.page.pictures import mixed, span_of, toned
+from geoseg.page.pictures import Tones, are_power, in_decibels, mixed, span_of, toned
 from geoseg.viewer.tiles import RasterTiles, grid_over
 
 if TYPE_CHECKING:
@@ -24,14 +24,6 @@ __all__ = ["Painter", "colours_of_classes", "colours_of_shares"]
 
 _FADED = 0.25  # of a share: below, what is underneath shines through
 _SAMPLE_PX = 512  # longer side of the picture of a whole image that its tones are taken from
-_LEAST_POWER = 1e-6
-
-
-class _Tones(NamedTuple):
-    """How the values of an image become tones, the same all over it."""
-
-    decibels: bool
-    spans: list[tuple[float, float]]
 
 
 def colours_of_shares(stops: Sequence[str], steps: int) -> NDArray[np.uint8]:
@@ -63,7 +55,7 @@ class Painter:
 
     def __init__(self) -> None:
         self._tiles = RasterTiles()
-        self._tones: dict[tuple[object, ...], _Tones] = {}
+        self._tones: dict[tuple[object, ...], Tones] = {}
         self._turn = threading.Lock()
 
     def map_tile(self, shown: PaintedMap, choice: str, grid: GeoBox) -> NDArray[np.uint8]:
@@ -115,18 +107,17 @@ class Painter:
 
     def _tones_of(
         self, image: Image, composition: str, bounds: tuple[float, float, float, float]
-    ) -> _Tones:
+    ) -> Tones:
         key = (composition, *image.choices[composition])
         # One at a time: all tiles of an image ask for the same.
         with self._turn:
             if key not in self._tones:
                 layers, valid = self._read(image, composition, grid_over(bounds, _SAMPLE_PX))
                 known = [layer[valid] for layer in layers]
-                # Power is never negative, decibels nearly always are.
-                decibels = composition == "sar" and not any((one < 0).any() for one in known)
+                decibels = are_power(known, composition)
                 ready = _ready(known, composition, decibels)
                 spans = [span_of(values, composition) for values in ready]
-                self._tones[key] = _Tones(decibels, spans)
+                self._tones[key] = Tones(decibels, spans)
             return self._tones[key]
 
     def _read(
@@ -152,9 +143,7 @@ class Painter:
 def _ready(
     layers: Sequence[NDArray[np.float32]], composition: str, decibels: bool
 ) -> list[NDArray[np.float32]]:
-    if decibels:
-        layers = [10 * np.log10(np.maximum(layer, _LEAST_POWER)) for layer in layers]
-    return mixed(layers, composition)
+    return mixed([in_decibels(one) for one in layers] if decibels else layers, composition)
 
 
 def _by_file(assets: Sequence[Asset]) -> list[list[Asset]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import threading
-from collections import OrderedDict
 from contextlib import ExitStack, contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
@@ -106,7 +105,7 @@ class RasterTiles:
     """
 
     def __init__(self) -> None:
-        self._reduced: OrderedDict[tuple[object, ...], bytes] = OrderedDict()
+        self._reduced = lru_cache(_REDUCED_KEPT)(_reduced)
         self._turn = threading.Lock()
         self._few = threading.BoundedSemaphore(_AT_ONCE)
 
@@ -161,34 +160,16 @@ class RasterTiles:
             longest = max(raster.shape) / factors[number]
             side = math.isqrt(_REDUCED_PX // len(indexes))
             if shrink / factors[number] > _MOST_SHRINK and longest > side:
-                content = self._copy(path, raster, indexes, side, classes=classes)
+                told = path.stat()
+                stamp = (told.st_mtime_ns, told.st_size)
+                with self._turn:  # or all tiles that are seen from afar would make one
+                    content = self._reduced(path, stamp, tuple(indexes), side, classes=classes)
                 file = stack.enter_context(MemoryFile(content))
                 yield stack.enter_context(file.open()), range(1, len(indexes) + 1)
                 return
             if number:
                 raster = stack.enter_context(open_raster(path, overview=number - 1))
             yield raster, indexes
-
-    def _copy(
-        self,
-        path: Path,
-        raster: DatasetReader,
-        indexes: Sequence[int],
-        side: int,
-        *,
-        classes: bool,
-    ) -> bytes:
-        """A raster with no side longer than `side`, made once."""
-        told = path.stat()
-        key = (path, told.st_mtime_ns, told.st_size, tuple(indexes), classes)
-        with self._turn:
-            if key not in self._reduced:
-                with reading(path):
-                    self._reduced[key] = _reduced(raster, indexes, side, classes=classes)
-                if len(self._reduced) > _REDUCED_KEPT:
-                    self._reduced.popitem(last=False)
-            self._reduced.move_to_end(key)
-            return self._reduced[key]
 
 
 def _warped(
@@ -226,7 +207,20 @@ def _warped(
     return OnTile(values, valid)
 
 
-def _reduced(raster: DatasetReader, indexes: Sequence[int], side: int, *, classes: bool) -> bytes:
+def _reduced(
+    path: Path,
+    stamp: tuple[int, int],  # noqa: ARG001  by which a file that was written again is another
+    indexes: tuple[int, ...],
+    side: int,
+    *,
+    classes: bool,
+) -> bytes:
+    """A copy of some bands as a GeoTIFF with no side longer than `side`."""
+    with open_raster(path) as raster, reading(path):
+        return _shrunk(raster, indexes, side, classes=classes)
+
+
+def _shrunk(raster: DatasetReader, indexes: Sequence[int], side: int, *, classes: bool) -> bytes:
     """A small copy of some bands as a GeoTIFF; the last band is its alpha where it has no void."""
     shrink = max(raster.shape) / side
     height, width = (max(1, round(length / shrink)) for length in raster.shape)

@@ -11,7 +11,6 @@ from geoseg.viewer.folder import LIKELY, RASTERS, SCENES, UNCERTAIN
 from geoseg.viewer.items import Image, OutlineLayer, PaintedMap
 
 if TYPE_CHECKING:
-    import datetime as dt
     from collections.abc import Sequence
 
     from geoseg.viewer.folder import Contents
@@ -104,10 +103,10 @@ def _times(items: Sequence[Item]) -> list[dict[str, str]]:
     """The stops of the time slider: the days that something is of, in their order."""
     spans = sorted({item.when for item in items if item.when is not None})
     return [
-        {"first": first.isoformat(), "last": last.isoformat(), "words": _words(first, last)}
+        {
+            "first": first.isoformat(),
+            "last": last.isoformat(),
+            "words": Interval.of_days(first, last + _DAY).words,
+        }
         for first, last in spans
     ]
-
-
-def _words(first: dt.date, last: dt.date) -> str:
-    return str(Interval.of_days(first, last + _DAY)).replace("/", " to ")

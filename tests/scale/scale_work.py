@@ -25,6 +25,13 @@ class Task:
     text: str = "made"
 
 
+def wait_until(true, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
 def make_units(folder, log, count, *, changed=(), **extra):
     log.mkdir(exist_ok=True)
     for number in range(count):

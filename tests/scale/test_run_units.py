@@ -3,7 +3,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from scale_work import (
     refuse_odd,
     stumble_twice,
     tell_threads,
+    wait_until,
     will_not_leave,
     write_nothing,
 )
@@ -83,13 +83,6 @@ def start_parent(folder, log, kind, *, takes_s):
     log.mkdir()
     command = [sys.executable, "scale_parent.py", str(folder), str(log), kind, str(takes_s)]
     return subprocess.Popen(command, cwd=Path(__file__).parent)
-
-
-def wait_until(true, seconds=30):
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
 
 
 @pytest.mark.slow

@@ -7,7 +7,6 @@ import sqlite3
 import subprocess
 import sys
 import threading
-import time
 from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +19,7 @@ from scale_work import (
     hold_and_make,
     make,
     make_units,
+    wait_until,
     write_much,
 )
 
@@ -60,13 +60,6 @@ def do(folder, units, *, work=make, engine=SERIAL):
             total=len(units),
         )
     return summary, results
-
-
-def wait_until(true, seconds=60):
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
 
 
 def raised(error, *, by):

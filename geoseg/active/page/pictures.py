@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import rasterio.features
 import shapely
+import torch
 
 from geoseg.labels import IGNORE
 from geoseg.page.pictures import (
     CALLED,
     PERCENT,
+    Tones,
+    are_power,
     channels_of,
     compositions_of,
+    in_decibels,
     mixed,
     span_of,
     toned,
@@ -76,15 +80,8 @@ def shown_images(place: Place) -> list[ShownImage]:
     ]
 
 
-class _Ranges(NamedTuple):
-    """What a composition is stretched from."""
-
-    decibels: bool  # whether values are turned into them first
-    spans: list[tuple[float, float]]  # of each layer: where black is, and how far white is from it
-
-
 # Of the images of a place: by sensor, bands and composition. It is empty at first and fills itself.
-Stretches = dict[tuple[str, frozenset[str], str], _Ranges]
+Stretches = dict[tuple[str, frozenset[str], str], Tones]
 
 
 def picture(
@@ -168,22 +165,19 @@ def _stretched(
     """Red, green and blue (H, W), 0 to 255."""
     key = (chip.sensor_id, frozenset(_names(chip)), composition)
     if key not in stretches:
-        stretches[key] = _ranges(place, chip, composition)
+        stretches[key] = _tones(place, chip, composition)
     decibels, spans = stretches[key]
     return toned(_layers(_in_decibels(chip) if decibels else chip, composition), spans)
 
 
-def _ranges(place: Place, chip: Chip, composition: str) -> _Ranges:
+def _tones(place: Place, chip: Chip, composition: str) -> Tones:
     """Of all images of a place that are of the sensor of one, and have its bands."""
     alike = [
         one
         for one in place.images
         if one.sensor_id == chip.sensor_id and set(_names(chip)) <= set(_names(one))
     ]
-    # Power is never negative, decibels nearly always are.
-    decibels = composition == "sar" and not any(
-        bool((one.image[:, one.valid] < 0).any()) for one in alike
-    )
+    decibels = are_power((one.image[:, one.valid].numpy() for one in alike), composition)
     usual = [_layers(_in_decibels(one) if decibels else one, composition) for one in alike]
     spans = []
     for number in range(len(_layers(chip, composition))):
@@ -191,11 +185,11 @@ def _ranges(place: Place, chip: Chip, composition: str) -> _Ranges:
             layers[number][one.valid.numpy()] for layers, one in zip(usual, alike, strict=True)
         ]
         spans.append(span_of(np.concatenate(pixels), composition))
-    return _Ranges(decibels, spans)
+    return Tones(decibels, spans)
 
 
 def _in_decibels(chip: Chip) -> Chip:
-    return replace(chip, image=10 * chip.image.clamp(min=1e-6).log10())
+    return replace(chip, image=torch.from_numpy(in_decibels(chip.image.numpy())))
 
 
 def _change(
@@ -209,7 +203,7 @@ def _change(
     first = surfaces[0]
     key = ("", frozenset[str](), "change")
     if key not in stretches:
-        stretches[key] = _Ranges(False, [(0.0, _most_moved(surfaces))])
+        stretches[key] = Tones(False, [(0.0, _most_moved(surfaces))])
     (_, most), *_ = stretches[key].spans
     moved, both = _moved(first, chip)
     share = np.clip(moved / most, -1, 1)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from geoseg.commands.options import Host, Port
 from geoseg.errors import ConfigError
 from geoseg.terminal import note, progress
 
@@ -18,12 +19,8 @@ def serve(
     pack: Annotated[
         Path | None, typer.Option(help="With images; the one the pool was made of if not given.")
     ] = None,
-    port: Annotated[
-        int, typer.Option(help="Of the page; 0: any that is free.", min=0, max=65535)
-    ] = 8765,
-    host: Annotated[
-        str, typer.Option(help="Other than 127.0.0.1: others reach it, by a secret address.")
-    ] = "127.0.0.1",
+    port: Port = 8765,
+    host: Host = "127.0.0.1",
     annotator: Annotated[
         str, typer.Option(help="Who answers; the page asks if it is not given.")
     ] = "",

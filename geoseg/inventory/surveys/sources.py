@@ -11,10 +11,7 @@ import numpy as np
 import pandas as pd
 import pyogrio
 import shapely
-from pyogrio.errors import (
-    DataLayerError,
-    DataSourceError,
-)
+from pyogrio.errors import DataLayerError, DataSourceError
 
 from geoseg.dates import Interval
 from geoseg.errors import ConfigError, GridError, LabelError, nearest

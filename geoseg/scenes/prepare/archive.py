@@ -12,12 +12,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from geoseg import __version__
-from geoseg.files import (
-    checksums_beside,
-    sweep_below,
-    write_checksums,
-    write_text,
-)
+from geoseg.files import checksums_beside, sweep_below, write_checksums, write_text
 from geoseg.scale import Manifest, Unit, inputs_hash, run_units
 from geoseg.scenes.catalog import scan_scene, writing_catalog
 from geoseg.scenes.checksums import with_checksums
