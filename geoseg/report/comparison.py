@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from geoseg.files import write_text, writing
+from geoseg.page.policy import WRITTEN
 from geoseg.report.differences import DifferenceMap, draw_differences
 from geoseg.report.intervals import cost_figures, draw_scores
 
@@ -50,6 +51,7 @@ def write_comparison(folder: Path, comparison: Comparison, maps: Iterable[Differ
     )
     environment.filters |= {"figure": _figure, "interval": _interval, "p": _p}
     page = environment.get_template("comparison.html").render(
+        policy=WRITTEN,
         comparison=comparison,
         costs=[cost_figures(m.cost) for m in comparison.models],
         picture=_data_uri(picture),

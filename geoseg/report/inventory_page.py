@@ -13,6 +13,7 @@ from jinja2.utils import htmlsafe_json_dumps
 
 from geoseg.errors import ConfigError
 from geoseg.files import require_no_folder, write_text
+from geoseg.page.policy import WRITTEN
 from geoseg.report.figure_files import write_figures
 from geoseg.report.history import history_of, kind_words
 from geoseg.report.inventory_figures import (
@@ -104,6 +105,7 @@ def _page(
     events = _events(inventory)
     drawn = map_data(inventory, history)
     return environment.get_template("inventory_page.html").render(
+        policy=WRITTEN,
         inventory=inventory,
         history=history,
         kinds=[_kind(history, total, events) for total in totals],

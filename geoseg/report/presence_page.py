@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from geoseg.files import write_text
+from geoseg.page.policy import WRITTEN
 from geoseg.report.figure_files import write_figures
 from geoseg.report.inventory_page import check_report_path
 from geoseg.report.presence_figures import (
@@ -142,6 +143,7 @@ def _page(report: PresenceReport, pictures: dict[str, str]) -> str:
     environment.filters |= filters
     images = [image for s in report.sheets for place in s.places for image in place.images]
     return environment.get_template("presence_page.html").render(
+        policy=WRITTEN,
         report=report,
         target=_words(report.target),
         truth=report.truth,

@@ -6,10 +6,12 @@ import re
 import matplotlib.image
 import numpy as np
 import pytest
+from page_elements import Elements
 
 from geoseg.errors import SceneError
 from geoseg.evaluation.comparison import BlockConfusion, Cost, UnitKey, UnitResult, compare_units
 from geoseg.labels import GLACIER
+from geoseg.page.policy import WRITTEN
 from geoseg.report import DifferenceMap, write_comparison
 from geoseg.report.differences import draw_differences
 
@@ -75,6 +77,7 @@ def test_the_page_stands_alone_and_names_models_and_scores(tmp_path):
 
     assert not re.findall(r"(?:src|href)=[\"']?https?:", page)
     assert "<script" not in page
+    assert Elements(page).all("meta")[2]["content"] == WRITTEN
     assert page.count("data:image/png;base64,") == 2
     good, poor = 90 / 110, 60 / 140
     assert f"{good:.3f}" in page
