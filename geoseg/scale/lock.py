@@ -43,7 +43,7 @@ def holding(path: Path, *, of: Path | None = None, patience_s: float = _GLANCE_S
     """
     folder = of or path.parent
     with _opened(path) as file:
-        if not _is_taken_within(patience_s, file, path):
+        if not _is_taken_within(patience_s, file, path, f"{folder} is let go of"):
             file.seek(0)
             raise HeldError(
                 f"{folder} is held by {file.read() or 'another run'}; wait for it, or give another "
@@ -94,10 +94,8 @@ def wait_for_all(path: Path, *, most_s: float) -> None:
         MachineError: it cannot be opened here.
     """
     with _opened(path) as file:
-        if _is_taken_within(min(_SAY_AFTER_S, most_s), file, path):
-            return
-        _LOG.warning("Waiting for workers of a killed run in %s.", path.parent)
-        if not _is_taken_within(most_s - _SAY_AFTER_S, file, path):
+        until = f"workers of a killed run in {path.parent} end"
+        if not _is_taken_within(most_s, file, path, until):
             raise HeldError(
                 f"Workers of a run that was killed are still at work in {path.parent}; wait until "
                 "they end, or end them (jobs of Slurm by scancel, workers of a scheduler with it), "
@@ -105,12 +103,16 @@ def wait_for_all(path: Path, *, most_s: float) -> None:
             )
 
 
-def _is_taken_within(patience_s: float, file: TextIO, path: Path) -> bool:
-    """Take a lock file for oneself alone, as soon as nobody else has it."""
-    deadline = time.monotonic() + patience_s
+def _is_taken_within(patience_s: float, file: TextIO, path: Path, until: str) -> bool:
+    """Take a lock file for oneself alone, as soon as nobody else has it; say what is waited for."""
+    begun, is_said = time.monotonic(), False
     while not _is_taken(file, path):
-        if time.monotonic() > deadline:
+        waited_s = time.monotonic() - begun
+        if waited_s > patience_s:
             return False
+        if waited_s > _SAY_AFTER_S and not is_said:
+            _LOG.warning("Waiting until %s, %.0f s at most.", until, patience_s - waited_s)
+            is_said = True
         time.sleep(_LOOK_EVERY_S)
     return True
 

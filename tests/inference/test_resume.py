@@ -205,7 +205,11 @@ def test_what_a_kill_at_the_very_end_leaves_is_put_in_order(scene, tmp_path):
     assert not working.exists()
 
 
-def test_a_second_run_on_the_same_maps_is_told_who_writes_them(scene, tmp_path):
+def test_a_second_run_on_the_same_maps_is_told_who_writes_them(
+    scene, tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setattr("geoseg.inference.parts._PATIENCE_S", 2.5)
+
     def second(done, _total):
         if done == 3:
             told = f"{tmp_path / 'one'} is held by pid {os.getpid()} on host"
@@ -214,6 +218,7 @@ def test_a_second_run_on_the_same_maps_is_told_who_writes_them(scene, tmp_path):
 
     run(scene, tmp_path / "one", on_tile=second)
 
+    assert f"Waiting until {tmp_path / 'one'} is let go of" in caplog.text
     assert set(hashes(tmp_path / "one")) == {"classes.tif", "probability.tif"}
 
 

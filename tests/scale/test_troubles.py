@@ -226,7 +226,7 @@ def test_workers_that_do_not_end_are_told_of(folder, log, monkeypatch, caplog):
     told = pytest.raises(OutputError, match="Workers of a run that was killed are still at work")
     with Manifest(folder) as record, sharing(record.fence), told:
         do(folder, list(make_units(folder, log, 1)))
-    assert "Waiting for workers of a killed run in" in caplog.text
+    assert "Waiting until workers of a killed run in" in caplog.text
 
     assert do(folder, list(make_units(folder, log, 1)))[0].done == 1
 
