@@ -27,6 +27,7 @@ from geoseg.models import (
 from geoseg.presence.appearance import DateErrors, fit_date_errors
 from geoseg.presence.evidence import DatedEvidence
 from geoseg.presence.scoring import Verdict, score
+from geoseg.training.classifier_card import continue_card
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -140,7 +141,7 @@ def calibrate_classifier(
         held_out: a random sample of each kind, of other ground than the training.
         settings: recall of the threshold and its confidence.
         device: where it computes.
-        out: the calibrated model.
+        out: the calibrated model; its card is written beside it where the other has one.
         on_place: is told of places done and all.
 
     Raises:
@@ -179,6 +180,7 @@ def calibrate_classifier(
         "prevalence": settings.prevalence,
     }
     save_classifier(out, checkpoint.classifier, record)
+    continue_card(model, out, record)
     return Calibrated(
         model=out,
         calibration=calibration,

@@ -24,6 +24,7 @@ from geoseg.models import (
 )
 from geoseg.models.imbalance import multilabel_loss
 from geoseg.training.averaging import fabric_alone, running_mean
+from geoseg.training.classifier_card import write_classifier_card
 from geoseg.training.forest import forest_labels
 from geoseg.training.loop import StepReport
 from geoseg.training.place_samples import (
@@ -88,7 +89,8 @@ def train_classifier(
         classifier: with fresh or pretrained weights; changed in place.
         samples: with the labels that are granted, as of `choose_labels`.
         recipe: the loop, and what is learned beside labels.
-        folder: gets model.safetensors, model.json, state.safetensors and the TensorBoard log.
+        folder: gets model.safetensors, model.json, model.stac.json, which describes the model in
+            STAC, state.safetensors and the TensorBoard log.
         device: one device; mixed precision is used where it is a GPU.
         record: goes into the checkpoint; its `training_hash` and `data_hash` tell trainings apart.
         on_step: is told of every step.
@@ -134,7 +136,9 @@ def train_classifier(
         on_step(StepReport(step=state.step, steps=settings.steps, loss=loss, score=None))
     log.finalize("success")
     model = folder / "model.safetensors"
-    save_classifier(model, teacher, {**record, "step": state.step})
+    told = {**record, "step": state.step}
+    save_classifier(model, teacher, told)
+    write_classifier_card(model, teacher, samples.places, recipe, told)
     return TaughtClassifier(model=model, steps=state.step, loss=loss)
 
 

@@ -1,17 +1,16 @@
 """The STAC item beside a checkpoint, as other programs read it."""
 
 import json
-import re
 from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
-import pystac.validation
 import pytest
 import shapely
 import torch
 from conftest import HEIGHT, WIDTH, scene_of, two_band_spec, write_raster
 from rasterio.windows import Window
+from stac_cards import require_stac
 
 from geoseg.chips import ChipSource, MixedChips, RandomChips
 from geoseg.config import ChipSettings, Recipe
@@ -51,30 +50,9 @@ def any_input():
 
 @pytest.mark.parametrize("changes", [{}, {"input": any_input()}], ids=["fixed", "any"])
 def test_a_card_is_a_stac_item_of_the_mlm_extension(changes, example, tmp_path):
-    schema = pytest.importorskip("stac_model.schema")
-
     card, _ = card_of(tmp_path, [example.scene], **changes)
 
-    pystac.validation.set_validator(pystac.validation.stac_validator.JsonSchemaSTACValidator())
-    core = {**card, "stac_extensions": []}  # theirs lie on the web
-    pystac.Item.from_dict(core).validate()
-    told = {k: v for k, v in card["properties"].items() if k.startswith("mlm:")}
-    read = schema.MLModelProperties(**told)
-    again = json.loads(read.model_dump_json(by_alias=True))
-    for key in ("mlm:input", "mlm:output"):
-        ((ours,), (theirs,)) = told.pop(key), again.pop(key)
-        ours.pop("description", None)  # which they do not know of both
-        assert {name: theirs[name] for name in ours} == ours
-    kept = {key: value for key, value in told.items() if value is not None}
-    assert {key: again[key] for key in kept} == kept
-    # What its JSON schema asks for beyond those types.
-    assert re.fullmatch(r"[a-zA-Z][a-zA-Z0-9_.\-\s]+[a-zA-Z0-9]", told["mlm:name"])
-    assert re.fullmatch(r"\d+\.\d+\.\d+", told["mlm:framework_version"])
-    (given,) = card["properties"]["mlm:input"]
-    assert ("bands" in given["input"]["dim_order"]) == bool(given.get("bands"))
-    assert card["properties"]["bands"]
-    models = [asset for asset in card["assets"].values() if "mlm:model" in asset["roles"]]
-    assert [asset["mlm:artifact_type"] for asset in models] == ["safetensors.torch.save_file"]
+    require_stac(card)
 
 
 def test_a_card_tells_how_to_feed_a_network_and_what_its_classes_are(example, tmp_path):
