@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 from pyogrio.errors import CRSError, DataSourceError, FeatureError, FieldError, GeometryError
 from shapely.errors import GEOSException
 
+from geoseg.errors import GeosegError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -70,6 +72,11 @@ def opening(path: Path) -> Iterator[Path]:
         raise DataSourceError(f"{path.name} is damaged: {error}") from error
     except UnicodeDecodeError as error:
         raise DataSourceError(f"{path.name} holds text that is no UTF-8: {error}") from error
+    except ValueError as error:
+        if isinstance(error, GeosegError):
+            raise
+        # Such as a day of the year -2000, which no date of Python is of.
+        raise DataSourceError(f"{path.name} holds what cannot be read: {error}") from error
 
 
 def _require_listed(path: Path) -> None:
