@@ -244,6 +244,7 @@ def test_lakes_of_three_decades_keep_the_ids_that_people_gave_them(tmp_path):
     np.testing.assert_allclose(area, [192.1, 218.05, 234.8], atol=0.1)
 
 
+@pytest.mark.slow
 @needs_data
 def test_thaw_slumps_of_one_coast_are_tracked_through_seven_images(tmp_path):
     files = sorted(SLUMPS.glob("*.shp"))

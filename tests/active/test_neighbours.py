@@ -24,6 +24,7 @@ def one_by_one(pool, queries):
     return np.linalg.norm(queries[:, None] - pool.stored.astype(float), axis=2)
 
 
+@pytest.mark.slow
 @given(seed=st.integers(0, 2**32 - 1), items=st.integers(1, 40), count=st.integers(1, 8))
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_nearest_are_those_of_all_pieces(tmp_path, monkeypatch, seed, items, count):

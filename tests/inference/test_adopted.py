@@ -68,6 +68,7 @@ def test_any_module_maps_a_scene_by_the_bands_and_normalisation_it_is_told(scene
     assert adopted.spec.input.bands == ("red", "nir08")  # by their common names
 
 
+@pytest.mark.slow
 def test_weights_of_smp_go_into_a_checkpoint_of_geoseg(scene, tmp_path):
     """As those of torchgeo, whose segmentation networks are smp's."""
     import segmentation_models_pytorch as smp

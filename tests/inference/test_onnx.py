@@ -198,6 +198,7 @@ def test_the_command_writes_a_file_of_the_pixel_that_is_asked_for(scene, tmp_pat
     assert json.loads(told["resolution"]) == 6000.0
 
 
+@pytest.mark.slow
 def test_without_onnx_the_command_names_the_extra(scene, tmp_path):
     model = tmp_path / "model.safetensors"
     save_checkpoint(model, network(scheme=GLACIER), {})

@@ -123,6 +123,7 @@ def test_what_is_done_is_not_done_again_until_something_changes(scene, tmp_path)
     assert set(hashes(folder)) == {"classes.tif", "probability.tif"}
 
 
+@pytest.mark.slow
 def test_maps_of_two_jobs_are_never_left_side_by_side(scene, tmp_path, monkeypatch):
     """As when another job is killed between its probability and its class map."""
     from geoseg.inference import finish
@@ -205,6 +206,7 @@ def test_what_a_kill_at_the_very_end_leaves_is_put_in_order(scene, tmp_path):
     assert not working.exists()
 
 
+@pytest.mark.slow
 def test_a_second_run_on_the_same_maps_is_told_who_writes_them(
     scene, tmp_path, monkeypatch, caplog
 ):

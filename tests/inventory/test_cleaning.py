@@ -34,6 +34,7 @@ def test_cleaned_outlines_lie_apart_and_no_ground_is_lost_or_added(found):
     assert shapely.union_all(shapes).symmetric_difference(table.union_all()).area < 1e-6
 
 
+@pytest.mark.slow
 @given(st.lists(boxes, min_size=1, max_size=6))
 def test_what_is_clean_stays_as_it_is(found):
     once = clean_outlines(rectangles(*found, kind=["lake"] * len(found)))

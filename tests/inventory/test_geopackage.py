@@ -322,6 +322,7 @@ def test_each_style_is_the_default_of_its_layer_and_registered(tmp_path):
     ]
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(
     metadata=st.dictionaries(

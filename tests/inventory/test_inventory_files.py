@@ -293,6 +293,7 @@ def test_a_new_twin_replaces_the_one_before_whole(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.gpkg", "a_parquet"]
 
 
+@pytest.mark.slow
 def test_without_parquet_no_earlier_twin_stays(tmp_path):
     path = write(tmp_path / "a.gpkg", small_inventory())
 

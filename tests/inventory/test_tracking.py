@@ -536,6 +536,7 @@ def as_sets(found, rows):
     return Counter(events), rest
 
 
+@pytest.mark.slow
 @given(sightings=surveys_of_boxes, seed=st.integers(0, 1000))
 @settings(max_examples=60, deadline=None)
 def test_the_order_of_outlines_in_a_survey_changes_numbers_only(sightings, seed):
@@ -549,6 +550,7 @@ def test_the_order_of_outlines_in_a_survey_changes_numbers_only(sightings, seed)
     assert one == other
 
 
+@pytest.mark.slow
 @given(sightings=surveys_of_boxes)
 @settings(max_examples=100, deadline=None)
 def test_each_outline_has_a_track_and_each_track_one_outline_a_survey(sightings):
@@ -561,6 +563,7 @@ def test_each_outline_has_a_track_and_each_track_one_outline_a_survey(sightings)
     assert every.tolist() == list(range(len(found.states)))
 
 
+@pytest.mark.slow
 @given(sightings=surveys_of_boxes)
 @settings(max_examples=100, deadline=None)
 def test_states_say_where_a_track_has_an_outline_and_where_its_ground_was_bare(sightings):
@@ -584,6 +587,7 @@ def test_states_say_where_a_track_has_an_outline_and_where_its_ground_was_bare(s
                 assert state == (ABSENT if bare or taken_up else UNKNOWN)
 
 
+@pytest.mark.slow
 @given(sightings=surveys_of_boxes)
 @settings(max_examples=100, deadline=None)
 def test_events_lie_between_surveys_that_bear_them_out(sightings):
@@ -647,6 +651,7 @@ def test_a_survey_that_is_added_joins_the_tracks_that_there_are(sightings, added
     assert (after.states[: len(before.states), others] == PRESENT).any(axis=1).all()
 
 
+@pytest.mark.slow
 @given(sightings=surveys_of_boxes, number=st.integers(0, 3))
 @settings(max_examples=60, deadline=None)
 def test_a_copy_of_a_survey_that_is_added_beside_it_joins_all_of_its_tracks(sightings, number):

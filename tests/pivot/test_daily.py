@@ -70,6 +70,7 @@ def test_days_are_those_of_the_chain(quarters, asked, seed):
     assert_is(copies(fill_days(*series, wanted)), series, wanted)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("threads")
 @pytest.mark.parametrize("count", [1, 2, 3])
 @pytest.mark.parametrize("at_once", [4, 11, 8192])

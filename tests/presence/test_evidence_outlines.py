@@ -291,6 +291,7 @@ def test_a_threshold_of_0_or_1_takes_all_or_none():
     assert decision_level(Verdict(calibration=None, threshold=0.5)) == 0
 
 
+@pytest.mark.slow
 def test_with_results_their_decisions_are_taken_and_the_outlines_are_the_same(model, tmp_path):
     places = [random_place(900 + n) for n in range(12)]
     pack = packed(tmp_path / "pack", *places, per_shard=5)

@@ -574,6 +574,7 @@ def test_what_a_model_ships_is_told_of_scored_rows_as_of_a_pack(model, rows, tmp
     assert (told["state"], told["shards"], told["shards_done"]) == ("done", 1, 1)
 
 
+@pytest.mark.slow
 def test_scores_are_not_put_beside_those_of_another_model_rows_or_prevalence(model, rows, tmp_path):
     folder, scenes, _ = rows
     out, other = tmp_path / "out", tmp_path / "other.safetensors"

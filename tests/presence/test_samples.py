@@ -89,6 +89,7 @@ def pack_of(folder, *places):
     return make_pack(Shards(paths=[path], foreign=None), folder / "pack").pack
 
 
+@pytest.mark.slow
 def test_the_places_of_a_pack_come_with_their_labels_and_parts_keep_them_together(tmp_path):
     pool = simulated_places(60, seed=1, prevalence=0.4)
     pack = make_pack(Given(pool=pool, name="a"), tmp_path, per_shard=25).pack

@@ -524,6 +524,7 @@ def test_lines_of_evidence_are_on_the_page_where_it_is_given(tmp_path):
 # ---- Figures and edges ----
 
 
+@pytest.mark.slow
 def test_figures_lie_beside_the_page_as_png_and_svg_and_go_with_what_they_show(tmp_path):
     first = count_first_years(
         [pd.DataFrame({"first_until": [2003.0], "first_year": [2001.0], "low": 2000, "high": 2003})]

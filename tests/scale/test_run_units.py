@@ -141,6 +141,7 @@ def test_a_killed_worker_costs_an_attempt_and_a_deadly_unit_only_itself(folder, 
         assert manifest.failures() == summary.failed
 
 
+@pytest.mark.slow
 @MANY
 @pytest.mark.usefixtures("at_once")
 def test_workers_killed_at_random_lose_no_unit(folder, log, engine):
@@ -222,6 +223,7 @@ def test_workers_that_will_not_leave_are_ended_and_swept_after(folder, log, monk
     assert files_of(folder) == []
 
 
+@pytest.mark.slow
 @EVERY
 def test_ctrl_c_ends_the_workers_and_leaves_nothing_half_done(folder, log, engine):
     def stop(ended):

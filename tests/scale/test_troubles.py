@@ -231,6 +231,7 @@ def test_workers_that_do_not_end_are_told_of(folder, log, monkeypatch, caplog):
     assert do(folder, list(make_units(folder, log, 1)))[0].done == 1
 
 
+@pytest.mark.slow
 def test_who_only_looks_at_a_folder_keeps_no_run_out_of_it(folder, log, monkeypatch):
     folder.mkdir()
     lock = folder / "manifest.lock"
@@ -251,6 +252,7 @@ def test_who_only_looks_at_a_folder_keeps_no_run_out_of_it(folder, log, monkeypa
         assert do(folder, list(make_units(folder, log, 1)))[0].done == 1
 
 
+@pytest.mark.slow
 def test_a_unit_over_which_runs_die_is_done_after_the_others(folder, log):
     def run_and_die():
         return subprocess.run(

@@ -62,6 +62,7 @@ def test_a_class_has_a_plain_name(name):
             MapClass(id=1, name=name, colour="#ffffff")
 
 
+@pytest.mark.slow
 @MANY
 @given(name=NAMES.filter(lambda name: not is_plain(name)))
 def test_a_layer_of_another_name_is_refused_before_anything_is_written(tmp_path_factory, name):
@@ -75,6 +76,7 @@ def test_a_layer_of_another_name_is_refused_before_anything_is_written(tmp_path_
     assert not folder.exists()
 
 
+@pytest.mark.slow
 @MANY
 @given(name=NAMES.filter(lambda name: not is_plain(name)))
 def test_a_class_of_labelling_of_another_name_is_refused(name):
@@ -82,6 +84,7 @@ def test_a_class_of_labelling_of_another_name_is_refused(name):
         require_classes(["ice", name])
 
 
+@pytest.mark.slow
 @MANY
 @given(name=NAMES)
 @example("a" * 5000)
@@ -97,6 +100,7 @@ def test_a_file_that_metadata_name_lies_in_the_folder_of_its_product(tmp_path_fa
     assert not path.is_file()
 
 
+@pytest.mark.slow
 @MANY
 @given(text=NAMES)
 @example("é" * 200)

@@ -116,6 +116,7 @@ def _opens_rasters(node, name, last, path):
         yield "opens a picture of any kind"
 
 
+@pytest.mark.slow
 def test_no_file_runs_or_opens_what_it_does_not_know():
     found = {}
     for path in FILES:

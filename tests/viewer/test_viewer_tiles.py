@@ -131,6 +131,7 @@ def large(path, *, overviews=False, side=9000):
     return path
 
 
+@pytest.mark.slow
 def test_a_large_raster_looks_the_same_with_and_without_overviews(tmp_path):
     plain = large(tmp_path / "plain.tif")
     with_overviews = large(tmp_path / "overviews.tif", overviews=True)
