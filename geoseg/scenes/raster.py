@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +21,6 @@ from geoseg.grids import crs_of, raster_grid
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from numpy.typing import NDArray
     from odc.geo.geobox import GeoBox
@@ -30,6 +32,10 @@ __all__ = ["is_placed", "open_raster", "read_onto", "reading"]
 # VRT is left out: one named .tif can read any file of the machine and any host.
 _DRIVERS = ["GTiff", "JP2OpenJPEG", "PNG", "JPEG", "HFA", "ENVI", "netCDF"]
 _LARGEST_BLOCK_BYTES = 64 * 2**20
+# Overviews and masks beside a raster, which GDAL opens by any driver whatever that of the raster.
+_BESIDE = (".ovr", ".msk")
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # its first bytes, classic and big
+_LISTED = 1000  # files of a folder that GDAL lists; of a larger one it asks for a name
 
 
 def open_raster(path: Path, *, overview: int | None = None) -> DatasetReader:
@@ -40,21 +46,23 @@ def open_raster(path: Path, *, overview: int | None = None) -> DatasetReader:
         overview: number of the overview that is opened in its place, 0 for the finest.
 
     Raises:
-        SceneError: no such file, no raster, or blocks too large to read with bounded memory.
+        SceneError: no such file, no raster, one whose pixels, overviews or mask lie elsewhere, or
+            blocks too large to read with bounded memory.
     """
     if not path.is_file():
         raise SceneError(f"{path} does not exist; check the path of the band.")
+    for side in _beside(path):
+        _require_tiff(side)
+    raster = _opened(path, _DRIVERS)
     try:
-        # rasterio.open takes one driver only; its reader takes a list.
-        with rasterio.Env(), warnings.catch_warnings():
-            # Whoever needs the ground refuses an image that lies nowhere, by `raster_grid`.
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            level = {} if overview is None else {"overview_level": overview}
-            raster = DatasetReader(str(path), driver=_DRIVERS, **level)
-    except RasterioIOError as error:
-        raise SceneError(
-            f"{path} cannot be opened as a raster ({error}); give a GeoTIFF or JPEG 2000."
-        ) from error
+        _require_whole(raster, path)
+    except SceneError:
+        raster.close()
+        raise
+    if overview is not None:
+        # Not at once: to open an overview is to follow where a raster says that it lies.
+        raster.close()
+        raster = _opened(path, _DRIVERS, overview_level=overview)
     rows, columns = raster.block_shapes[0]
     if rows * columns * np.dtype(raster.dtypes[0]).itemsize > _LARGEST_BLOCK_BYTES:
         raster.close()
@@ -63,6 +71,55 @@ def open_raster(path: Path, *, overview: int | None = None) -> DatasetReader:
             "`gdal_translate -of COG`."
         )
     return raster
+
+
+def _opened(path: Path, drivers: list[str], **options: int) -> DatasetReader:
+    try:
+        # rasterio.open takes one driver only; its reader takes a list.
+        with rasterio.Env(), warnings.catch_warnings():
+            # Whoever needs the ground refuses an image that lies nowhere, by `raster_grid`.
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            return DatasetReader(str(path), driver=drivers, **options)
+    except RasterioIOError as error:
+        raise SceneError(
+            f"{path} cannot be opened as a raster ({error}); give a GeoTIFF or JPEG 2000."
+        ) from error
+
+
+def _beside(path: Path) -> list[Path]:
+    """The overviews and the mask beside a raster, as GDAL finds them."""
+    wanted = {f"{path.name}{suffix}".lower() for suffix in _BESIDE}
+    with os.scandir(path.parent) as entries:
+        listed = [entry.name for entry in islice(entries, _LISTED + 1)]
+    if len(listed) > _LISTED:
+        listed = [f"{path.name}{s}" for suffix in _BESIDE for s in (suffix, suffix.upper())]
+    found = [path.with_name(name) for name in listed if name.lower() in wanted]
+    return [side for side in found if side.exists()]
+
+
+def _require_tiff(side: Path) -> None:
+    """Refuse overviews or a mask, and what lies beside these, that are no plain GeoTIFF."""
+    with side.open("rb") as file:
+        begin = file.read(4)
+    if begin not in _TIFF:
+        raise SceneError(f"{side} is no GeoTIFF, which overviews and masks are; remove it.")
+    for further in _beside(side):
+        _require_tiff(further)
+    with _opened(side, ["GTiff"]) as opened:
+        _require_whole(opened, side)
+
+
+def _require_whole(raster: DatasetReader, path: Path) -> None:
+    """Refuse a raster that has GDAL look for its overviews or its pixels elsewhere."""
+    named = raster.tags(ns="OVERVIEWS").get("OVERVIEW_FILE")
+    if named is None and raster.driver == "HFA":
+        here = path.parent.resolve()
+        named = next((f for f in raster.files if Path(f).resolve().parent != here), None)
+    if named is not None:
+        raise SceneError(
+            f"{path} names {named!r} as a part of it, which may be any file; make a GeoTIFF of it "
+            "with `gdal_translate -of COG`."
+        )
 
 
 def is_placed(raster: DatasetReader) -> bool:
