@@ -11,6 +11,8 @@ from geoseg.commands.options import Json
 from geoseg.terminal import Outcome, Table, note, progress, show
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from geoseg.scale import Manifest, WorkState
 
 __all__ = ["plan", "retry", "status", "verify"]
@@ -50,24 +52,29 @@ def status(folder: Folder, json: Json = False) -> None:
 
 
 def verify(folder: Folder, json: Json = False) -> None:
-    """Read every output again and compare it with its checksum; exit code 1 where one differs.
+    """Read every output and every network that has a card again; exit code 1 where one differs.
+
+    Outputs are compared with the checksums of the run, networks with those of `NAME.stac.json`.
 
     Example: geoseg verify out/maps
     """
-    from geoseg.scale import Manifest, find_records
-
-    damaged = {}
-    for found in find_records(folder):
-        with Manifest(found) as manifest:
-            damaged[found] = _damaged_of(manifest)
+    cards = sorted(folder.rglob("*.stac.json"))
+    damaged = _damaged_below(folder, may_be_none=bool(cards))
+    networks = _damaged_networks(cards)
     for found, names in damaged.items():
         for name in names:
             note(f"{found / name} is damaged or gone; geoseg retry --damaged {folder} forgets it")
+    for path in networks:
+        note(f"{path} is not what its card says, or gone; train it again or copy it anew")
     rows = [(str(found), str(len(names))) for found, names in damaged.items()]
-    figures = {str(found): names for found, names in damaged.items()}
-    table = Table("Outputs that are not what was written", ("folder", "units"), rows)
-    show(Outcome({"damaged": figures}, (table,)), as_json=json)
-    if any(damaged.values()):
+    figures = {
+        "damaged": {str(found): names for found, names in damaged.items()},
+        "networks": [str(path) for path in networks],
+    }
+    rows += [("networks with a card", str(len(networks)))] if cards else []
+    table = Table("What is not what was written", ("where", "units or files"), rows)
+    show(Outcome(figures, (table,)), as_json=json)
+    if any(damaged.values()) or networks:
         raise typer.Exit(1)
 
 
@@ -140,6 +147,30 @@ def plan(
     ]
     table = Table(f"{scenes:,} scenes of {megapixels:g} megapixels", ("what", "takes"), rows)
     show(Outcome({**asdict(costs), "each": asdict(each)}, (table,)), as_json=json)
+
+
+def _damaged_below(folder: Path, *, may_be_none: bool) -> dict[Path, list[str]]:
+    """Units whose outputs are damaged or gone, by the folder with their record."""
+    from geoseg.errors import OutputError
+    from geoseg.scale import Manifest, find_records
+
+    damaged = {}
+    try:
+        for found in find_records(folder):
+            with Manifest(found) as manifest:
+                damaged[found] = _damaged_of(manifest)
+    except OutputError:
+        if damaged or not may_be_none:
+            raise
+    return damaged
+
+
+def _damaged_networks(cards: Sequence[Path]) -> list[Path]:
+    if not cards:  # to import what reads them takes a while
+        return []
+    from geoseg.training.card_parts import damaged_files
+
+    return [path for card in cards for path in damaged_files(card)]
 
 
 def _damaged_of(manifest: Manifest) -> list[str]:

@@ -5,7 +5,9 @@ By the machine learning model extension of STAC (MLM, stac-extensions/mlm), vers
 
 from __future__ import annotations
 
+import json
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,7 +18,6 @@ from geoseg.models import AnyInput
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from pydantic import BaseModel
     from shapely.geometry.base import BaseGeometry
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = [
     "PYTHON",
     "card_beside",
+    "damaged_files",
     "described_bands",
     "described_input",
     "described_network",
@@ -49,6 +51,25 @@ PYTHON = "python"  # format of an expression
 def card_beside(model: Path) -> Path:
     """Where the card of a checkpoint lies."""
     return model.with_suffix(".stac.json")
+
+
+def damaged_files(card: Path) -> list[Path]:
+    """The files beside a card that are gone or not what it says; the card where it is none."""
+    try:
+        assets = json.loads(card.read_text(encoding="utf-8"))["assets"].values()
+        # By their names: of what lies elsewhere a card of ours says nothing.
+        told = {
+            card.with_name(Path(asset["href"]).name): asset["file:checksum"]
+            for asset in assets
+            if "file:checksum" in asset
+        }
+    except (OSError, ValueError, LookupError, AttributeError, TypeError, RecursionError):
+        return [card]
+    return [
+        path
+        for path, checksum in told.items()
+        if not path.is_file() or _SHA256 + sha256_of(path) != checksum
+    ]
 
 
 def item_of(

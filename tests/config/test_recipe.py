@@ -54,17 +54,20 @@ def test_the_hash_changes_with_any_key_and_with_nothing_else():
     assert recipe_hash(Recipe(seed=1)) != recipe_hash(Recipe())
 
 
+HOSTILE = [
+    "[" * 60 + "]" * 60,
+    "a: &x [1]\n" + "".join(f"k{i}: *x\n" for i in range(101)),
+    "a: 1\na: 2",
+    "!!python/object/apply:os.system [ls]",
+    "- 1",
+    "a: [",
+    "date: 2000-13-01",
+]
+
+
 @pytest.mark.parametrize(
     "text",
-    [
-        "[" * 60 + "]" * 60,
-        "a: &x [1]\n" + "".join(f"k{i}: *x\n" for i in range(101)),
-        "a: 1\na: 2",
-        "!!python/object/apply:os.system [ls]",
-        "- 1",
-        "a: [",
-        "date: 2000-13-01",
-    ],
+    HOSTILE,
     ids=["deep", "aliases", "twice", "code", "no mapping", "broken", "no date"],
 )
 def test_hostile_or_broken_yaml_is_refused_in_one_sentence(text):

@@ -219,19 +219,22 @@ def levels(first, of):
     return "\n".join(lines)
 
 
+BOMBS = [
+    (levels("x", lambda a: f"[{', '.join([a] * 10)}]"), "20000 values or 50 levels, aliases"),
+    (levels("{k: v}", lambda a: f"{{<<: [{', '.join([a] * 10)}]}}"), "20000 values"),
+    (levels("{k: v}", lambda a: "[" * 20 + a + "]" * 20), "50 levels, aliases unfolded"),
+    ("training: &a [*a]", "an alias within what it stands for"),
+    ("training: &a {<<: *a}", "an alias within what it stands for"),
+    (f"seed: 1{':59' * 4000}", "more than 10000 letters in a value"),
+    (f"seed: {'9' * 9000}", "cannot be read as what it looks like"),
+    (f"seed: {'[' * 2000}", "more than 50 levels"),
+    ("\n".join(f"k{i}: {i}" for i in range(20_000)), "more than 20000 values"),
+]
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
-    [
-        (levels("x", lambda a: f"[{', '.join([a] * 10)}]"), "20000 values or 50 levels, aliases"),
-        (levels("{k: v}", lambda a: f"{{<<: [{', '.join([a] * 10)}]}}"), "20000 values"),
-        (levels("{k: v}", lambda a: "[" * 20 + a + "]" * 20), "50 levels, aliases unfolded"),
-        ("training: &a [*a]", "an alias within what it stands for"),
-        ("training: &a {<<: *a}", "an alias within what it stands for"),
-        (f"seed: 1{':59' * 4000}", "more than 10000 letters in a value"),
-        (f"seed: {'9' * 9000}", "cannot be read as what it looks like"),
-        (f"seed: {'[' * 2000}", "more than 50 levels"),
-        ("\n".join(f"k{i}: {i}" for i in range(20_000)), "more than 20000 values"),
-    ],
+    BOMBS,
     ids=["laughs", "merged", "deep", "itself", "merged itself", "base 60", "long", "open", "many"],
 )
 @pytest.mark.slow

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import shapely
 import torch
+from command_line import geoseg_here
 from conftest import HEIGHT, WIDTH, scene_of, two_band_spec, write_raster
 from rasterio.windows import Window
 from stac_cards import require_stac
@@ -126,3 +127,33 @@ def test_training_leaves_a_card_of_the_checkpoint_it_left(example, tmp_path):
         assert asset["file:checksum"] == f"1220{sha256_of(lies)}"
     assert card["assets"]["weights"]["file:size"] == result.model.stat().st_size
     assert card["properties"]["geoseg:record"]["step"] == result.best_step
+
+
+def test_a_bit_that_flips_in_a_network_is_found_by_its_card(example, tmp_path):
+    card_of(tmp_path, [example.scene])
+    model = tmp_path / "model.safetensors"
+    whole = model.read_bytes()
+
+    sound = geoseg_here("verify", tmp_path)
+    rotten = bytearray(whole)
+    rotten[-7] ^= 4
+    model.write_bytes(rotten)
+    found = geoseg_here("verify", tmp_path, "--json")
+    model.unlink()
+    gone = geoseg_here("verify", tmp_path)
+    model.write_bytes(whole)
+    (tmp_path / "model.stac.json").write_text("[")
+    broken = geoseg_here("verify", tmp_path)
+
+    assert [done.returncode for done in (sound, found, gone, broken)] == [0, 1, 1, 1]
+    assert json.loads(found.stdout)["networks"] == [str(model)]
+    assert f"{model} is not what its card says, or gone" in gone.stderr
+    assert "model.stac.json is not what its card says" in broken.stderr
+
+
+def test_a_card_without_checksums_is_no_damage_and_a_folder_without_a_card_is_refused(tmp_path):
+    (tmp_path / "other.stac.json").write_text('{"assets": {"a": {"href": "a.tif"}}}')
+
+    assert geoseg_here("verify", tmp_path).returncode == 0
+    (tmp_path / "other.stac.json").unlink()
+    assert "holds no record of work" in geoseg_here("verify", tmp_path).stderr
