@@ -13,7 +13,7 @@ import pandas as pd
 from geoseg.active.record import SEEDS, UNKNOWN, Said
 from geoseg.errors import ConfigError, LabelError
 from geoseg.presence.packs.labels import as_present
-from geoseg.presence.packs.texts import read_texts
+from geoseg.presence.packs.texts import read_columns, read_texts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -216,7 +216,7 @@ def _texts(path: Path) -> pd.DataFrame:
         if path.suffix == ".csv":
             return read_texts(path)
         if path.suffix == ".parquet":
-            given = pd.read_parquet(path)
+            given = read_columns(path)
             texts = {name: given[name].map(_text).astype(object) for name in given.columns}
             return pd.DataFrame(texts, index=given.index)
     except (OSError, ValueError) as error:

@@ -179,7 +179,7 @@ def _tables(path: Path) -> Iterator[pa.Table]:
 def _readable(path: Path) -> Iterator[None]:
     try:
         yield
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         if isinstance(error, DataError):
             raise
         raise DataError(

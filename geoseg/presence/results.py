@@ -146,7 +146,7 @@ def read_part(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.R
             yield from part.iter_batches(
                 batch_size=_ROWS, columns=None if columns is None else list(columns)
             )
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise DataError(
             f"{path} cannot be read ({str(error).splitlines()[0]}); delete it and predict again."
         ) from error

@@ -141,6 +141,8 @@ FOUND = [
     ("project", "about", "\udcedbout"),
     ("inventory", "gpkg_contents", "gpkg_\udcedontents"),
     ("place", '"a"', DEEP),
+    ("chip-labels-parquet", "index_columns", "index_columnz"),
+    ("shard-parquet", "present", "\udc9bresent"),
     ("npy", "}", "("),
     ("histogram", "}", "("),
     ("cube", '"chunks": [3]', '"chunks": [0.5]'),

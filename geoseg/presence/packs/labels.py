@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from geoseg.dates import as_utc, parse_interval
 from geoseg.errors import LabelError, SceneError
 from geoseg.presence.packs.pack import Problem
-from geoseg.presence.packs.texts import read_texts
+from geoseg.presence.packs.texts import read_columns, read_texts
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -91,10 +91,8 @@ def position(lon: object, lat: object) -> tuple[float, float]:
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
-    import pandas as pd
-
     try:
-        table = pd.read_parquet(path) if path.suffix.lower() == ".parquet" else read_texts(path)
+        table = read_columns(path) if path.suffix.lower() == ".parquet" else read_texts(path)
     except (OSError, ValueError) as error:
         raise LabelError(f"{path} is no table of labels ({error}); give CSV or Parquet.") from error
     missing = [name for name in ("chip_id", "present") if name not in table.columns]

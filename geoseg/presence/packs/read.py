@@ -27,6 +27,14 @@ if TYPE_CHECKING:
 __all__ = ["SHARD_SUFFIXES", "places_of_shard", "read_shard", "read_stored"]
 
 SHARD_SUFFIXES = (".tar", ".parquet")
+_CUT_SHORT = (
+    tarfile.TarError,
+    pa.ArrowException,
+    OSError,
+    SceneError,
+    EOFError,
+    UnicodeDecodeError,  # of a name in Parquet
+)
 
 
 def read_shard(shard: Shard, pack: Pack) -> Iterator[Place | Problem]:
@@ -89,7 +97,7 @@ def places_of_shard(path: Path) -> Iterator[tuple[str, int]]:
 def _to_its_end(path: Path) -> Iterator[None]:
     try:
         yield
-    except (tarfile.TarError, pa.ArrowException, OSError, SceneError, EOFError) as error:
+    except _CUT_SHORT as error:
         raise DataError(
             f"{path} cannot be read to its end ({error}); it is cut short or damaged: bring it "
             "back, or pack it again."
