@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import rasterio
-from rasterio.enums import Resampling
+from rasterio.enums import Interleaving, Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
 from rasterio.io import DatasetReader
 from rasterio.warp import reproject
@@ -64,7 +64,9 @@ def open_raster(path: Path, *, overview: int | None = None) -> DatasetReader:
         raster.close()
         raster = _opened(path, _DRIVERS, overview_level=overview)
     rows, columns = raster.block_shapes[0]
-    if rows * columns * np.dtype(raster.dtypes[0]).itemsize > _LARGEST_BLOCK_BYTES:
+    # One block holds all bands where these lie pixel by pixel.
+    together = raster.count if raster.interleaving is Interleaving.pixel else 1
+    if rows * columns * together * np.dtype(raster.dtypes[0]).itemsize > _LARGEST_BLOCK_BYTES:
         raster.close()
         raise SceneError(
             f"{path} has blocks of {rows} x {columns} px, over 64 MiB each; tile it with "

@@ -1,8 +1,9 @@
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import HEIGHT, WIDTH, scene_of, write_raster
+from conftest import CRS, HEIGHT, WIDTH, scene_of, write_raster
 from rasterio.windows import Window
 
 from geoseg.errors import GridError, SceneError
@@ -185,6 +186,25 @@ def test_a_virtual_raster_in_disguise_is_not_opened(tmp_path):
 
     with pytest.raises(SceneError, match="cannot be opened as a raster"):
         open_raster(path)
+
+
+@pytest.mark.parametrize(
+    ("bands", "interleave", "refused"),
+    [(15, "pixel", False), (17, "pixel", True), (17, "band", False)],
+)
+def test_blocks_of_more_than_64_mebibytes_are_refused(tmp_path, bands, interleave, refused):
+    import rasterio
+
+    path = tmp_path / "a.tif"
+    size = {"height": 4096, "width": 4096, "count": bands, "dtype": "uint8"}
+    blocks = {"tiled": True, "blockxsize": 2048, "blockysize": 2048, "interleave": interleave}
+    placed = {"crs": CRS, "transform": rasterio.Affine(30, 0, 5e5, 0, -30, 3.1e6)}
+    with rasterio.open(path, "w", driver="GTiff", sparse_ok=True, **placed, **size, **blocks):
+        pass
+
+    told = pytest.raises(SceneError, match="2048 x 2048 px, over 64 MiB")
+    with told if refused else nullcontext():
+        open_raster(path).close()
 
 
 def test_a_missing_file_and_a_missing_band_are_named(example, tmp_path):
