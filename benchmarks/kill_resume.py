@@ -62,13 +62,19 @@ def prediction_in(folder: Path) -> Prediction:
     )
 
 
-def map_scene(network: Segmenter, scene: Path, folder: Path, begun: Callable[[], None]) -> None:
+def map_scene(
+    network: Segmenter,
+    scene: Path,
+    folder: Path,
+    settings: InferenceSettings,
+    begun: Callable[[], None],
+) -> None:
     """Map it; `begun` is called when work begins."""
     begun()
     predict_scene(
         [network],
         scene_of(scene),
-        SETTINGS,
+        settings,
         prediction=prediction_in(folder),
         device=torch.device("cpu"),
         tags={"recipe_hash": "abc"},
@@ -84,11 +90,19 @@ def files_of(folder: Path) -> dict[str, str]:
 class Trial:
     """Runs of one scene, one of them unbroken."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        height_px: int = HEIGHT_PX,
+        width_px: int = WIDTH_PX,
+        settings: InferenceSettings = SETTINGS,
+    ) -> None:
         self._folder = folder / "killed"
         self._scene = folder / "scene.tif"
+        self._settings = settings
         # In a process of its own, for threads of this one would not live on in the runs.
-        size = (str(HEIGHT_PX), str(WIDTH_PX))
+        size = (str(height_px), str(width_px))
         command = [sys.executable, str(PEERS / "scenes.py"), str(self._scene), *size]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         self._network = unet()
@@ -99,7 +113,19 @@ class Trial:
         if again != self._expected:
             raise SystemExit("two runs that nobody killed differ")
         self.kills = self.identical = self.missed = self.left_behind = 0
+        self.wrong: list[str] = []  # for each kill after which something was
         self.finished_strips: list[int] = []
+
+    def kill_often(self, kills: int, rng: np.random.Generator, on_kill: Callable[[], None]) -> None:
+        """Kill runs until so many were hit, at moments spread evenly; `on_kill` after each."""
+        steps = np.arange(kills) + rng.random(kills)
+        moments = (steps / kills * (1 + TIDYING)).tolist()
+        rng.shuffle(moments)
+        while self.kills < kills:
+            left = kills - self.kills
+            count = 1 + int(left > 1 and rng.random() < KILLED_TWICE / (2 - KILLED_TWICE))
+            self.kill([moments.pop() if moments else rng.random() for _ in range(count)])
+            on_kill()
 
     def kill(self, moments: list[float]) -> None:
         """Kill runs after these shares of the time of a whole one, then run to the end."""
@@ -121,7 +147,9 @@ class Trial:
         self.identical += 0 if wrong else hits
         self.left_behind += len(list(self._folder.glob(".*")))
         if wrong:
-            print(f"  killed after {moments} of {self.whole_s:.2f} s: {'; '.join(wrong)}")
+            told = f"killed after {moments} of {self.whole_s:.2f} s: {'; '.join(wrong)}"
+            self.wrong += [told] * max(hits, 1)
+            print(f"  {told}")
         shutil.rmtree(self._folder)
 
     def _other_than_expected(self) -> list[str]:
@@ -132,9 +160,8 @@ class Trial:
     def _start(self, folder: Path) -> BaseProcess:
         """A process that has just begun to map the scene."""
         begun = FORK.Event()
-        process = FORK.Process(
-            target=map_scene, args=(self._network, self._scene, folder, begun.set)
-        )
+        given = (self._network, self._scene, folder, self._settings, begun.set)
+        process = FORK.Process(target=map_scene, args=given)
         process.start()
         begun.wait()
         return process
@@ -176,24 +203,20 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--kills", type=int, default=50)
     options = parser.parse_args()
-    rng = np.random.default_rng(0)
-    steps = np.arange(options.kills) + rng.random(options.kills)
-    moments = (steps / options.kills * (1 + TIDYING)).tolist()
-    rng.shuffle(moments)
     torch.set_num_threads(1)  # no pool of threads that a fork would lose
     begun = time.perf_counter()
     with tempfile.TemporaryDirectory() as name:
         trial = Trial(Path(name))
         print(f"an unbroken run takes {trial.whole_s:.1f} s", flush=True)
-        while trial.kills < options.kills:
-            left = options.kills - trial.kills
-            count = 1 + int(left > 1 and rng.random() < KILLED_TWICE / (2 - KILLED_TWICE))
-            trial.kill([moments.pop() if moments else rng.random() for _ in range(count)])
-            print(
+        trial.kill_often(
+            options.kills,
+            np.random.default_rng(0),
+            lambda: print(
                 f"  {trial.kills:3} kills, {trial.identical:3} identical, {trial.missed} too late, "
                 f"{time.perf_counter() - begun:4.0f} s",
                 flush=True,
-            )
+            ),
+        )
     strips = trial.finished_strips
     print(f"strips finished when killed: {min(strips)} to {max(strips)}, of each: ", end="")
     print(", ".join(f"{n}: {strips.count(n)}" for n in sorted(set(strips))))
