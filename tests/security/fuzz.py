@@ -82,7 +82,9 @@ def main() -> int:
         print(f"{name:24} {count:>9} inputs  {'failed' if done.returncode else 'held'}", flush=True)
         if done.returncode:
             failed.append(name)
-            print("\n".join(done.stderr.splitlines()[-40:]), flush=True)
+            # A traceback is on one of them, what libFuzzer says on the other.
+            for said in (done.stdout, done.stderr):
+                print("\n".join(said.splitlines()[-40:]), flush=True)
     return 1 if failed else 0
 
 

@@ -141,7 +141,7 @@ FOUND = [
     ("project", "about", "\udcedbout"),
     ("inventory", "gpkg_contents", "gpkg_\udcedontents"),
     ("place", '"a"', DEEP),
-    ("chip-labels-parquet", "index_columns", "index_columnz"),
+    ("chip-labels-parquet", "7ImluZGV4", "7ImluZGV0"),  # {"index of pandas, in base64: {"indet
     ("shard-parquet", "present", "\udc9bresent"),
     ("npy", "}", "("),
     ("histogram", "}", "("),
