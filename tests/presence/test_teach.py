@@ -1,5 +1,6 @@
 """From a network and held-out places to probabilities and a threshold."""
 
+import json
 import math
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -11,6 +12,7 @@ import torch
 from geoseg.chips import Chip, Place, stack_places
 from geoseg.config import CalibrationSettings, PresenceRecipe
 from geoseg.errors import LabelError, ModelError
+from geoseg.files import sha256_of
 from geoseg.labels import IGNORE
 from geoseg.metrics.calibration import Calibration, fit_calibration
 from geoseg.models import (
@@ -36,6 +38,7 @@ from geoseg.presence.teach import (
 )
 from geoseg.scale import Engine
 from geoseg.sensors import find_sensor
+from geoseg.training.classifier_card import write_classifier_card
 from geoseg.training.classify import classify
 
 CPU = torch.device("cpu")
@@ -98,7 +101,9 @@ def model(known, tmp_path_factory):
         classifier.head.weight *= 3
         classifier.head.bias *= 3
     path = tmp_path_factory.mktemp("model") / "model.safetensors"
-    save_classifier(path, classifier, {"data_hash": "drawn"})
+    record = {"data_hash": "drawn"}
+    save_classifier(path, classifier, record)
+    write_classifier_card(path, classifier, known.places, RECIPE, record)
     return path
 
 
@@ -121,6 +126,10 @@ def test_the_calibrated_network_keeps_its_weights_and_its_record(model, calibrat
     assert calibrated.threshold.guaranteed
     assert calibrated.shipped["threshold"] == calibrated.threshold.threshold
     assert calibrated.shipped["recall"] == 0.9
+    card = json.loads(calibrated.model.with_suffix(".stac.json").read_text())
+    assert card["properties"]["geoseg:record"]["threshold"] == calibrated.shipped
+    checksum = f"1220{sha256_of(calibrated.model)}"
+    assert card["assets"]["weights"]["file:checksum"] == checksum
 
 
 @pytest.mark.slow
