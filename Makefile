@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 TESTS := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses=auto --dist=worksteal
 
 .PHONY: run test test-fast coverage check lint types layers format bench docs doc-commands clean
-.PHONY: wheel licences audit fuzz
+.PHONY: examples wheel licences audit fuzz
 
 run: $(VENV)/.installed
 	$(BIN)/geoseg glacier-inventory run --data simulated --out out/run
@@ -56,6 +56,18 @@ DOC_PAGES := docs/start.md docs/tutorials/glaciers.md docs/tutorials/thaw-slumps
 doc-commands: $(VENV)/.installed-dev
 	rm -rf out/commands
 	$(BIN)/python docs/run_commands.py --into out/commands --lend examples --lend out/run $(DOC_PAGES)
+
+# Notebooks and scripts from nothing, in out/examples: what is committed of them stays as it is.
+EXAMPLES := out/examples
+
+examples: $(VENV)/.installed-dev
+	rm -rf $(EXAMPLES)
+	mkdir -p $(addprefix $(EXAMPLES)/,$(basename $(notdir $(wildcard examples/*.ipynb))))
+	for one in examples/*.ipynb; do cp $$one $(EXAMPLES)/$$(basename $$one .ipynb); done
+	PATH="$(abspath $(BIN)):$$PATH" $(TESTS) -p nbmake.pytest_plugin --nbmake --nbmake-timeout=600 \
+		$(EXAMPLES)
+	cd $(EXAMPLES) && for one in $(abspath $(wildcard examples/*.py)); do \
+		$(abspath $(BIN))/python $$one || exit 1; done
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/startup.py

@@ -5,8 +5,10 @@ Links that lead out of docs/ lead to the page of the site that such a file becam
 
 from __future__ import annotations
 
+import base64
 import importlib
 import inspect
+import json
 import pkgutil
 import posixpath
 import re
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = [
     "api_pages",
     "command_pages",
+    "notebook_pages",
     "on_files",
     "on_page_markdown",
     "on_post_page",
@@ -43,7 +46,14 @@ _ELSEWHERE = {
     "changes.md": "CHANGELOG.md",
     "contributing.md": "CONTRIBUTING.md",
     "security.md": "SECURITY.md",
+    "examples/index.md": "examples/README.md",
 }
+_NOTEBOOKS = {
+    "examples/train-and-map.md": "examples/train_and_map.ipynb",
+    "examples/track-inventories.md": "examples/track_inventories.ipynb",
+    "examples/presence-and-labels.md": "examples/presence_and_labels.ipynb",
+}
+_SOURCES = {**_ELSEWHERE, **_NOTEBOOKS}
 _LINK = re.compile(r"\[([^\]]*)\]\((?!https?:|#|mailto:)([^)\s#]+)(#[^)\s]*)?\)")
 _FROM_ELSEWHERE = re.compile(
     r"""<(?:script|img|iframe|source|video)[^>]*\ssrc=["']?(?:https?:)?//[^>]*"""
@@ -88,15 +98,16 @@ _GROUND = ("errors", "grids", "views", "files", "blocks", "dates")  # modules be
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages that do not lie in docs/."""
     pages = {site: (_ROOT / path).read_text("utf-8") for site, path in _ELSEWHERE.items()}
-    for name, text in {**pages, **command_pages(), **api_pages()}.items():
-        files.append(File.generated(config, name, content=text))
+    made = {**pages, **notebook_pages(), **command_pages(), **api_pages()}
+    for name, content in made.items():
+        files.append(File.generated(config, name, content=content))
     return files
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:  # noqa: ARG001  mkdocs passes them by name
     """Links between files of the repository as links between pages of the site."""
     here = page.file.src_uri
-    source = _ELSEWHERE.get(here, f"docs/{here}")
+    source = _SOURCES.get(here, f"docs/{here}")
     return _LINK.sub(lambda link: _relinked(link, here, source), markdown)
 
 
@@ -111,12 +122,47 @@ def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:  # noqa:
 def _relinked(link: re.Match[str], here: str, source: str) -> str:
     text, target, anchor = link.group(1), link.group(2), link.group(3) or ""
     path = posixpath.normpath(posixpath.join(posixpath.dirname(source), target))
-    site = next((name for name, file in _ELSEWHERE.items() if file == path), None)
+    site = next((name for name, file in _SOURCES.items() if file == path), None)
     if site is None and path.startswith("docs/"):
         site = path.removeprefix("docs/")
     if site is None:
         return f"`{path}`" if (_ROOT / path).exists() else link.group()
     return f"[{text}]({posixpath.relpath(site, posixpath.dirname(here) or '.')}{anchor})"
+
+
+def notebook_pages() -> dict[str, str | bytes]:
+    """The notebooks with what they showed when they were run: pages, and their pictures."""
+    made: dict[str, str | bytes] = {}
+    for name, path in _NOTEBOOKS.items():
+        cells = json.loads((_ROOT / path).read_text("utf-8"))["cells"]
+        parts = []
+        for number, cell in enumerate(cells):
+            source = "".join(cell["source"])
+            if cell["cell_type"] == "markdown":
+                parts.append(source)
+                continue
+            parts.append(_code_of_cell(source))
+            for output in cell["outputs"]:
+                shown = output.get("data", {})
+                if "image/png" in shown:
+                    picture = f"{name.removesuffix('.md')}-{number}.png"
+                    made[picture] = base64.b64decode(shown["image/png"])
+                    parts.append(f"![Picture of the cell above]({posixpath.basename(picture)})")
+                else:
+                    text = "".join(output.get("text") or shown["text/plain"])
+                    parts.append(f"```text\n{text.rstrip()}\n```")
+        made[name] = "\n\n".join(parts) + "\n"
+    return made
+
+
+def _code_of_cell(source: str) -> str:
+    """A cell as a block: of commands, a file, or Python."""
+    first, _, rest = source.partition("\n")
+    if first == "%%bash":
+        return f"```sh\n{rest}\n```"
+    if first.startswith("%%writefile "):
+        return f'```yaml title="{first.split()[1]}"\n{rest}\n```'
+    return f"```python\n{source}\n```"
 
 
 def command_pages() -> dict[str, str]:

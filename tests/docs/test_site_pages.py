@@ -44,6 +44,17 @@ def test_everything_on_a_page_of_the_api_has_a_docstring():
     assert bare == []
 
 
+def test_notebooks_are_pages_with_what_they_showed():
+    pages = site_pages.notebook_pages()
+    text = pages["examples/track-inventories.md"]
+    pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", text)
+
+    assert "```sh\ngeoseg track out/surveys/*.json" in text
+    assert "%%" not in text
+    assert len(pictures) == 2
+    assert all(pages[f"examples/{name}"].startswith(b"\x89PNG") for name in pictures)
+
+
 def test_the_command_line_is_told_whole():
     pages = site_pages.command_pages()
 
@@ -64,6 +75,9 @@ def test_the_command_line_is_told_whole():
         ),
         ("recipes/thaw-slump.md", "(../../docs/film.md#ranges)", "(../film.md#ranges)"),
         ("tutorials/a.md", "(../film.md)", "(../film.md)"),
+        ("tutorials/a.md", "(../../examples/README.md)", "(../examples/index.md)"),
+        ("examples/train-and-map.md", "(../docs/film.md)", "(../film.md)"),
+        ("examples/index.md", "(train_and_map.ipynb)", "(train-and-map.md)"),
         ("film.md", "(https://example.org/a.md)", "(https://example.org/a.md)"),
         ("film.md", "(#ranges)", "(#ranges)"),
         ("film.md", "(nowhere.md)", "(nowhere.md)"),
