@@ -16,7 +16,7 @@ from inventory.small_inventory import small_inventory
 from kill_resume import Trial
 from reliability_row import Ground, Hazard, Row, files_below, require
 from reliability_scenes import SMALL, write_noise
-from scale_ddp import kill_ranks, sources_of, write_scenes
+from scale_ddp import sources_of, survives, unbroken, write_scenes
 
 from geoseg.config import InferenceSettings, Recipe
 from geoseg.files import sha256_of
@@ -164,10 +164,11 @@ def train_in(scenes: Path, out: Path) -> None:
 def of_ranks(row: Row, ground: Ground) -> None:
     """One of two ranks, as benchmarks/scale_ddp.py does."""
     write_scenes(ground.folder)
-    outcomes = kill_ranks(ground.folder, RANK_KILLS)
+    whole = unbroken(ground.folder)
     for number in range(RANK_KILLS):
-        with row.trying(f"rank of pair {number}", kill=True):
-            require(next(outcomes), "it does not end in the weights of a pair that was left alone")
+        with row.trying(f"pair {number}", kill=True):
+            same = survives(ground.folder, number, whole)
+            require(same, "it does not end in the weights of a pair that was left alone")
 
 
 def runs_at_once(row: Row, ground: Ground) -> None:

@@ -27,7 +27,7 @@ import threading
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import geopandas as gpd
 import numpy as np
@@ -44,9 +44,6 @@ from geoseg.scenes import Asset, Scene
 from geoseg.training import StepReport, averaging, gather, new_segmenter, ranks, train
 from geoseg.training.launch import run_ranks
 from geoseg.training.ranks import Devices
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 HEIGHT_PX, WIDTH_PX, PIXEL_M = 96, 160, 30
 CRS, CORNER = "EPSG:32645", (500_000, 3_100_000)
@@ -182,25 +179,28 @@ class Killer(threading.Thread):
         self.hit = True
 
 
-def kill_ranks(folder: Path, kills: int) -> Iterator[bool]:
-    """For each pair of which a rank is killed, whether it ends in the weights of one left alone."""
-    rng = np.random.default_rng()
+def unbroken(folder: Path) -> dict[str, str]:
+    """SHA-256 of what a pair leaves that is left alone."""
     train_on(folder, folder / "whole", 2, "32-true")
-    whole = {file: sha256_of(folder / "whole" / file) for file in LEFT}
-    for number in range(kills):
-        out = folder / f"killed-{number}"
-        killer = Killer(out, int(rng.integers(2)), int(rng.integers(1, STEPS)))
-        begun = time.perf_counter()
-        killer.start()
-        train_on(folder, out, 2, "32-true")
-        same = {file: sha256_of(out / file) for file in LEFT} == whole
-        print(
-            f"rank {killer.rank} killed after step {killer.step} of {STEPS}: "
-            f"{'the same' if same else 'OTHER'} weights after "
-            f"{time.perf_counter() - begun:.0f} s",
-            flush=True,
-        )
-        yield killer.hit and same
+    return {file: sha256_of(folder / "whole" / file) for file in LEFT}
+
+
+def survives(folder: Path, number: int, whole: dict[str, str]) -> bool:
+    """Whether a pair of which a rank is killed ends in the weights of one left alone."""
+    rng = np.random.default_rng()
+    out = folder / f"killed-{number}"
+    killer = Killer(out, int(rng.integers(2)), int(rng.integers(1, STEPS)))
+    begun = time.perf_counter()
+    killer.start()
+    train_on(folder, out, 2, "32-true")
+    same = {file: sha256_of(out / file) for file in LEFT} == whole
+    print(
+        f"rank {killer.rank} killed after step {killer.step} of {STEPS}: "
+        f"{'the same' if same else 'OTHER'} weights after "
+        f"{time.perf_counter() - begun:.0f} s",
+        flush=True,
+    )
+    return killer.hit and same
 
 
 def measure(kills: int = KILLS) -> dict[str, Any]:
@@ -215,7 +215,8 @@ def measure(kills: int = KILLS) -> dict[str, Any]:
         alone, together = losses_of(one), losses_of(two)
         apart = max(abs(alone[step] - together[step]) for step in range(1, STEPS + 1))
         print(f"largest difference of the loss curves over {STEPS} steps: {apart:.1e}", flush=True)
-        good = sum(kill_ranks(folder, kills))
+        whole = unbroken(folder)
+        good = sum(survives(folder, number, whole) for number in range(kills))
     return {"ddp_loss_diff": apart, "ddp_kills_ok": good}
 
 
