@@ -78,6 +78,7 @@ bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/inference.py
 	$(BIN)/python benchmarks/vectorize.py
 	$(BIN)/python benchmarks/kill_resume.py
+	$(BIN)/python benchmarks/reliability.py
 	$(BIN)/python benchmarks/track.py
 	$(BIN)/python benchmarks/presence.py
 	$(BIN)/python benchmarks/pivot.py
