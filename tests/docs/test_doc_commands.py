@@ -167,7 +167,7 @@ def test_every_block_is_run_or_says_why_not():
     ]
 
     assert left == []
-    assert "make doc-commands" in (ROOT / ".ci" / "run").read_text()
+    assert re.search(r"make .*\bdoc-commands\b", (ROOT / ".ci" / "run").read_text())
 
 
 def test_pages_that_are_run_are_there():
