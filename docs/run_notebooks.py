@@ -80,7 +80,9 @@ def _make_small(shown: dict[str, str]) -> None:
     png = io.BytesIO(base64.b64decode(shown["image/png"]))
     small = io.BytesIO()
     with Image.open(png) as picture:
-        drawn = picture.convert("RGB").quantize(_COLOURS, dither=Image.Dither.NONE)
+        # An octree keeps the rare colours of a legend apart.
+        rgb, tree = picture.convert("RGB"), Image.Quantize.FASTOCTREE
+        drawn = rgb.quantize(_COLOURS, method=tree, dither=Image.Dither.NONE)
         drawn.save(small, format="png", optimize=True)
     shown["image/png"] = base64.b64encode(small.getvalue()).decode("ascii")
     if "text/plain" in shown:

@@ -1,13 +1,16 @@
 """The notebooks of examples/ as they are committed; whether they run, `make examples` tells."""
 
 import base64
+import io
 import re
 import sys
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
+from PIL import Image
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "docs"))
@@ -93,3 +96,20 @@ def test_a_notebook_runs_in_a_folder_of_its_own(tmp_path, monkeypatch):
 
     assert ran.cells[0].outputs[0].text == "[PosixPath('made.txt')]\n"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_colours_of_a_legend_stay_apart():
+    drawn = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    drawn[:2, :2], drawn[:2, 2:4] = (31, 79, 216), (18, 58, 140)  # two kinds of lakes
+    png = io.BytesIO()
+    Image.fromarray(drawn).save(png, format="png")
+    cell = new_code_cell("x")
+    shown = {"image/png": base64.b64encode(png.getvalue()).decode("ascii")}
+    cell.outputs = [new_output("display_data", data=shown)]
+
+    small = without_traces(new_notebook(cells=[cell]), "/there").cells[0].outputs[0].data
+
+    with Image.open(io.BytesIO(base64.b64decode(small["image/png"]))) as picture:
+        colours = np.asarray(picture.convert("RGB"), dtype=float)
+    assert len(small["image/png"]) < len(shown["image/png"])
+    assert np.abs(colours[0, 0] - colours[0, 2]).max() > 40
