@@ -26,7 +26,15 @@ from nobody import listening
 from numcodecs import pickles
 from page_elements import Elements
 from parsers import PARSERS, classifier_header, header_of, model_spec, place, png, put
-from reliability_row import Ground, Hazard, Row, files_below, require, require_refused
+from reliability_row import (
+    Ground,
+    Hazard,
+    Row,
+    files_below,
+    require,
+    require_answered,
+    require_refused,
+)
 from reliability_scenes import SMALL, write_noise
 from test_hostile_checkpoints import HOSTILE as CHECKPOINTS
 from test_hostile_checkpoints import Touch, header
@@ -180,7 +188,7 @@ def paths(row: Row, ground: Ground) -> None:
 
 def _require_kept(told: str, before: dict[str, str], folder: Path) -> None:
     """Nothing is shown, and all that is new lies in the folder of results or was put there."""
-    require("Traceback" not in told, told[-200:])
+    require_answered(told)
     require(SECRET not in told, "it shows a file of the machine")
     ours = ("a/b/out/", "a/b/r.yaml", "a/b/item.json")
     now = {

@@ -22,6 +22,7 @@ __all__ = [
     "Row",
     "files_below",
     "require",
+    "require_answered",
     "require_refused",
 ]
 
@@ -31,6 +32,10 @@ MOST_BYTES = 2 * 10**9  # of memory
 
 class FaultError(Exception):
     """What geoseg did and must not do."""
+
+
+class LateError(BaseException):
+    """It takes too long. No Exception, which a run would count for a failed attempt and go on."""
 
 
 class Ground(NamedTuple):
@@ -65,9 +70,9 @@ class Row:
         try:
             with _in_time():
                 yield
-        except Exception as error:  # noqa: BLE001  whatever comes is what is looked for
+        except (Exception, LateError) as error:  # noqa: BLE001  whatever comes is what is looked for
             words = " ".join(str(error).split())
-            name = "" if isinstance(error, FaultError) else f"{type(error).__name__}: "
+            name = "" if isinstance(error, FaultError | LateError) else f"{type(error).__name__}: "
             self.faults.append(f"{what}: {name}{words}"[:500])
             self.kills_lost += kill
 
@@ -101,7 +106,7 @@ class Hazard(NamedTuple):
 @contextmanager
 def _in_time() -> Iterator[None]:
     def tell(*_: object) -> None:
-        raise FaultError(f"it takes more than {LONGEST_S:.0f} s")
+        raise LateError(f"it takes more than {LONGEST_S:.0f} s")
 
     before = signal.signal(signal.SIGALRM, tell)
     signal.setitimer(signal.ITIMER_REAL, LONGEST_S)
@@ -118,11 +123,17 @@ def require(holds: object, otherwise: str) -> None:
         raise FaultError(otherwise)
 
 
+def require_answered(told: str) -> None:
+    """What a command says has to be of its own, and not of an error that nobody thought of."""
+    unthought = "Traceback" in told or "--debug" in told
+    require(not unthought, f"an error that was not thought of: {told[-300:]}")
+
+
 def require_refused(done: CompletedProcess[str], code: int, *words: str) -> None:
-    """A command has to end with a code, to say certain words, and to show no traceback."""
+    """A command has to end with a code, and to say certain words."""
     told = " ".join(done.stderr.split())
     require(done.returncode == code, f"exit code {done.returncode} and not {code}: {told[:200]}")
-    require("Traceback" not in done.stderr, f"a traceback: {told[-200:]}")
+    require_answered(told)
     for word in words:
         require(word in told, f"{word!r} is not in what it says: {told[:300]}")
 
