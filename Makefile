@@ -67,7 +67,7 @@ examples: $(VENV)/.installed-dev
 	PATH="$(abspath $(BIN)):$$PATH" $(TESTS) -p nbmake.pytest_plugin --nbmake --nbmake-timeout=600 \
 		$(EXAMPLES)
 	cd $(EXAMPLES) && for one in $(abspath $(wildcard examples/*.py)); do \
-		$(abspath $(BIN))/python $$one || exit 1; done
+		OMP_NUM_THREADS=1 $(abspath $(BIN))/python $$one || exit 1; done
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/startup.py
