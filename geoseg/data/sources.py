@@ -172,10 +172,13 @@ def _of_data(
         if recipe.scene is None:
             raise ConfigError("The recipe names no image; give `data`, or `scene` and `labels`.")
         return ()
-    if recipe.scene is not None:
-        raise ConfigError(
-            f"The recipe names both data = {recipe.data!r} and a scene; keep one of them."
-        )
+    of_its_own = {"a scene": recipe.scene, "labels": recipe.labels, "a scheme": recipe.scheme}
+    for what, given in of_its_own.items():
+        if given:
+            raise ConfigError(
+                f"The recipe names both data = {recipe.data!r}, which has its own, and {what}; "
+                "keep one of them."
+            )
     if recipe.data in _SIMULATED:
         folder = work / _LANDSCAPE
         simulate(folder, seed=recipe.seed, on_step=on_step)

@@ -118,6 +118,21 @@ def test_two_scenes_of_one_name_are_refused(folder):
         find_sources(recipe, base=folder, work=folder, on_step=print)
 
 
+@pytest.mark.parametrize(
+    ("given", "what"),
+    [
+        ({"scene": {"path": "film.tif"}}, "a scene"),
+        ({"labels": {"path": "outlines.gpkg"}}, "labels"),
+        ({"scheme": [{"name": "ice", "colour": "#7fd0ee"}]}, "a scheme"),
+    ],
+)
+def test_a_data_set_takes_nothing_that_it_has_of_its_own(given, what, tmp_path):
+    recipe = Recipe.model_validate({"data": "everest", **given})
+
+    with pytest.raises(ConfigError, match=f"data = 'everest', which has its own, and {what}"):
+        find_sources(recipe, base=tmp_path, work=tmp_path, on_step=print)
+
+
 def test_the_scene_that_is_mapped_is_scored_beside_its_sources_and_not_learned_from(folder):
     (folder / "s2.tif").write_bytes((folder / "film.tif").read_bytes())
     scene = {"sensor": "landsat-7", "date": "2000-10-30", "bands": ["red", "nir08"]}
