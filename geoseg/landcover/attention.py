@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from geoseg.errors import ModelError
+from geoseg.files import write_json
 from geoseg.models import read_tensors, write_tensors
 
 if TYPE_CHECKING:
@@ -127,9 +128,13 @@ class TemporalAttention(nn.Module):
 
 
 def save_attention(path: Path, network: TemporalAttention, record: Mapping[str, Any]) -> None:
-    """Write a network as one safetensors file, whose header says how to build it again."""
+    """Write a network as one safetensors file, whose header says how to build it again.
+
+    The header is written beside it as JSON too, to be read by people.
+    """
     header = {"land_cover": asdict(network.spec), "record": dict(record)}
     write_tensors(path, network.state_dict(), header)
+    write_json(path.with_suffix(".json"), header)
 
 
 def load_attention(path: Path) -> tuple[TemporalAttention, dict[str, Any]]:

@@ -5,7 +5,7 @@ A step takes what it needs from the folder of the run and leaves its result ther
     recipe.json                           the whole recipe as it was used
     grounds/teaching_N.safetensors        make_grounds: a year of the pivot with its land cover
     grounds/testing_N.safetensors
-    model/network.safetensors             train
+    model/network.safetensors             train; its card network.stac.json
     maps/testing_N/METHOD/classes_GSD.tif predict: class maps, by method and pixel size
     maps/testing_N/METHOD/shares_GSD.tif  predict: shares of each class, and the known area
     maps/testing_N/attention/LEGEND_GSD.tif  predict: the class map in another legend
@@ -31,6 +31,7 @@ from geoseg.errors import DataError, ModelError
 from geoseg.files import sha256_of, write_json
 from geoseg.landcover.agreement import AgreeingMaps, aggregate_labels, agreeing_maps, agreement
 from geoseg.landcover.attention import AttentionSpec, load_attention, save_attention
+from geoseg.landcover.card import write_attention_card
 from geoseg.landcover.cells import Samples, cell_years, draw_samples, split_by_parcel
 from geoseg.landcover.files import (
     Panel,
@@ -201,6 +202,8 @@ def train(run: Run) -> Trained:
     trained = Trained(taught.step, taught.loss, taught.accuracy)
     record = {**run.provenance, "taught_by": wanted, **trained._asdict()}
     save_attention(run.model, taught.network, record)
+    grounds = (read_ground(run.ground(name)) for name in run.teaching)
+    write_attention_card(run.model, taught.network, grounds, recipe, record)
     return trained
 
 

@@ -54,6 +54,8 @@ def test_a_run_ends_in_its_maps_a_picture_and_one_object_of_figures(run):
     saved = json.loads((out / "scores.json").read_text())
     assert saved["forest"]["accuracy"] == figures["methods"]["forest"]["accuracy"]
     assert saved["recipe_hash"] == figures["recipe_hash"]
+    card = json.loads((out / "model" / "network.stac.json").read_text())
+    assert card["properties"]["geoseg:record"]["recipe_hash"] == figures["recipe_hash"]
 
 
 @pytest.mark.slow

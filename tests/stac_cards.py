@@ -18,16 +18,16 @@ def require_stac(card):
     read = schema.MLModelProperties(**told)
     again = json.loads(read.model_dump_json(by_alias=True))
     for key in ("mlm:input", "mlm:output"):
-        ((ours,), (theirs,)) = told.pop(key), again.pop(key)
-        ours.pop("description", None)  # which they do not know of both
-        assert {name: theirs[name] for name in ours} == ours
+        for ours, theirs in zip(told.pop(key), again.pop(key), strict=True):
+            ours.pop("description", None)  # which they do not know of both
+            assert {name: theirs[name] for name in ours} == ours
     kept = {key: value for key, value in told.items() if value is not None}
     assert {key: again[key] for key in kept} == kept
     # What its JSON schema asks for beyond those types.
     assert re.fullmatch(r"[a-zA-Z][a-zA-Z0-9_.\-\s]+[a-zA-Z0-9]", told["mlm:name"])
     assert re.fullmatch(r"\d+\.\d+\.\d+", told["mlm:framework_version"])
-    (given,) = card["properties"]["mlm:input"]
-    assert ("bands" in given["input"]["dim_order"]) == bool(given.get("bands"))
+    for given in card["properties"]["mlm:input"]:
+        assert ("bands" in given["input"]["dim_order"]) == bool(given.get("bands"))
     assert card["properties"]["bands"]
     models = [asset for asset in card["assets"].values() if "mlm:model" in asset["roles"]]
     assert [asset["mlm:artifact_type"] for asset in models] == ["safetensors.torch.save_file"]
