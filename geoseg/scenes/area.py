@@ -19,15 +19,18 @@ from geoseg.vectors import opening
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
 __all__ = ["read_area"]
 
+_HALF_A_TURN = 180.0  # degrees
 _STEPS = 256  # points along an area: a straight side in metres is bent in degrees
 
 
 def read_area(path: Path) -> Geometry:
-    """All polygons of a vector file as one area in EPSG:4326, divided at the antimeridian.
+    """All polygons of the first layer of a file as one area, divided at the antimeridian.
 
-    One that holds a pole reaches to it along all meridians.
+    It is in EPSG:4326. One that holds a pole reaches to it along all meridians.
 
     Raises:
         ConfigError: no such file, or no polygon in it.
@@ -35,7 +38,7 @@ def read_area(path: Path) -> Geometry:
     """
     try:
         with opening(path) as file:
-            table = gpd.read_file(file)
+            table = gpd.read_file(file, layer=0)
     except (DataSourceError, OSError, ValueError) as error:
         raise ConfigError(
             f"{path} cannot be read as a vector file ({str(error).splitlines()[0]}); give a "
@@ -49,8 +52,7 @@ def read_area(path: Path) -> Geometry:
         raise ConfigError(f"{path} holds no polygon; draw the area that scenes are wanted of.")
     if table.crs is None:
         raise GridError(f"{path} has no coordinate reference system; set it in QGIS.")
-    parts = [_in_degrees(polygon, CRS(table.crs)) for polygon in polygons]
-    return Geometry(shapely.union_all(parts), "EPSG:4326")
+    return Geometry(shapely.union_all(_in_degrees(polygons, CRS(table.crs))), "EPSG:4326")
 
 
 def _is_area(shape: shapely.Geometry) -> bool:
@@ -58,9 +60,23 @@ def _is_area(shape: shapely.Geometry) -> bool:
     return bounded and shapely.get_dimensions(shape) == 2
 
 
-def _in_degrees(polygon: shapely.Polygon, crs: CRS) -> shapely.Geometry:
-    west, south, east, north = polygon.bounds
-    step = max(east - west, north - south) / _STEPS
+def _in_degrees(polygons: NDArray[np.object_], crs: CRS) -> NDArray[np.object_]:
+    west, south, east, north = shapely.bounds(polygons).T
+    step = np.maximum(east - west, north - south) / _STEPS
+    transformer = Transformer.from_crs(crs, DEGREES, always_xy=True)
+    placed: NDArray[np.object_] = shapely.transform(
+        shapely.segmentize(polygons, step),
+        lambda corners: np.column_stack(transformer.transform(*corners.T)),
+    )
+    west, _, east, _ = shapely.bounds(placed).T
+    # All others have points on both sides of the antimeridian, or lie about a pole.
+    is_plain = (east - west < _HALF_A_TURN) & (west >= -_HALF_A_TURN) & (east <= _HALF_A_TURN)
+    for i in np.flatnonzero(~is_plain):
+        placed[i] = _divided(polygons[i], crs, step[i])
+    return placed
+
+
+def _divided(polygon: shapely.Polygon, crs: CRS, step: float) -> shapely.Geometry:
     for latitude in (90.0, -90.0):
         if not crs.is_geographic and _holds(polygon, crs, latitude):
             border = np.array(polygon.segmentize(step).exterior.coords)

@@ -161,6 +161,20 @@ def test_an_area_of_a_file_is_bent_as_the_ground_is(tmp_path):
     assert not arc.contains(outside)
 
 
+def test_areas_of_a_file_are_divided_at_the_antimeridian_where_they_cross_it(tmp_path):
+    boxes = [shapely.box(x, 7.2e6, x + 5e4, 7.3e6) for x in (450e3, 600e3)]
+    gpd.GeoDataFrame(geometry=boxes, crs="EPSG:32660").to_file(tmp_path / "both.gpkg")
+
+    area = read_area(tmp_path / "both.gpkg").geom
+
+    placed = gpd.GeoSeries([b.centroid for b in boxes], crs="EPSG:32660").to_crs(4326)
+    assert all(area.contains(point) for point in placed)
+    assert all(area.intersects(shapely.Point(x, 65.3)) for x in (-179.99, 179.99))
+    parts = [part.bounds for part in shapely.get_parts(area)]
+    assert len(parts) == 3
+    assert all(east - west < 2 for west, _, east, _ in parts)
+
+
 def test_an_area_that_is_none_is_refused(tmp_path):
     points = gpd.GeoDataFrame(geometry=[shapely.Point(0, 0)], crs="EPSG:4326")
     points.to_file(tmp_path / "points.gpkg")
