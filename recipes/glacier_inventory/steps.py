@@ -404,7 +404,7 @@ def draw(run: Run) -> Path:
     picture = run.out / "map.png"
     draw_map(
         run.source.scene,
-        read_drawn(run.outlines_of(run.source.scene)).outlines,
+        read_drawn(run.outlines_of(run.source.scene), when=_interval(run.source.scene)).outlines,
         run.checkpoint.segmenter.spec.scheme,
         path=picture,
         held_out=run.held_out,

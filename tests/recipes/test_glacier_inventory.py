@@ -53,6 +53,10 @@ def test_a_run_on_ones_own_files_ends_in_a_styled_inventory_and_scores(example, 
     redrawn = json.loads(geoseg_here("glacier-inventory", "run", "--out", out, *other).stdout)
     assert redrawn["best_step"] == figures["best_step"]
     assert redrawn["outlines"] >= figures["outlines"]
+    none = geoseg_here(
+        *("glacier-inventory", "run", "--out", out, "--set", "outlines.min_area_m2=1e12", "--json")
+    )
+    assert (none.returncode, json.loads(none.stdout)["outlines"]) == (0, 0), none.stderr
 
     moved = geoseg_here(
         "glacier-inventory", "evaluate", "--out", out, "--set", "split.train_from=east"
@@ -126,11 +130,15 @@ def test_each_bad_input_is_one_sentence_and_leaves_nothing(example, tmp_path):
     fails(2, "has 2 bands, scene.bands names 3", *mine, "--bands", "red,nir08,blue")
     fails(2, "unknown key 'trainig'. Did you mean 'training'?", *mine, "--set", "trainig.steps=1")
     fails(2, "no labelled data set named 'everst'. Did you mean 'everest'?", "--data", "everst")
+    encoder = (
+        "--set model.encoder=resnett18: model.encoder = 'resnett18' cannot be used: no encoder"
+    )
+    fails(2, encoder, *mine, "--set", "model.encoder=resnett18")
     east = tmp_path / "east.gpkg"
     true_outlines().iloc[1:].to_file(east)
     fails(1, "No outline lies in the part of scene scene that trains", *mine, "--labels", east)
     fails(1, "'ground' is neither a column of", *mine, "--class-of", "ground")
-    fails(2, "cannot be used: Input should be a valid date", *mine, "--date", "2000-13-01")
+    fails(2, "cannot be used: it is a day, such as", *mine, "--date", "2000-13-01")
     elsewhere = tmp_path / "elsewhere.gpkg"
     true_outlines().to_crs("EPSG:3413").translate(1e6).to_file(elsewhere)
     fails(1, "The labels do not overlap the scene.", *mine, "--labels", elsewhere)
