@@ -50,6 +50,7 @@ DOC_PAGES := docs/start.md docs/tutorials/glaciers.md docs/tutorials/thaw-slumps
 	docs/tutorials/land-cover.md docs/tutorials/labels.md docs/howto/sensor.md docs/howto/classes.md \
 	docs/howto/recipe-package.md docs/howto/slurm.md docs/howto/qgis.md docs/tools.md \
 	docs/mapping.md docs/pivot.md docs/presence.md docs/active.md docs/view.md docs/recipes.md \
+	docs/catalog.md docs/inventory.md CONTRIBUTING.md examples/README.md \
 	docs/reference/index.md recipes/glacier_inventory/README.md recipes/thaw_slump/README.md \
 	recipes/pivot_landcover/README.md recipes/active_labelling/README.md README.md
 
@@ -98,7 +99,7 @@ licences: $(VENV)/.installed-dev
 	$(BIN)/python docs/write_licences.py
 
 audit: $(VENV)/.installed-dev
-	$(BIN)/python .ci/audit.py
+	$(BIN)/python .ci/audit.py $(AUDIT)
 
 # Each parser for so long, or the named ones: make fuzz SECONDS=60 PARSERS="dimap place"
 SECONDS ?= 60

@@ -9,6 +9,9 @@ said of a block stands before it in comments:
     <!-- not run: needs Slurm -->             left out, for that reason
     <!-- needs GEOSEG_DATA_MIRROR -->         left out where this variable is not set
     <!-- run with: --set training.steps=20 -->  each command gets these arguments too
+    <!-- first: cp a b -->                    run before it: makes what a reader has of his own
+
+Installations are left out: what runs the pages is installed.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from dataclasses import dataclass
@@ -37,11 +41,14 @@ __all__ = ["Block", "Command", "commands_of", "read_blocks", "run_pages"]
 
 _SHELL = frozenset({"", "sh", "bash"})
 _TITLE = re.compile(r'title="([^"]+)"')
-_COMMENT = re.compile(r"<!--\s*(not run:|needs|run with:)\s*(.+?)\s*-->", re.DOTALL)
+_COMMENT = re.compile(r"<!--\s*(not run:|needs|run with:|first:)\s*(.+?)\s*-->", re.DOTALL)
+_END = re.compile(r"\s+#\s.*$")  # a comment
 _ADDRESS = re.compile(r"http://[^\s]+")
 # They end when they are stopped: they have worked when their page can be fetched.
 _SERVES = ("geoseg active serve", "geoseg view")
-_LONGEST_S = 1800
+_INSTALLS = "pip install"
+_BASH = ("bash", "-euo", "pipefail", "-c")
+_LONGEST_S = 900
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +63,7 @@ class Block:
     reason: str | None  # why it is not run
     needs: str | None  # the variable without which it is not run
     arguments: str  # that each command gets when it is run
+    first: str  # run before it
 
     @property
     def is_shell(self) -> bool:
@@ -107,6 +115,7 @@ def _block(token: Token, before: Iterable[Token], page: str) -> Block:
         reason=said.get("not run:"),
         needs=said.get("needs"),
         arguments=said.get("run with:", ""),
+        first=said.get("first:", ""),
     )
 
 
@@ -168,6 +177,8 @@ def _why_not(block: Block) -> str | None:
 
 def _run_block(block: Block, folder: Path, done: dict[str, str]) -> None:
     where = f"{block.page}:{block.line}"
+    if block.first:
+        _run([*_BASH, block.first], folder, where, "what the reader has")
     if block.title is not None:
         path = folder / block.title
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -179,17 +190,18 @@ def _run_block(block: Block, folder: Path, done: dict[str, str]) -> None:
         for command in commands_of(block):
             where = f"{block.page}:{command.line}"
             words = " ".join(shlex.split(command.text, comments=True))
-            if done.setdefault(words, block.page) != block.page:
+            if done.setdefault(words, block.page) != block.page or words.startswith(_INSTALLS):
                 continue
             if words.startswith(_SERVES):
                 _fetch_served(words, folder, where)
             else:
-                text = f"{_without_comment(command.text)} {block.arguments}".strip()
-                _run(["bash", "-euo", "pipefail", "-c", text], folder, where, text)
+                text = _with_arguments(command.text, block.arguments)
+                _run([*_BASH, text], folder, where, text)
 
 
-def _without_comment(text: str) -> str:
-    return re.sub(r"\s+#\s.*$", "", text)
+def _with_arguments(text: str, arguments: str) -> str:
+    """A command with further arguments, which a comment at its end would hide."""
+    return " ".join([_END.sub("", text), arguments]) if arguments else text
 
 
 def _run(words: list[str], folder: Path, where: str, shown: str) -> None:
@@ -231,6 +243,8 @@ def _fetch_served(command: str, folder: Path, where: str) -> None:
     )
     assert server.stdout is not None
     printed = ""
+    too_long = threading.Timer(_LONGEST_S, server.kill)
+    too_long.start()
     try:
         for line in server.stdout:
             printed += line
@@ -241,6 +255,7 @@ def _fetch_served(command: str, folder: Path, where: str) -> None:
                 return
         raise CommandError(f"{where}: printed no address: {command}\n{printed}")
     finally:
+        too_long.cancel()
         server.send_signal(signal.SIGINT)
         server.communicate(timeout=60)
 

@@ -17,7 +17,11 @@ from run_commands import CommandError, commands_of, read_blocks, run_pages  # no
 
 PAGES = sorted(
     str(path.relative_to(ROOT))
-    for path in (ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("recipes/*/README.md"))
+    for path in (
+        *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "examples/README.md")),
+        *ROOT.glob("docs/**/*.md"),
+        *ROOT.glob("recipes/*/README.md"),
+    )
 )
 _EXAMPLE = re.compile(r"^Example: (.*?)(?:\n\n|\Z)", re.DOTALL | re.MULTILINE)
 
@@ -135,6 +139,23 @@ def test_a_block_that_needs_a_variable_is_run_where_it_is_set(tmp_path, monkeypa
 
     assert run(tmp_path, text) == []
     assert (tmp_path / "f").read_text() == "it --more\n"
+
+
+def test_what_a_reader_has_is_made_before_a_block(tmp_path):
+    text = (
+        "<!-- first:\necho it > own\npython - <<END\nopen('more', 'w')\nEND\n-->\n\n    cp own f\n"
+    )
+
+    run(tmp_path, text)
+
+    assert (tmp_path / "f").read_text() == "it\n"
+    assert (tmp_path / "more").exists()
+
+
+def test_installations_are_left_out(tmp_path):
+    assert run(tmp_path, "    pip install no-such-package-at-all\n    touch f\n") == []
+
+    assert (tmp_path / "f").exists()
 
 
 def test_a_command_of_another_page_is_not_run_again(tmp_path):
