@@ -47,7 +47,7 @@ def test_workflows_call_targets_of_the_makefile_and_nothing_else():
     jobs = [job for file in files for job in yaml.safe_load(file.read_text())["jobs"].values()]
     runs = [step["run"] for job in jobs for step in job["steps"] if "run" in step]
 
-    targets = ("test", "run", "examples", "docs", "wheel", "audit")
+    targets = ("test", "run", "doc-commands", "examples", "docs", "wheel", "audit")
     assert {f"make {target}" for target in targets} <= set(runs)
     for run in runs:
         assert re.fullmatch(r"make [a-z-]+( SECONDS=\d+)?", run)
