@@ -93,7 +93,7 @@ class MachineError(OutputError):
 
 def nearest(wrong: str, known: Iterable[str]) -> str:
     """The end of an error about an unknown name: the nearest known one, and all of them."""
-    names = sorted(known)
+    names = sorted(set(known))
     close = get_close_matches(wrong, names, n=1, cutoff=0.5)
     hint = f"Did you mean {close[0]!r}? " if close else ""
     return f"{hint}Known: {', '.join(names)}."

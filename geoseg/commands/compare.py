@@ -63,6 +63,7 @@ def compare(
     from geoseg.config import load_recipe
     from geoseg.errors import ConfigError
     from geoseg.evaluation import find_candidates
+    from geoseg.models import find_encoder
 
     if (recipe is None) == (project is None):
         raise ConfigError("Name what to compare by: --recipe of scenes, or --project of labels.")
@@ -77,7 +78,9 @@ def compare(
             outcome = _compare_on_labels(project, _names(losses), seeds)
         else:
             assert recipe is not None
-            loaded = load_recipe(recipe, changes=changes or [])
+            loaded = load_recipe(
+                recipe, changes=changes or [], names={"model.encoder": find_encoder}
+            )
             comparison = compare_models(
                 loaded,
                 find_candidates(_names(models), loaded.model, _names(losses)),

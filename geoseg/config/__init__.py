@@ -26,6 +26,7 @@ from geoseg.config.recipe import (
 from geoseg.config.reference import as_markdown, schema_of
 from geoseg.config.sections import (
     AdaptationSettings,
+    Architecture,
     ChipSettings,
     FilmSettings,
     InferenceSettings,
@@ -44,6 +45,7 @@ from geoseg.config.strict_yaml import Source, read_yaml
 
 __all__ = [
     "AdaptationSettings",
+    "Architecture",
     "CalibrationSettings",
     "ChipSettings",
     "ClassifierSettings",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from geoseg.config.sections import Section
+from geoseg.config.sections import MOST, Section
 
 __all__ = ["LabellingRecipe", "RoundSettings", "SimulationSettings"]
 
@@ -12,7 +12,7 @@ __all__ = ["LabellingRecipe", "RoundSettings", "SimulationSettings"]
 class RoundSettings(Section):
     """What is asked for at once."""
 
-    items: int = Field(default=100, ge=1)
+    items: int = Field(default=100, ge=1, le=MOST)
     """Items of a round, a tenth of them a random audit."""
     strategy: str = "mixture"
     """Of `geoseg active propose`."""
@@ -25,13 +25,13 @@ class SimulationSettings(Section):
 
     strategies: tuple[str, ...] = ("random", "mixture")
     """Of `geoseg active propose`."""
-    seeds: int = Field(default=20, ge=1)
+    seeds: int = Field(default=20, ge=1, le=MOST)
     """Labellings of each; three do not put strategies in order."""
-    rounds: int = Field(default=15, ge=1)
+    rounds: int = Field(default=15, ge=1, le=MOST)
     """Of each labelling."""
-    batch: int = Field(default=50, ge=1)
+    batch: int = Field(default=50, ge=1, le=MOST)
     """Labels of a round."""
-    starts: int = Field(default=5, ge=0)
+    starts: int = Field(default=5, ge=0, le=MOST)
     """Positives that are known before."""
 
 
@@ -42,9 +42,9 @@ class LabellingRecipe(Section):
     """Of all that is drawn at random: the same seed gives the same run."""
     data: str | None = None
     """rts-chips: windows of images of thaw slumps; simulated: series of simulated places."""
-    places: int = Field(default=2000, ge=50)
+    places: int = Field(default=2000, ge=50, le=MOST)
     """Simulated ones."""
-    ratio: int = Field(default=100, ge=1)
+    ratio: int = Field(default=100, ge=1, le=MOST)
     """Places without for one that holds what is looked for: others of these are left out."""
     round: RoundSettings = RoundSettings()
     simulation: SimulationSettings = SimulationSettings()

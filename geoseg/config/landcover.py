@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from geoseg.config.sections import Section
+from geoseg.config.sections import MOST, Section
 
 __all__ = [
     "CoverLearningSettings",
@@ -24,9 +24,9 @@ class GroundSettings(Section):
 
     side: int = Field(default=64, ge=16, le=512)
     """Of a ground, in cells of 10 m."""
-    teaching: int = Field(default=6, ge=1)
+    teaching: int = Field(default=6, ge=1, le=MOST)
     """Grounds to learn from."""
-    testing: int = Field(default=2, ge=1)
+    testing: int = Field(default=2, ge=1, le=MOST)
     """Other grounds, that are mapped and scored."""
     every_days: int = Field(default=15, ge=1, le=90)
     """Between two dates of the pivot."""
@@ -44,15 +44,15 @@ class CubeSettings(Section):
 class CoverLearningSettings(Section):
     """How the network is taught, and on what."""
 
-    per_class: int = Field(default=3_000, ge=10)
+    per_class: int = Field(default=3_000, ge=10, le=MOST)
     """Cells of each class to learn from, at most."""
     held_out: float = Field(default=0.2, gt=0, lt=0.9)
     """Share of the parcels that the best step is chosen on."""
     width: int = Field(default=64, ge=8, le=512, multiple_of=8)
     """Channels of a date."""
-    steps: int = Field(default=400, ge=1)
+    steps: int = Field(default=400, ge=1, le=MOST)
     """Of the training: a batch is learned from in each."""
-    batch: int = Field(default=256, ge=4)
+    batch: int = Field(default=256, ge=4, le=MOST)
     """Cells of a step."""
     learning_rate: float = Field(default=3e-3, gt=0, lt=1)
     """The highest: it rises to it over three tenths of the steps, and falls again."""
@@ -61,7 +61,7 @@ class CoverLearningSettings(Section):
     noise: float = Field(default=0.5, ge=0, le=1)
     """A cell is learned from with noise of up to this share of its standard deviations; with all of
     it, each date by itself, the network learned less."""
-    validate_every: int = Field(default=50, ge=1)
+    validate_every: int = Field(default=50, ge=1, le=MOST)
     """Steps between two looks at what is held out."""
 
 
@@ -99,9 +99,14 @@ class LandCoverRecipe(Section):
     def _grounds_are_of_one_source(self) -> LandCoverRecipe:
         named = [bool(self.teaching), bool(self.testing)]
         if self.data == "cubes" and not all(named):
-            raise ValueError("data is cubes; name at least one in teaching and one in testing")
+            raise ValueError(
+                "data = cubes needs some; name at least one in teaching and one in testing"
+            )
         if self.data == "simulated" and (any(named) or self.legend != "simulated"):
-            raise ValueError("teaching, testing and legend are of your own cubes; set data: cubes")
+            raise ValueError(
+                f"teaching, testing and legend = {self.legend} are of your own cubes, and data = "
+                "simulated; set data: cubes"
+            )
         return self
 
     @model_validator(mode="after")

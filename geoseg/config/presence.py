@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from geoseg.config.sections import Section
+from geoseg.config.sections import MOST, NAME, Section
 
 __all__ = [
     "CalibrationSettings",
@@ -35,7 +35,7 @@ class ClassifierSettings(Section):
 class LearningSettings(Section):
     """The loop."""
 
-    steps: int = Field(default=400, ge=1)
+    steps: int = Field(default=400, ge=1, le=MOST)
     """Of the training: a batch is learned from in each."""
     batch: int = Field(default=32, ge=4, le=4096)
     """Places of a step."""
@@ -43,7 +43,7 @@ class LearningSettings(Section):
     """Right after the warm-up; from there it falls to 0, as half a cosine."""
     weight_decay: float = Field(default=1e-2, ge=0, lt=1)
     """Of AdamW."""
-    warmup_steps: int = Field(default=20, ge=0)
+    warmup_steps: int = Field(default=20, ge=0, le=MOST)
     """Steps over which the learning rate rises from nothing."""
     averaging: float = Field(default=0.95, ge=0, lt=1)
     """Decay of the running mean of the weights that is kept as the model; 0 keeps the last ones."""
@@ -67,20 +67,20 @@ class LearningSettings(Section):
     image_dropout: float = Field(default=0.2, ge=0, lt=1)
     """Share of the images of a place that are left out of a step, so that a place is known by any
     of them; one always stays."""
-    validate_every: int = Field(default=100, ge=1)
+    validate_every: int = Field(default=100, ge=1, le=MOST)
     """Steps between two checkpoints to resume from."""
 
 
 class FewLabelSettings(Section):
     """What is learned beside the labels of places."""
 
-    labels: int | None = Field(default=None, ge=4)
+    labels: int | None = Field(default=None, ge=4, le=MOST)
     """Labelled places to learn from, drawn at random; all when not named. The others count as
     unlabelled."""
     masks: float = Field(default=0.0, ge=0, le=10)
     """Weight of masks where places with a label have them: each cell of evidence learns what it
     shows."""
-    pretrain_steps: int = Field(default=0, ge=0)
+    pretrain_steps: int = Field(default=0, ge=0, le=MOST)
     """Steps of learning from all places without labels first (SimSiam)."""
     unlabelled: Literal["left_out", "forest", "pseudo_labels", "positive_unlabelled"] = "left_out"
     """left_out: learn from labels alone; forest: also from what trees say that are grown on colours
@@ -98,8 +98,8 @@ class FewLabelSettings(Section):
     def _prior_is_known(self) -> FewLabelSettings:
         if self.unlabelled == "positive_unlabelled" and self.prior is None:
             raise ValueError(
-                "few_labels.prior is needed for positive_unlabelled: the share of places that hold "
-                "it, which positives alone do not tell"
+                "few_labels.unlabelled = positive_unlabelled needs few_labels.prior: the share of "
+                "places that hold it, which positives alone do not tell"
             )
         return self
 
@@ -125,9 +125,9 @@ class PresenceRecipe(Section):
     """simulated: series of images of a tundra; rts-chips: windows of images with masks."""
     pack: str | None = None
     """A pack of `geoseg presence pack` with labels, instead of data; relative to the recipe."""
-    places: int = Field(default=2_000, ge=60)
+    places: int = Field(default=2_000, ge=60, le=MOST)
     """How many places are simulated."""
-    target: str = Field(default="thaw_slump", pattern="^[a-z][a-z0-9_]{0,62}$")
+    target: str = Field(default="thaw_slump", pattern=NAME)
     """The name of what is present or not."""
     model: ClassifierSettings = ClassifierSettings()
     learning: LearningSettings = LearningSettings()
@@ -142,12 +142,13 @@ class PresenceRecipe(Section):
         ):
             raise ValueError(
                 f"learning.loss = {self.learning.loss} is of places with and without it, and "
-                "positive_unlabelled has a loss of its own; keep one of them"
+                "few_labels.unlabelled = positive_unlabelled has a loss of its own; keep one of "
+                "them"
             )
         return self
 
     @model_validator(mode="after")
     def _places_are_of_one_source(self) -> PresenceRecipe:
         if self.pack is not None and self.data is not None and "data" in self.model_fields_set:
-            raise ValueError(f"data is {self.data} and pack is {self.pack}; name one of them")
+            raise ValueError(f"data = {self.data} and pack = {self.pack}; name one of them")
         return self

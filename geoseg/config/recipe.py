@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from pydantic import Field, ValidationError, model_validator
 
-from geoseg.config.refusal import shorten, why_refused
+from geoseg.config.refusal import shorten, why_refused, why_unknown
 from geoseg.config.sections import (
     AdaptationSettings,
     ChipSettings,
@@ -29,10 +30,10 @@ from geoseg.config.sections import (
     TrainingSettings,
 )
 from geoseg.config.strict_yaml import Source, parse_value, read_yaml
-from geoseg.errors import ConfigError
+from geoseg.errors import ConfigError, GeosegError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
 __all__ = ["Recipe", "load_recipe", "recipe_hash", "training_hash", "with_absolute_paths"]
@@ -80,12 +81,12 @@ class Recipe(Section):
     @model_validator(mode="after")
     def _stem_fits(self) -> Recipe:
         asked = {
-            "chips.band_dropout": self.chips.band_dropout > 0,
-            "film.share": self.film.share > 0,
-            "adaptation": bool(self.adaptation.methods),
+            "chips.band_dropout": self.chips.band_dropout,
+            "film.share": self.film.share,
+            "adaptation.methods": list(self.adaptation.methods),
         }
         if self.model.stem == "fixed" and any(asked.values()):
-            keys = " and ".join(key for key, given in asked.items() if given)
+            keys = " and ".join(f"{key} = {value}" for key, value in asked.items() if value)
             raise ValueError(f"model.stem = fixed takes one set of bands; set it to any for {keys}")
         return self
 
@@ -98,6 +99,7 @@ def load_recipe(
     overlay: Path | None = None,
     options: Mapping[str, tuple[str, Any]] | None = None,
     changes: Sequence[str] = (),
+    names: Mapping[str, Callable[[str], object]] | None = None,
 ) -> Recipe: ...
 @overload
 def load_recipe(
@@ -107,6 +109,7 @@ def load_recipe(
     overlay: Path | None = None,
     options: Mapping[str, tuple[str, Any]] | None = None,
     changes: Sequence[str] = (),
+    names: Mapping[str, Callable[[str], object]] | None = None,
     kind: type[AnyRecipe],
 ) -> AnyRecipe: ...
 def load_recipe(
@@ -116,6 +119,7 @@ def load_recipe(
     overlay: Path | None = None,
     options: Mapping[str, tuple[str, Any]] | None = None,
     changes: Sequence[str] = (),
+    names: Mapping[str, Callable[[str], object]] | None = None,
     kind: type[Section] = Recipe,
 ) -> Section:
     """A recipe: defaults of a file, a user's file over them, single keys over both.
@@ -128,6 +132,8 @@ def load_recipe(
         options: of the command line, over the overlay: by the name of each, its dotted key and its
             value; one that is None was not given.
         changes: `key=value` with dotted keys, for example `training.steps=100`.
+        names: by the dotted key of a name, what raises a GeosegError where nothing is called so.
+            Asked once all else is right, as it may be slow.
         kind: of recipe, one with the keys `data` and, for images of one's own, `scene` or `pack`.
 
     Raises:
@@ -149,7 +155,21 @@ def load_recipe(
     suited = (of_data or {}).get(str(named.get("data", defaults.get("data"))))
     if suited is not None:
         under.append(read_yaml(suited))
-    return _validated([*under, *over], kind)
+    sources = [*under, *over]
+    recipe = _validated(sources, kind)
+    for key, require in (names or {}).items():
+        _require_name(recipe, key, require, sources)
+    return recipe
+
+
+def _require_name(
+    recipe: Section, key: str, require: Callable[[str], object], sources: Sequence[Source]
+) -> None:
+    name = attrgetter(key)(recipe)
+    try:
+        require(name)
+    except GeosegError as error:
+        raise ConfigError(why_unknown(key, name, error, sources)) from error
 
 
 def recipe_hash(recipe: Section) -> str:

@@ -10,6 +10,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from geoseg.config.reference import parts_of, schema_of
+from geoseg.config.sections import COLOUR, NAME
 from geoseg.errors import nearest
 
 if TYPE_CHECKING:
@@ -20,14 +21,38 @@ if TYPE_CHECKING:
 
     from geoseg.config.sections import Section
     from geoseg.config.strict_yaml import Source
+    from geoseg.errors import GeosegError
 
-__all__ = ["shorten", "why_refused"]
+__all__ = ["shorten", "why_refused", "why_unknown"]
 
 Keys = tuple[str | int, ...]
 
 _MOST_LETTERS = 80
+_ALIKE = 0.8  # of two keys, of which one is a slip of the hand
 # What is told to people who write YAML, where pydantic speaks of Python.
+_WHOLE = "it is a whole number"
+_NUMBER = "it is a number"
+_DAY = "it is a day, such as 2000-10-30"
 _IN_YAML = {
+    "int_parsing": _WHOLE,
+    "int_parsing_size": _WHOLE,
+    "int_from_float": _WHOLE,
+    "int_type": _WHOLE,
+    "float_parsing": _NUMBER,
+    "float_type": _NUMBER,
+    "finite_number": _NUMBER,
+    "date_type": _DAY,
+    "date_parsing": _DAY,
+    "date_from_datetime_parsing": _DAY,
+    "date_from_datetime_inexact": _DAY,
+    "greater_than": "it is more than {gt}",
+    "greater_than_equal": "it is at least {ge}",
+    "less_than": "it is less than {lt}",
+    "less_than_equal": "it is at most {le}",
+    "multiple_of": "it is a multiple of {multiple_of}",
+    "too_short": "{min_length} at least are needed",
+    "too_long": "{max_length} at most can be named",
+    "string_pattern_mismatch": "it is of the form {pattern}",
     "bool_parsing": "it is true or false",
     "bool_type": "it is true or false",
     "dict_type": "it holds lines of the form `key: value`, further in",
@@ -35,6 +60,10 @@ _IN_YAML = {
     "string_type": "it is text; put it in quotes if it is",
     "tuple_type": "it is a list, such as [a, b]",
     "list_type": "it is a list, such as [a, b]",
+}
+_FORMS = {
+    NAME: "it is lower case letters, digits and _, a letter first, such as debris_ice",
+    COLOUR: "it is a colour of six digits in quotes, such as '#1f78b4'",
 }
 
 
@@ -62,8 +91,30 @@ def why_refused(error: ValidationError, sources: Sequence[Source], kind: type[Se
         case "value_error":
             reason = problem["msg"].removeprefix("Value error, ")
             return f"{_where_of_rule(keys, reason, sources)}: {reason}."
-    reason = _IN_YAML.get(problem["type"], problem["msg"])
-    return f"{where}: {key} = {value} cannot be used: {reason}."
+    return f"{where}: {key} = {value} cannot be used: {_reason(problem)}."
+
+
+def why_unknown(key: str, name: str, error: GeosegError, sources: Sequence[Source]) -> str:
+    """What is wrong with a recipe in which nothing is called by the name that a key holds.
+
+    Args:
+        key: dotted.
+        name: its value.
+        error: what says so, with the way out.
+        sources: each lies over the one before.
+    """
+    where = _where(key.split("."), sources)
+    return f"{where}: {key} = {shorten(repr(name))} cannot be used: {error}"
+
+
+def _reason(problem: ErrorDetails) -> str:
+    """What the value of a key has to be."""
+    limits = problem.get("ctx", {})
+    if limits.get("pattern") in _FORMS:
+        return _FORMS[limits["pattern"]]
+    if problem["type"] in _IN_YAML:
+        return _IN_YAML[problem["type"]].format_map(limits)
+    return problem["msg"]
 
 
 def _as_written(value: Any) -> str:  # noqa: ANN401  any YAML value
@@ -128,14 +179,19 @@ def _nearest_key(keys: Keys, kind: type[Section]) -> str:
     parent, wrong = _pattern(keys[:-1]), str(keys[-1])
     parts = {path: part for part in parts_of(schema_of(kind)) for path in part.paths}
     known = [key.name for key in parts[parent].keys] if parent in parts else []
+    if get_close_matches(wrong, known, n=1, cutoff=_ALIKE):
+        return nearest(wrong, known)
+    names = {key.name for part in parts.values() for key in part.keys}
+    meant = [wrong] if wrong in names else get_close_matches(wrong, names, n=1, cutoff=_ALIKE)
     elsewhere = [
-        f"{path}.{wrong}" if path else wrong
+        f"{path}.{key.name}" if path else key.name
         for path, part in parts.items()
-        if wrong in {key.name for key in part.keys}
+        for key in part.keys
+        if key.name in meant
     ]
-    if elsewhere and not get_close_matches(wrong, known, n=1, cutoff=0.8):
-        return f"Did you mean {' or '.join(map(repr, elsewhere))}?"
-    return nearest(wrong, known)
+    if not elsewhere:
+        return nearest(wrong, known)
+    return f"Did you mean {' or '.join(map(repr, elsewhere))}?"
 
 
 def _meaning(keys: Keys, kind: type[Section]) -> str:

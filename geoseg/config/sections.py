@@ -17,6 +17,7 @@ from pydantic_core import PydanticCustomError
 
 __all__ = [
     "AdaptationSettings",
+    "Architecture",
     "ChipSettings",
     "FilmSettings",
     "InferenceSettings",
@@ -34,12 +35,33 @@ __all__ = [
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Metres = Annotated[float, Field(ge=0)]
+# Of segmentation_models_pytorch: named here, as its import takes seconds.
+Architecture = Literal[
+    "unet",
+    "unetplusplus",
+    "manet",
+    "linknet",
+    "fpn",
+    "pspnet",
+    "deeplabv3",
+    "deeplabv3plus",
+    "pan",
+    "upernet",
+    "segformer",
+    "dpt",
+]
+NAME = "^[a-z][a-z0-9_]{0,62}$"
+COLOUR = "^#[0-9a-f]{6}$"
+# What is counted in a run: no more can be meant, and longer numbers are slips of the hand.
+MOST = 10_000_000
 
 
 class Section(BaseModel):
     """Keys of a recipe that belong together; an unknown key is refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False
+    )
 
     @field_validator("*", mode="before")
     @classmethod
@@ -64,7 +86,7 @@ class SceneSettings(Section):
     """Common names of the bands of `path`, in their order in the file."""
     more: dict[str, str] = {}
     """Bands in other files on the same pixels: {nir08: b4.tif}."""
-    nodata: float | None = None
+    nodata: Annotated[float, Field(allow_inf_nan=True)] | None = None
     """The value that means no data, where the file does not say so."""
     dem: str | None = None
     """Elevation in metres, in any reference system; adds the terrain bands to the network."""
@@ -103,9 +125,9 @@ class SourceSettings(Section):
 class SchemeClass(Section):
     """One class of the map; ids run from 1 in the order of the list, 0 is the ground."""
 
-    name: str = Field(pattern="^[a-z][a-z0-9_]{0,62}$")
+    name: str = Field(pattern=NAME)
     """As it stands in outlines: lower case letters, digits and _."""
-    colour: str = Field(pattern="^#[0-9a-f]{6}$")
+    colour: str = Field(pattern=COLOUR)
     """On maps and in QGIS: '#1f78b4', in quotes."""
 
 
@@ -139,7 +161,10 @@ class ChipSettings(Section):
     @model_validator(mode="after")
     def _gsd_is_a_range(self) -> ChipSettings:
         if self.gsd_m is not None and not 0 < self.gsd_m[0] <= self.gsd_m[1]:
-            raise ValueError("gsd_m is a finest and a coarsest pixel in metres, in this order")
+            raise ValueError(
+                f"chips.gsd_m = {list(self.gsd_m)} is no range of pixels in metres; name the "
+                "finest and the coarsest, in this order"
+            )
         return self
 
 
@@ -167,21 +192,24 @@ class AdaptationSettings(Section):
     """Probability from which an answer is learned from."""
     weight: float = Field(default=0.5, ge=0, le=10)
     """Weight of what is learned so beside what is learned from labels, after the warm-up."""
-    warmup_steps: int = Field(default=100, ge=0)
+    warmup_steps: int = Field(default=100, ge=0, le=MOST)
     """Steps over which that weight rises from nothing."""
 
     @model_validator(mode="after")
     def _both_or_none(self) -> AdaptationSettings:
         if bool(self.scenes) != bool(self.methods):
-            raise ValueError("scenes and methods belong together; give both or neither")
+            raise ValueError(
+                f"adaptation.scenes names {len(self.scenes)} images and adaptation.methods = "
+                f"{list(self.methods)}; give both or neither"
+            )
         return self
 
 
 class ModelSettings(Section):
     """The network, by its names in segmentation_models_pytorch and timm."""
 
-    architecture: str = "unet"
-    """unet, deeplabv3plus, dpt, or another of segmentation_models_pytorch."""
+    architecture: Architecture = "unet"
+    """Of segmentation_models_pytorch; dpt takes transformers, the others convolutional encoders."""
     encoder: str = "resnet18"
     """What looks at the image first, by its name in segmentation_models_pytorch or timm."""
     stem: Literal["fixed", "any"] = "fixed"
@@ -209,7 +237,7 @@ class TrainingSettings(Section):
     ] = "dice_cross_entropy"
     """What the network learns to make small; which of them suits classes that are rare, `geoseg
     compare --losses` tells."""
-    steps: int = Field(default=400, ge=1)
+    steps: int = Field(default=400, ge=1, le=MOST)
     """At most: training stops early where `patience` is over."""
     batch: int = Field(default=8, ge=2, le=4096)
     """Chips of a step, of all processes together."""
@@ -217,7 +245,7 @@ class TrainingSettings(Section):
     """Right after the warm-up; from there it falls to 0, as half a cosine."""
     weight_decay: float = Field(default=1e-2, ge=0, lt=1)
     """Of AdamW."""
-    warmup_steps: int = Field(default=50, ge=0)
+    warmup_steps: int = Field(default=50, ge=0, le=MOST)
     """Steps over which the learning rate rises from nothing."""
     averaging: float = Field(default=0.99, ge=0, lt=1)
     """Decay of the running mean of the weights that is kept as the model; 0 keeps the last ones."""
@@ -226,9 +254,9 @@ class TrainingSettings(Section):
     jitter: float = Field(default=0.0, ge=0, le=1)
     """Standard deviation of a random gain and offset of each band, in its standard deviations; for
     scenes of other light or calibration than the ones trained on."""
-    validate_every: int = Field(default=100, ge=1)
+    validate_every: int = Field(default=100, ge=1, le=MOST)
     """Steps between two validations, each followed by a checkpoint to resume from."""
-    patience: int = Field(default=5, ge=1)
+    patience: int = Field(default=5, ge=1, le=MOST)
     """Validations without a better score before training stops early."""
     workers: int = Field(default=0, ge=0, le=64)
     """Processes that read chips beside each one that trains."""
@@ -273,7 +301,8 @@ class InferenceSettings(Section):
         # Halos of neighbours are rounded up to 32 px together, and no three tiles may overlap.
         if 4 * (-(-self.halo_px // 16) * 16) > self.tile_px:
             raise ValueError(
-                "halo_px must be at most a quarter of tile_px when rounded up to a multiple of 16"
+                f"inference.halo_px = {self.halo_px}, rounded up to a multiple of 16, is over a "
+                f"quarter of inference.tile_px = {self.tile_px}"
             )
         return self
 
@@ -316,5 +345,8 @@ class InventorySettings(Section):
     @model_validator(mode="after")
     def _one_reference(self) -> InventorySettings:
         if self.reference is not None and self.divides is not None:
-            raise ValueError("divides carry ids over too; name them alone")
+            raise ValueError(
+                f"inventory.divides = {self.divides} carry ids over too; leave out "
+                f"inventory.reference = {self.reference}"
+            )
         return self

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, get_args
 
-from geoseg.config import ModelSettings
-from geoseg.errors import ConfigError, nearest
-from geoseg.models import SEGMENTATION_LOSSES, Tuning
+from geoseg.config import Architecture, ModelSettings
+from geoseg.errors import ConfigError, ModelError, nearest
+from geoseg.models import SEGMENTATION_LOSSES, Tuning, find_encoder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,7 +41,8 @@ def find_candidates(
         losses: of SEGMENTATION_LOSSES; that of the recipe when there are none.
 
     Raises:
-        ConfigError: fewer than one name, one that occurs twice, or an unknown tuning or loss.
+        ConfigError: fewer than one name, one that occurs twice, or an unknown
+            architecture, encoder, tuning or loss.
     """
     if not names or len(set(names)) < len(names):
         raise ConfigError(
@@ -75,5 +76,12 @@ def _candidate(name: str, usual: ModelSettings) -> Candidate:
         )
     architecture, _, encoder = network.partition("/")
     architecture, own = _SHORT.get(architecture, (architecture, usual.encoder))
+    if architecture not in get_args(Architecture):
+        hint = nearest(architecture, get_args(Architecture))
+        raise ConfigError(f"no architecture named {architecture!r}. {hint}")
+    try:
+        find_encoder(encoder or own)
+    except ModelError as error:
+        raise ConfigError(str(error)) from error
     changed = {"architecture": architecture, "encoder": encoder or own, "tuning": tuning}
     return Candidate(name=name, model=usual.model_copy(update=changed))

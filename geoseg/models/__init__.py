@@ -16,6 +16,7 @@ from geoseg.models.classifier import (
     Findings,
     build_classifier,
     load_classifier,
+    require_timm_encoder,
     save_classifier,
 )
 from geoseg.models.device import choose_device
@@ -35,6 +36,7 @@ from geoseg.models.network import (
     ModelSpec,
     Segmenter,
     build_segmenter,
+    find_encoder,
 )
 from geoseg.models.presence_losses import evidence_loss, non_negative_pu_loss, presence_loss
 from geoseg.models.reach import extrapolation
@@ -67,6 +69,7 @@ __all__ = [
     "dice_cross_entropy",
     "evidence_loss",
     "extrapolation",
+    "find_encoder",
     "inspect_pair",
     "load_checkpoint",
     "load_classifier",
@@ -74,6 +77,7 @@ __all__ = [
     "non_negative_pu_loss",
     "presence_loss",
     "read_tensors",
+    "require_timm_encoder",
     "save_checkpoint",
     "save_classifier",
     "segmentation_loss",

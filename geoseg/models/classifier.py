@@ -47,6 +47,7 @@ __all__ = [
     "Findings",
     "build_classifier",
     "load_classifier",
+    "require_timm_encoder",
     "save_classifier",
 ]
 
@@ -203,6 +204,19 @@ def _softmax_of_groups(logits: Tensor, group: Tensor, count: int) -> Tensor:
     return weights / total.clamp(min=torch.finfo(weights.dtype).tiny)[group]
 
 
+def require_timm_encoder(name: str) -> None:
+    """Refuse the name of an encoder that timm does not have.
+
+    Raises:
+        ModelError: so it is; the message names the nearest ones.
+    """
+    if not timm.is_model(name.split(".")[0]):
+        close = get_close_matches(name, timm.list_models(), n=3, cutoff=0.5) or ["resnet18"]
+        raise ModelError(
+            f"timm has no encoder named {name!r}. Did you mean {' or '.join(map(repr, close))}?"
+        )
+
+
 def build_classifier(spec: ClassifierSpec, *, pretrained: bool = False) -> Classifier:
     """A classifier with fresh weights, or with an encoder pretrained by its publisher.
 
@@ -214,12 +228,7 @@ def build_classifier(spec: ClassifierSpec, *, pretrained: bool = False) -> Class
         ModelError: no such encoder, one that does not fit, or weights out of reach.
     """
     stem, channels = build_stem(spec.input)
-    if not timm.is_model(spec.encoder.split(".")[0]):
-        close = get_close_matches(spec.encoder, timm.list_models(), n=3, cutoff=0.5)
-        raise ModelError(
-            f"timm has no encoder named {spec.encoder!r}. "
-            f"Did you mean {' or '.join(close) or 'resnet18'}?"
-        )
+    require_timm_encoder(spec.encoder)
     try:
         # Any: some releases of torch type `to` without the memory format of a module.
         encoder: Any = _build_encoder(spec, channels, pretrained=pretrained)

@@ -26,7 +26,15 @@ if TYPE_CHECKING:
     from geoseg.sensors import Band
     from geoseg.views import View
 
-__all__ = ["AnyInput", "FixedInput", "ModelSpec", "Segmenter", "build_segmenter", "build_stem"]
+__all__ = [
+    "AnyInput",
+    "FixedInput",
+    "ModelSpec",
+    "Segmenter",
+    "build_segmenter",
+    "build_stem",
+    "find_encoder",
+]
 
 _STRIDE = 32  # the deepest features of the deepest networks
 _STEM_CHANNELS = 8  # of the any-band stem: 4 lose colour, 16 cost a tenth of a small network
@@ -115,7 +123,7 @@ def build_segmenter(spec: ModelSpec, *, pretrained: bool = False) -> Segmenter:
     if spec.architecture not in smp.MODEL_ARCHITECTURES_MAPPING:
         hint = nearest(spec.architecture, smp.MODEL_ARCHITECTURES_MAPPING)
         raise ModelError(f"no architecture named {spec.architecture!r}. {hint}")
-    encoder = _encoder_name(spec.encoder)
+    encoder = find_encoder(spec.encoder)
     # Vision transformers otherwise take one image size only.
     options = {"dynamic_img_size": True} if spec.architecture == "dpt" else {}
     stem, channels = build_stem(spec.input)
@@ -148,16 +156,22 @@ def build_stem(given: FixedInput | AnyInput) -> tuple[FixedBands | AnyBands, int
     return FixedBands(given.mean, given.std), len(given.bands)
 
 
-def _encoder_name(name: str) -> str:
-    """The name by which smp knows an encoder: timm's own carry the prefix tu-."""
+def find_encoder(name: str) -> str:
+    """The name by which smp knows an encoder: timm's own carry the prefix tu-.
+
+    Raises:
+        ModelError: neither smp nor timm has it; the message names the nearest ones.
+    """
     known: Sequence[str] = smp.encoders.get_encoder_names()
     bare = name.removeprefix("tu-")
     if name in known:
         return name
     if timm.is_model(bare.split(".")[0]):
         return f"tu-{bare}"
-    close = get_close_matches(bare, [*known, *timm.list_models()], n=3, cutoff=0.5)
+    # Many stand in both lists.
+    names = {*known, *timm.list_models()}
+    close = get_close_matches(bare, sorted(names), n=3, cutoff=0.5) or ["resnet34"]
     raise ModelError(
-        f"no encoder named {name!r}. Did you mean {' or '.join(close) or 'resnet34'}? "
+        f"no encoder named {name!r}. Did you mean {' or '.join(map(repr, close))}? "
         "Every encoder of segmentation_models_pytorch and timm is known."
     )

@@ -65,11 +65,18 @@ def _open_run(
             overlay=recipe,
             options=options,
             changes=changes or [],
+            names={"model.encoder": _require_encoder},
             kind=PresenceRecipe,
         )
     # Absolute: the recipe that a run leaves behind is then the one it was begun with.
     loaded = with_absolute_paths(loaded, Path() if recipe is None else recipe.parent)
     return Run(recipe=loaded, out=out, device=device)
+
+
+def _require_encoder(name: str) -> None:
+    from geoseg.models import require_timm_encoder
+
+    require_timm_encoder(name)
 
 
 _step = step_command(_open_run)

@@ -69,7 +69,7 @@ def test_a_pack_of_ones_own_takes_the_place_of_the_default_data(tmp_path):
 
 
 def test_a_pack_beside_data_is_refused():
-    with pytest.raises(ConfigError, match="data is rts-chips and pack is a; name one of them"):
+    with pytest.raises(ConfigError, match="data = rts-chips and pack = a; name one of them"):
         load("pack=a", "data=rts-chips")
     assert load("pack=a", "data=null").pack == "a"
     assert PresenceRecipe(pack="a").pack == "a"
@@ -96,7 +96,7 @@ def test_a_pack_is_found_from_the_folder_of_its_recipe(tmp_path):
         ("few_labels.labels=3", "few_labels.labels = 3 cannot be used"),
         ("few_labels.confidence=0.5", "few_labels.confidence = 0.5 cannot be used"),
         ("few_labels.unlabelled=ignored", "few_labels.unlabelled = 'ignored' cannot be used"),
-        ("few_labels.unlabelled=positive_unlabelled", "few_labels.prior is needed"),
+        ("few_labels.unlabelled=positive_unlabelled", "needs few_labels.prior"),
         ("model.output_stride=12", "model.output_stride = 12 cannot be used"),
         ("calibration.recall=1.0", "calibration.recall = 1.0 cannot be used"),
         ("calibration.prevalence=0", "calibration.prevalence = 0 cannot be used"),

@@ -37,7 +37,7 @@ def test_a_scene_of_ones_own_takes_the_place_of_the_default_data_set(tmp_path):
         ("seed=99999999999999999999", "seed = 99999999999999999999 cannot be used"),
         ("training.steps=-3", "training.steps = -3 cannot be used"),
         ("training.steps=many", "training.steps = 'many' cannot be used"),
-        ("inference.halo_px=400", "halo_px must be at most a quarter of tile_px"),
+        ("inference.halo_px=400", "is over a quarter of inference.tile_px"),
         ("steps", "'steps' changes nothing; write it as key=value, for example seed=1."),
     ],
 )

@@ -1,5 +1,6 @@
 """Whatever is wrong with a recipe ends in one sentence that says where."""
 
+import math
 from functools import cache
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from geoseg.config import LabellingRecipe, LandCoverRecipe, PresenceRecipe, Recipe, load_recipe
 from geoseg.config.recipe import _validated
 from geoseg.config.strict_yaml import parse_yaml
-from geoseg.errors import ConfigError
+from geoseg.errors import ConfigError, ModelError
 
 MARK = "qqzzqq"
 SCENE = {"path": "a.tif", "sensor": "landsat-7", "date": "2000-10-30", "bands": ["red"]}
@@ -70,8 +71,26 @@ def refusal(text, tmp_path, *, kind=Recipe, **more):
         ),
         (
             "training:\n  steps: many\n",
-            "mine.yaml, line 2, column 3: training.steps = 'many' cannot be used: Input should be "
-            "a valid integer",
+            "mine.yaml, line 2, column 3: training.steps = 'many' cannot be used: it is a whole "
+            "number.",
+        ),
+        ("training: {steps: 2.5}", "training.steps = 2.5 cannot be used: it is a whole number."),
+        ("training: {steps: 99999999999999999999}", "cannot be used: it is at most 10000000."),
+        ("training: {learning_rate: .nan}", "learning_rate = nan cannot be used: it is a number."),
+        ("outlines: {min_area_m2: .inf}", "min_area_m2 = inf cannot be used: it is a number."),
+        ("chips: {size_px: 100}", "chips.size_px = 100 cannot be used: it is a multiple of 32."),
+        ("film: {cameras: []}", "film.cameras = [] cannot be used: 1 at least are needed."),
+        ("scene: {path: a, date: 2000-13}", "= '2000-13' cannot be used: it is a day, such as"),
+        (
+            "warmup-steps: 4\n",
+            "mine.yaml, line 1, column 1 has the unknown key 'warmup-steps'. Did you mean "
+            "'adaptation.warmup_steps' or 'training.warmup_steps'?",
+        ),
+        ("inference: {stepz: 4}", "the unknown key 'inference.stepz'. Did you mean 'training.step"),
+        (
+            "model:\n  architecture: unett\n",
+            "mine.yaml, line 2, column 3: model.architecture = 'unett' cannot be used. Did you "
+            "mean 'unet'? Known: deeplabv3, deeplabv3plus, dpt, fpn, ",
         ),
         (
             "training:\n  steps: on\n",
@@ -88,8 +107,8 @@ def refusal(text, tmp_path, *, kind=Recipe, **more):
         ),
         (
             "seed: 1\ninference:\n  tile_px: 100000\n",
-            "mine.yaml, line 3, column 3: inference.tile_px = 100000 cannot be used: Input should "
-            "be less than or equal to 8192.",
+            "mine.yaml, line 3, column 3: inference.tile_px = 100000 cannot be used: it is at most "
+            "8192.",
         ),
         (
             "split: {train_from: wst}\n",
@@ -103,7 +122,13 @@ def refusal(text, tmp_path, *, kind=Recipe, **more):
         ),
         (
             "scheme:\n- {name: Glacier, colour: '#1f78b4'}\n",
-            "mine.yaml, line 2, column 4: scheme.0.name = 'Glacier' cannot be used: String should",
+            "mine.yaml, line 2, column 4: scheme.0.name = 'Glacier' cannot be used: it is lower "
+            "case letters, digits and _, a letter first, such as debris_ice.",
+        ),
+        (
+            "scheme:\n- {name: glacier, colour: blue}\n",
+            "scheme.0.colour = 'blue' cannot be used: it is a colour of six digits in quotes, such "
+            "as '#1f78b4'.",
         ),
         (
             "seed: 1\nscene:\n  sensor: landsat-7\n",
@@ -112,11 +137,27 @@ def refusal(text, tmp_path, *, kind=Recipe, **more):
         ),
         (
             "inference:\n  blend: crop\n  halo_px: 400\n",
-            "mine.yaml, line 3, column 3: halo_px must be at most a quarter of tile_px",
+            "mine.yaml, line 3, column 3: inference.halo_px = 400, rounded up to a multiple of 16, "
+            "is over a quarter of inference.tile_px = 1024.",
+        ),
+        (
+            "inventory: {reference: a.gpkg,\n  divides: b.gpkg}\n",
+            "mine.yaml, line 2, column 3: inventory.divides = b.gpkg carry ids over too; leave out "
+            "inventory.reference = a.gpkg.",
+        ),
+        (
+            "chips: {gsd_m: [30, 10]}",
+            "line 1, column 9: chips.gsd_m = [30.0, 10.0] is no range of pixels in metres",
+        ),
+        (
+            "adaptation: {methods: [fourier]}",
+            "line 1, column 14: adaptation.scenes names 0 images and adaptation.methods = "
+            "['fourier']; give both or neither.",
         ),
         (
             "seed: 1\nfilm:\n  share: 0.3\n",
-            "mine.yaml, line 3, column 3: model.stem = fixed takes one set of bands",
+            "mine.yaml, line 3, column 3: model.stem = fixed takes one set of bands; set it to any "
+            "for film.share = 0.3.",
         ),
         (
             "training:\n  steps: 3\n  batch: 2\n  steps: 4\n",
@@ -146,6 +187,29 @@ def refusal(text, tmp_path, *, kind=Recipe, **more):
 )
 def test_what_is_wrong_is_told_with_its_line_key_value_and_the_way_out(tmp_path, text, message):
     assert message in refusal(text, tmp_path)
+
+
+def test_a_name_is_asked_for_once_all_else_is_right(tmp_path):
+    def require(name):
+        asked.append(name)
+        raise ModelError(f"no encoder named {name!r}. Did you mean 'resnet18'?")
+
+    asked = []
+    names = {"model.encoder": require}
+
+    assert refusal("seed: 1\nmodel:\n  encoder: resnett18\n", tmp_path, names=names) == (
+        "mine.yaml, line 3, column 3: model.encoder = 'resnett18' cannot be used: no encoder named "
+        "'resnett18'. Did you mean 'resnet18'?"
+    )
+    assert refusal("model: {encoder: a, stm: any}", tmp_path, names=names).startswith("mine.yaml")
+    assert asked == ["resnett18"]
+
+
+def test_no_data_may_be_told_by_a_value_that_is_no_number(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("scene: {path: a.tif, nodata: .nan}\n")
+
+    assert math.isnan(load_recipe(None, overlay=path).scene.nodata)
 
 
 def test_a_value_is_looked_for_where_it_counts(tmp_path):

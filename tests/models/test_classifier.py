@@ -259,7 +259,7 @@ def test_encoders_by_name_take_images_of_any_size(encoder, stride, cells):
     [
         (
             {"encoder": "resnett18"},
-            r"timm has no encoder named 'resnett18'\. Did you mean resnet18",
+            r"timm has no encoder named 'resnett18'\. Did you mean 'resnet18'",
         ),
         ({"encoder": "vit_tiny_patch16_224", "stride": 16}, r"set model\.output_stride to 32"),
         ({"encoder": "resnet18.nonsense"}, r"resnet18\.nonsense cannot be built \(Invalid"),

@@ -1,11 +1,14 @@
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
 
+from geoseg.config import Architecture
 from geoseg.errors import ConfigError, ModelError
 from geoseg.labels import GLACIER, GLACIER_SURFACE, IGNORE
 from geoseg.models import (
@@ -14,6 +17,7 @@ from geoseg.models import (
     build_segmenter,
     choose_device,
     dice_cross_entropy,
+    find_encoder,
     inspect_pair,
     load_checkpoint,
     save_checkpoint,
@@ -65,11 +69,26 @@ def test_networks_by_name_take_images_of_any_size(architecture, encoder, size):
     assert logits.isfinite().all()
 
 
+def test_the_architectures_of_recipes_are_those_that_can_be_built():
+    import segmentation_models_pytorch as smp  # after geoseg, which lets it in
+
+    assert set(get_args(Architecture)) == set(smp.MODEL_ARCHITECTURES_MAPPING)
+
+
+def test_no_encoder_is_offered_twice():
+    with pytest.raises(ModelError, match="Did you mean") as caught:
+        find_encoder("resnet19")
+
+    offered = re.findall("'([^']+)'", str(caught.value).partition("Did you mean")[2])
+    assert "resnet18" in offered
+    assert len(offered) == len(set(offered)) == 3
+
+
 @pytest.mark.parametrize(
     ("architecture", "encoder", "message"),
     [
         ("unett", "resnet18", r"no architecture named 'unett'\. Did you mean 'unet'"),
-        ("unet", "resnett18", r"no encoder named 'resnett18'\. Did you mean resnet18"),
+        ("unet", "resnett18", r"no encoder named 'resnett18'\. Did you mean 'resnet18' or '"),
         ("unet", "vit_small_patch16_dinov3", "dpt plain transformers"),
     ],
 )
