@@ -33,8 +33,10 @@ def view(
         raise ConfigError(
             f"The page needs {error.name}; run pip install 'geoseg[view]'."
         ) from error
+    from geoseg.scenes.raster import forget_links
     from geoseg.viewer.folder import look_into
 
+    forget_links()  # it looks at what anybody may have put there, and writes nothing
     try:
         with progress("Looking") as advance:
             contents = look_into(folder, lambda done, total: advance(done, total, "files"))
