@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from itertools import chain
+from math import isfinite
+from numbers import Real
 from typing import TYPE_CHECKING
 
 import torch
@@ -40,25 +42,35 @@ def adopt_network(
 
     Args:
         network: from images (N, C, H, W) float32, of heights and widths that are multiples of 32,
-            to logits (N, K, H, W). Tried once on zeros, in evaluation mode.
+            to logits (N, K, H, W). Tried once on zeros, in evaluation mode; left in its own mode
+            where it is refused.
         scheme: its K classes; the first is the ground.
         sensor: that it was trained on: an id of `geoseg sensors list`.
-        bands: of the sensor, in the order of its C channels.
+        bands: of the sensor, in the order of its C channels, each once.
         mean: of each band, in the unit of the scenes that will be mapped.
-        std: likewise, above 0.
+        std: likewise, above 0; both finite.
         prior: share of each class among the pixels it was trained on, from which maps are
             corrected for the prevalence of a place; equal shares if its loss made them so.
 
     Raises:
         SensorError: no such sensor or band.
-        ModelError: counts that do not agree, impossible figures, or another output.
+        ModelError: counts that do not agree, impossible figures, a band twice, no module, one that
+            fails on the trial, or another output.
     """
+    if not isinstance(network, nn.Module):
+        raise ModelError(
+            f"The network is of type {type(network).__name__}; give a torch.nn.Module, or wrap it "
+            "in one."
+        )
     names = tuple(find_sensor(sensor).band(name).common_name for name in bands)
+    _require_once(names)
     _require_counts({"mean": mean, "std": std}, names, "bands")
     _require_counts({"prior": prior}, scheme.names, "classes")
-    if not all(spread > 0 for spread in std):
-        raise ModelError(f"std = {list(std)}; give a number above 0 for each band.")
-    if not (all(share > 0 for share in prior) and abs(sum(prior) - 1) < 1e-3):
+    if not all(_is_finite(number) for number in mean):
+        raise ModelError(f"mean = {list(mean)}; give a finite number for each band.")
+    if not all(_is_finite(spread) and spread > 0 for spread in std):
+        raise ModelError(f"std = {list(std)}; give a finite number above 0 for each band.")
+    if not (all(_is_finite(part) and part > 0 for part in prior) and abs(sum(prior) - 1) < 1e-3):
         raise ModelError(f"prior = {list(prior)}; give shares above 0 that add up to 1.")
     _require_logits(network, len(names), len(scheme.classes))
     spec = ModelSpec(
@@ -71,6 +83,18 @@ def adopt_network(
     return Segmenter(FixedBands(mean, std), network, spec).eval()
 
 
+def _require_once(names: tuple[str, ...]) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ModelError(
+            f"bands has {', '.join(twice)} more than once; name the band of each channel."
+        )
+
+
+def _is_finite(number: object) -> bool:
+    return isinstance(number, Real) and isfinite(number)
+
+
 def _require_counts(given: dict[str, Sequence[float]], names: tuple[str, ...], what: str) -> None:
     for key, numbers in given.items():
         if len(numbers) != len(names):
@@ -81,23 +105,45 @@ def _require_counts(given: dict[str, Sequence[float]], names: tuple[str, ...], w
 
 
 def _require_logits(network: nn.Module, channels: int, classes: int) -> None:
-    """Refuse a network that takes or gives something else."""
+    """Refuse a network that takes or gives something else, as it was before."""
     kind = type(network).__name__
     held = next(chain(network.parameters(), network.buffers()), torch.empty(0))
     image = torch.zeros(1, channels, _TRIED_PX, _TRIED_PX, device=held.device)
-    network.eval()
-    try:
-        with torch.inference_mode():
-            found = network(image)
-    except (RuntimeError, ValueError, TypeError) as error:
-        raise ModelError(
-            f"{kind} does not take an image of shape {tuple(image.shape)} ({error}); name the "
-            "bands it was trained on, or wrap it in a module that takes such images."
-        ) from error
-    given = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+    found = _tried(network, image)
     wanted = (1, classes, _TRIED_PX, _TRIED_PX)
-    if given != wanted:
+    given = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+    if not isinstance(found, Tensor) or given != wanted:
         raise ModelError(
             f"{kind} gives {given}, and its classes and bands ask for {wanted}; wrap it in a "
             "module that gives logits of each class for each pixel."
         )
+    if not found.is_floating_point():
+        raise ModelError(
+            f"{kind} gives {found.dtype}, and logits are floats; wrap it in a module that gives "
+            "logits and not classes."
+        )
+    if not found.isfinite().all():
+        raise ModelError(
+            f"{kind} gives logits of an image of zeros that are not finite; look at its weights."
+        )
+
+
+def _tried(network: nn.Module, image: Tensor) -> object:
+    """What it gives of an image in evaluation mode; each part of it is left in its own mode."""
+    kind = type(network).__name__
+    modes = [(part, part.training) for part in network.modules()]
+    try:
+        network.eval()
+        with torch.inference_mode():
+            return network(image)
+    except Exception as error:
+        # Of others, who raise what they like, some of them pages.
+        why = " ".join(str(error).split()) or "no reason was given"
+        raise ModelError(
+            f"{kind} does not take an image of shape {tuple(image.shape)} "
+            f"({type(error).__name__}: {why}); name the bands it was trained on, or wrap it in a "
+            "module that takes such images."
+        ) from error
+    finally:
+        for part, mode in modes:
+            part.training = mode

@@ -100,14 +100,48 @@ class GivesADict(BrightIsIce):
         return {"out": super().forward(image)}
 
 
+class GivesClasses(BrightIsIce):
+    def forward(self, image):
+        return super().forward(image).long()
+
+
+class GivesNoNumber(BrightIsIce):
+    def forward(self, image):
+        return super().forward(image) / 0
+
+
+class Raises(BrightIsIce):
+    def __init__(self, error):
+        super().__init__()
+        self.error = error
+
+    def forward(self, _):
+        raise self.error
+
+
 @pytest.mark.parametrize(
     ("network", "changes", "message"),
     [
         (GivesADict(), {}, r"GivesADict gives dict, and .* ask for \(1, 2, 64, 64\)"),
         (nn.Conv2d(2, 3, 1), {}, r"Conv2d gives \(1, 3, 64, 64\), and .* \(1, 2, 64, 64\)"),
         (nn.Conv2d(3, 2, 1), {}, r"Conv2d does not take an image of shape \(1, 2, 64, 64\)"),
+        (GivesClasses(), {}, r"GivesClasses gives torch\.int64, and logits are floats"),
+        (GivesNoNumber(), {}, "gives logits of an image of zeros that are not finite"),
+        (
+            Raises(AssertionError("Input height (64)\ndoesn't match (224)")),
+            {},
+            r"\(AssertionError: Input height \(64\) doesn't match \(224\)\); name the bands",
+        ),
+        (Raises(KeyError("image")), {}, r"\(KeyError: 'image'\)"),
+        (Raises(AssertionError()), {}, r"\(AssertionError: no reason was given\)"),
+        (len, {}, "The network is of type builtin_function_or_method; give a torch.nn.Module"),
+        (BrightIsIce(), {"bands": ("red", "B3")}, "bands has red more than once"),
+        (BrightIsIce(), {"mean": (float("nan"), 1.0)}, r"mean = \[nan, 1\.0\]; give a finite"),
+        (BrightIsIce(), {"mean": ("a", "b")}, r"mean = \['a', 'b'\]; give a finite number"),
+        (BrightIsIce(), {"std": (float("inf"), 1.0)}, r"std = \[inf, 1\.0\]; give a finite"),
+        (BrightIsIce(), {"prior": (float("nan"), 0.5)}, r"prior = \[nan, 0\.5\]; give shares"),
         (BrightIsIce(), {"mean": (1.0,)}, "mean has 1 numbers for 2 bands, red, nir08"),
-        (BrightIsIce(), {"std": (1.0, 0.0)}, r"std = \[1\.0, 0\.0\]; give a number above 0"),
+        (BrightIsIce(), {"std": (1.0, 0.0)}, r"std = \[1\.0, 0\.0\]; give a finite number above 0"),
         (BrightIsIce(), {"prior": (0.5, 0.2)}, r"prior = \[0\.5, 0\.2\]; give shares above 0"),
         (BrightIsIce(), {"prior": (1.0,)}, "prior has 1 numbers for 2 classes, ground, glacier"),
     ],
@@ -115,6 +149,17 @@ class GivesADict(BrightIsIce):
 def test_what_does_not_fit_is_told_with_both_sides(network, changes, message):
     with pytest.raises(ModelError, match=message):
         adopt_network(network, **{**TOLD, **changes})
+
+
+@pytest.mark.parametrize("error", [None, KeyError("image")])
+def test_a_refused_network_is_in_the_mode_it_was_in(error):
+    network = nn.Sequential(nn.BatchNorm2d(2).eval(), Raises(error) if error else GivesClasses())
+
+    with pytest.raises(ModelError):
+        adopt_network(network, **TOLD)
+
+    assert network.training
+    assert [part.training for part in network] == [False, True]
 
 
 def test_a_band_that_the_sensor_has_not_is_named():
