@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import TYPE_CHECKING
 
 import torch
@@ -30,7 +31,8 @@ class Samples(Dataset[dict[str, "Tensor"]]):
         count: how many make an epoch; all of `GridChips` when None.
 
     Raises:
-        ConfigError: random chips without a count, or more of `GridChips` than there are.
+        ConfigError: random chips without a count, one below 1 or not whole, or more of
+            `GridChips` than there are.
     """
 
     def __init__(
@@ -39,10 +41,12 @@ class Samples(Dataset[dict[str, "Tensor"]]):
         held = len(chips) if isinstance(chips, GridChips) else None
         if count is None and held is None:
             raise ConfigError("Random chips have no end; say with count how many make an epoch.")
+        if count is not None and not (isinstance(count, Integral) and count > 0):
+            raise ConfigError(f"count = {count!r}; give a whole number above 0.")
         if count is not None and held is not None and count > held:
             raise ConfigError(f"There are {held} chips, and count = {count}; ask for no more.")
         self._chips = chips
-        self._count = count if count is not None else held
+        self._count = int(count) if count is not None else held
 
     def __len__(self) -> int:
         assert self._count is not None

@@ -65,6 +65,12 @@ def test_an_epoch_without_an_end_or_beyond_it_is_refused(source, grid):
         Samples(grid, count=13)
 
 
+@pytest.mark.parametrize("count", [0, -3, 2.5, "4"])
+def test_a_count_that_makes_no_epoch_is_refused(grid, count):
+    with pytest.raises(ConfigError, match=rf"count = {count!r}; give a whole number above 0"):
+        Samples(grid, count=count)
+
+
 @pytest.mark.slow
 def test_torchgeo_collates_them_and_its_trainer_learns_from_them(grid):
     import geoseg.models  # noqa: F401  torchgeo imports torchvision, which may not fit torch
