@@ -2,12 +2,13 @@
 
 python .ci/audit.py
 
-Ends with 1 where an advisory holds. A registry that mirrors packages alone has no advisories: then
-nothing is compared, which is said, and is no failure.
+Ends with 1 where an advisory holds, and where pip-audit breaks. A registry that mirrors packages
+alone has no advisories: then nothing is compared, which is said, and a failure only with --must.
 """
 
 # ruff: noqa: T201  a program that prints
 
+import argparse
 import json
 import subprocess
 import sys
@@ -15,6 +16,9 @@ import sys
 
 def main() -> int:
     """Run pip-audit and tell what it found."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--must", action="store_true", help="fail where nothing was compared")
+    options = parser.parse_args()
     done = subprocess.run(
         [sys.executable, "-m", "pip_audit", "--skip-editable", "--format=json", "--local"],
         capture_output=True,
@@ -25,8 +29,8 @@ def main() -> int:
         found = json.loads(done.stdout)["dependencies"]
     except (ValueError, KeyError):
         why = done.stderr.strip().splitlines() or ["no answer"]
-        print(f"Nothing was compared: the advisories cannot be reached ({why[-1]}).")
-        return 0
+        print(f"Nothing was compared: pip-audit ended with {done.returncode} ({why[-1]}).")
+        return 1
     compared = [one for one in found if "skip_reason" not in one]
     hit = [one for one in compared if one["vulns"]]
     for one in hit:
@@ -37,7 +41,7 @@ def main() -> int:
         print(f"Nothing was compared: this registry has no advisories ({len(found)} packages).")
     else:
         print(f"{len(hit)} of {len(compared)} packages have advisories.")
-    return 1 if hit else 0
+    return 1 if hit or (options.must and not compared) else 0
 
 
 if __name__ == "__main__":
