@@ -59,11 +59,8 @@ def compare(
 
     Example: geoseg compare --project out/labelling --losses cross_entropy,focal,logit_adjusted
     """
-    from geoseg.compare import as_outcome, compare_models
     from geoseg.config import load_recipe
     from geoseg.errors import ConfigError
-    from geoseg.evaluation import find_candidates
-    from geoseg.models import find_encoder
 
     if (recipe is None) == (project is None):
         raise ConfigError("Name what to compare by: --recipe of scenes, or --project of labels.")
@@ -79,8 +76,12 @@ def compare(
         else:
             assert recipe is not None
             loaded = load_recipe(
-                recipe, changes=changes or [], names={"model.encoder": find_encoder}
+                recipe, changes=changes or [], names={"model.encoder": _find_encoder}
             )
+            # After the recipe: with torch behind them, these take seconds.
+            from geoseg.compare import as_outcome, compare_models
+            from geoseg.evaluation import find_candidates
+
             comparison = compare_models(
                 loaded,
                 find_candidates(_names(models), loaded.model, _names(losses)),
@@ -96,6 +97,12 @@ def compare(
         note("Stopped." if project else "Stopped. Run the same command again to go on.")
         raise typer.Exit(130) from None
     show(outcome, as_json=json)
+
+
+def _find_encoder(name: str) -> None:
+    from geoseg.models import find_encoder
+
+    find_encoder(name)
 
 
 def _compare_on_labels(project: Path, losses: list[str], seeds: int) -> Outcome:

@@ -54,13 +54,15 @@ def predict(
     Example: geoseg predict --model model.safetensors --scenes archive.parquet --executor slurm
     --workers 40 --slurm queue=gpu,memory=16GB,walltime=04:00:00
     """
-    from geoseg.archive import Ends, find_scenes
     from geoseg.config import load_recipe
-    from geoseg.mapping import Archive, as_outcome, figures_of, map_archive
 
     engine = engine_of(executor, workers, address, slurm)
     most_memory_mb = None if max_memory is None else _megabytes(max_memory)
     settings = load_recipe(None, changes=_of_section("inference", changes)).inference
+    # After the settings: with torch behind them, these take seconds.
+    from geoseg.archive import Ends, find_scenes
+    from geoseg.mapping import Archive, as_outcome, figures_of, map_archive
+
     archive = Archive(
         models=tuple(models),
         scenes=find_scenes(scene, scenes, _described(sensor, bands, date)),
@@ -123,11 +125,12 @@ def vectorize(
     Example: geoseg vectorize out/maps/a --out a.gpkg --set outlines.smooth=2
     """
     from geoseg.config import load_recipe
+
+    settings = load_recipe(None, changes=_of_section("outlines", changes)).outlines
+    # After the settings: this takes seconds.
     from geoseg.outlining import as_outcome, outline_map
 
-    outlines = outline_map(
-        maps, load_recipe(None, changes=_of_section("outlines", changes)).outlines, out
-    )
+    outlines = outline_map(maps, settings, out)
     show(as_outcome(outlines, out), as_json=json)
 
 
@@ -147,13 +150,15 @@ def export_onnx(
 
     Example: geoseg export-onnx model.safetensors --scene scene.json --set inference.tile_px=512
     """
-    from geoseg.archive import find_scene
     from geoseg.config import load_recipe
+
+    settings = load_recipe(None, changes=_of_section("inference", changes)).inference
+    # After the settings: with torch behind them, these take seconds.
+    from geoseg.archive import find_scene
     from geoseg.inference import write_onnx
     from geoseg.models import extrapolation, load_checkpoint
     from geoseg.scenes import bands_of
 
-    settings = load_recipe(None, changes=_of_section("inference", changes)).inference
     image = find_scene(scene, _described(sensor, bands, date))
     read = load_checkpoint(model)
     written = write_onnx(out, read.segmenter, image, settings, tags={"model_sha256": read.sha256})

@@ -17,6 +17,7 @@ from geoseg.config.presence import (
     PresenceRecipe,
 )
 from geoseg.config.recipe import (
+    RECIPE,
     Recipe,
     load_recipe,
     recipe_hash,
@@ -44,6 +45,7 @@ from geoseg.config.sections import (
 from geoseg.config.strict_yaml import Source, read_yaml
 
 __all__ = [
+    "RECIPE",
     "AdaptationSettings",
     "Architecture",
     "CalibrationSettings",

@@ -36,7 +36,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["Recipe", "load_recipe", "recipe_hash", "training_hash", "with_absolute_paths"]
+__all__ = ["RECIPE", "Recipe", "load_recipe", "recipe_hash", "training_hash", "with_absolute_paths"]
+
+# What a run leaves in its folder, to go on with.
+RECIPE = "recipe.json"
 
 # Keys with a file in them.
 _PATHS = frozenset({"path", "dem", "reference", "divides", "pack", "catalog"})

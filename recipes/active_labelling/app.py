@@ -53,7 +53,6 @@ def run(
     Example: geoseg active-labelling run --data rts-chips --simulate --out out/labels
     """
     from geoseg.config import LabellingRecipe, load_recipe
-    from geoseg_recipes.active_labelling import steps
 
     with as_file(files("geoseg_recipes.active_labelling")) as folder:
         loaded = load_recipe(
@@ -64,6 +63,9 @@ def run(
             changes=changes or [],
             kind=LabellingRecipe,
         )
+    # After the recipe: with torch behind it, this takes seconds.
+    from geoseg_recipes.active_labelling import steps
+
     opened = steps.Run(recipe=loaded, out=out, workers=workers)
     try:
         outcome = _simulated(opened) if simulate else _begun(opened)

@@ -29,7 +29,7 @@ from geoseg.active.simulate import Simulation
 from geoseg.active.sources import chip_side_m, source_of
 from geoseg.active.start import Beginning, start_project
 from geoseg.commands.active.simulate import run_simulation
-from geoseg.config import LabellingRecipe
+from geoseg.config import RECIPE, LabellingRecipe
 from geoseg.data import fetch
 from geoseg.data.slumps import cut_windows, read_slump_images, simulated_places
 from geoseg.errors import ConfigError, LabelError, nearest
@@ -48,9 +48,8 @@ if TYPE_CHECKING:
     from geoseg.active.simulate import Curves
     from geoseg.chips import Place
 
-__all__ = ["CLASSES", "DATA", "RECIPE", "Run", "begin", "simulate"]
+__all__ = ["CLASSES", "DATA", "Run", "begin", "simulate"]
 
-RECIPE = "recipe.json"
 DATA = ("rts-chips", "simulated")
 CLASSES = ("absent", "present")
 _OF_PLACES = ("data", "seed", "places", "ratio")  # keys that decide which places there are

@@ -64,9 +64,7 @@ def _open_run(
     device: Device = "auto",
 ) -> Run:
     """The run that the options name."""
-    from geoseg.config import load_recipe, with_absolute_paths
-    from geoseg_recipes.glacier_inventory.run import RECIPE, Run
-    from geoseg_recipes.glacier_inventory.steps import require_one_job
+    from geoseg.config import RECIPE, load_recipe, with_absolute_paths
 
     options = {
         "--data": ("data", data),
@@ -95,6 +93,10 @@ def _open_run(
         )
     # Absolute: the recipe that a run leaves behind is then the one it was begun with.
     loaded = with_absolute_paths(loaded, Path() if recipe is None else recipe.parent)
+    # After the recipe: with torch behind them, these take seconds.
+    from geoseg_recipes.glacier_inventory.run import Run
+    from geoseg_recipes.glacier_inventory.steps import require_one_job
+
     fleet = fleet_of(devices, nodes, launcher, slurm, dry_run=dry_run)
     # --slurm is the job that trains, or that of a worker that maps.
     if fleet.job is not None:

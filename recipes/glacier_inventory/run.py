@@ -34,9 +34,8 @@ if TYPE_CHECKING:
     from geoseg.data import LabelledScene, Sources
     from geoseg.scenes import Scene, Shift
 
-__all__ = ["RECIPE", "Run"]
+__all__ = ["Run"]
 
-RECIPE = "recipe.json"
 _ANYTHING = OutlineSettings()
 _OPTICAL = (SensorKind.MULTISPECTRAL, SensorKind.PANCHROMATIC, SensorKind.FILM)
 

@@ -25,7 +25,7 @@ import torch
 
 from geoseg.archive import Telling
 from geoseg.chips import HeldOut
-from geoseg.config import training_hash, with_absolute_paths
+from geoseg.config import RECIPE, training_hash, with_absolute_paths
 from geoseg.errors import ConfigError, SceneError
 from geoseg.evaluation import score_map
 from geoseg.files import require_intact, write_json, writing
@@ -63,7 +63,7 @@ from geoseg.training import (
 )
 from geoseg.training import train as train_network
 
-from .run import RECIPE, Run  # relative: mypy knows no geoseg_recipes
+from .run import Run  # relative: mypy knows no geoseg_recipes
 
 if TYPE_CHECKING:
     import geopandas as gpd

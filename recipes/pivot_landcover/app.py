@@ -42,8 +42,7 @@ def _open_run(
     ] = 2,
 ) -> Run:
     """The run that the options name."""
-    from geoseg.config import LandCoverRecipe, load_recipe, with_absolute_paths
-    from geoseg_recipes.pivot_landcover.steps import RECIPE, Run
+    from geoseg.config import RECIPE, LandCoverRecipe, load_recipe, with_absolute_paths
 
     if recipe is None and not changes and (out / RECIPE).is_file():
         # A step that is told nothing goes on with what the folder was begun with.
@@ -54,6 +53,9 @@ def _open_run(
         )
     # Absolute: the recipe that a run leaves behind is then the one it was begun with.
     loaded = with_absolute_paths(loaded, Path() if recipe is None else recipe.parent)
+    # After the recipe: with torch behind it, this takes seconds.
+    from geoseg_recipes.pivot_landcover.steps import Run
+
     return Run(recipe=loaded, out=out, device=device, workers=workers)
 
 

@@ -25,7 +25,7 @@ import numpy as np
 import torch
 
 from geoseg import __version__
-from geoseg.config import recipe_hash, training_hash
+from geoseg.config import RECIPE, recipe_hash, training_hash
 from geoseg.data.seasons import simulated_year
 from geoseg.errors import DataError, ModelError
 from geoseg.files import sha256_of, write_json
@@ -71,9 +71,8 @@ if TYPE_CHECKING:
     from geoseg.landcover.legends import Legend
     from geoseg.landcover.scores import CoverScores
 
-__all__ = ["METHODS", "RECIPE", "Run", "draw", "evaluate", "make_grounds", "predict", "train"]
+__all__ = ["METHODS", "Run", "draw", "evaluate", "make_grounds", "predict", "train"]
 
-RECIPE = "recipe.json"
 METHODS = ("attention", "forest", "boosting")
 
 

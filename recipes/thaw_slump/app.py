@@ -45,8 +45,7 @@ def _open_run(
     device: Device = "auto",
 ) -> Run:
     """The run that the options name."""
-    from geoseg.config import PresenceRecipe, load_recipe, with_absolute_paths
-    from geoseg_recipes.thaw_slump.steps import RECIPE, Run
+    from geoseg.config import RECIPE, PresenceRecipe, load_recipe, with_absolute_paths
 
     options = {
         "--data": ("data", None if data is None else data.replace("_", "-")),
@@ -70,6 +69,9 @@ def _open_run(
         )
     # Absolute: the recipe that a run leaves behind is then the one it was begun with.
     loaded = with_absolute_paths(loaded, Path() if recipe is None else recipe.parent)
+    # After the recipe: with torch behind it, this takes seconds.
+    from geoseg_recipes.thaw_slump.steps import Run
+
     return Run(recipe=loaded, out=out, device=device)
 
 

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from geoseg import __version__
-from geoseg.config import recipe_hash, training_hash
+from geoseg.config import RECIPE, recipe_hash, training_hash
 from geoseg.data import fetch
 from geoseg.data.slumps import cut_windows, read_slump_images, simulated_places
 from geoseg.errors import ConfigError, LabelError, ModelError, nearest
@@ -69,7 +69,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DATA",
-    "RECIPE",
     "Run",
     "calibrate",
     "estimate",
@@ -80,7 +79,6 @@ __all__ = [
     "train",
 ]
 
-RECIPE = "recipe.json"
 DATA = ("rts-chips", "simulated")
 _PREVALENCE = 0.15  # of simulated places
 
