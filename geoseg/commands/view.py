@@ -31,7 +31,7 @@ def view(
         from geoseg.viewer.server import serve as serve_page
     except ModuleNotFoundError as error:
         raise ConfigError(
-            f"The page needs {error.name}; run pip install 'geoseg[view]'."
+            f"The page needs {error.name}; run pip install 'starlette>=1.0' 'uvicorn>=0.40'."
         ) from error
     from geoseg.scenes.raster import forget_links
     from geoseg.viewer.folder import look_into

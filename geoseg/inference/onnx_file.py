@@ -188,4 +188,6 @@ def _require_onnx() -> None:
         import onnx  # noqa: F401
         import onnxscript  # noqa: F401
     except ModuleNotFoundError as error:
-        raise ConfigError(f"ONNX needs {error.name}; run pip install 'geoseg[onnx]'.") from error
+        raise ConfigError(
+            f"ONNX needs {error.name}; run pip install 'onnx>=1.17' 'onnxscript>=0.5'."
+        ) from error

@@ -80,7 +80,10 @@ class Engine:
             raise ConfigError("Give the engine an address or slurm, not both.")
         needed = ["distributed", "dask_jobqueue"] if self.slurm is not None else ["distributed"]
         if any(find_spec(name) is None for name in needed):
-            raise ConfigError("The engine dask is not installed; run pip install geoseg[dask].")
+            raise ConfigError(
+                "The engine dask is not installed; run pip install 'distributed>=2025.1' "
+                "'dask-jobqueue>=0.9'."
+            )
         if self.slurm is not None:
             _check_slurm(self.slurm)
 

@@ -105,7 +105,7 @@ def items_of_api(address: str, search: ApiSearch, place: Path) -> Iterator[Sourc
     except ImportError:
         raise ConfigError(
             "A STAC API is read by pystac-client, which is not here; install it with "
-            "`pip install geoseg[stac]`."
+            "`pip install 'pystac-client>=0.8'`."
         ) from None
     try:
         found = Client.open(address).search(

@@ -107,4 +107,4 @@ def test_without_faiss_one_is_told_how_to_get_it(tmp_path, monkeypatch):
 
     with pytest.raises(ConfigError) as error:
         nearest(pool, np.zeros((1, 2)), 1)
-    assert str(error.value) == "Nearest neighbours need faiss; run pip install 'geoseg[active]'."
+    assert str(error.value) == "Nearest neighbours need faiss; run pip install 'faiss-cpu>=1.9'."

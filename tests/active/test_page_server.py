@@ -644,4 +644,5 @@ def test_without_a_server_installed_the_command_says_what_to_install(project, fi
     refused = geoseg_here("active", "serve", project.folder, "--pack", finder.pack.folder)
 
     assert refused.returncode == 2
-    assert refused.stderr == "Error: The page needs uvicorn; run pip install 'geoseg[label]'.\n"
+    remedy = "run pip install 'starlette>=1.0' 'uvicorn>=0.40'"
+    assert refused.stderr == f"Error: The page needs uvicorn; {remedy}.\n"

@@ -1,8 +1,10 @@
 """A network as ONNX: the classes of the network itself, by another program."""
 
 import json
+import shutil
 import subprocess
 import sys
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from geoseg.config import InferenceSettings
 from geoseg.inference import SceneView, open_input, probabilities, write_onnx
 from geoseg.labels import GLACIER, GLACIER_SURFACE
 from geoseg.models import AnyInput, build_segmenter, load_checkpoint, save_checkpoint
+from geoseg.scenes import Asset, Scene, open_scene
 from geoseg.sensors import find_sensor
 from geoseg.views import band_table
 
@@ -128,7 +131,7 @@ def test_another_program_finds_the_same_classes(exported, scene, count):
     same = (found.argmax(axis=1) == wanted.argmax(axis=1))[valid]
     assert same.mean() >= 0.9999
     assert len(np.unique(found.argmax(axis=1)[valid])) > 2  # it tells classes apart
-    # Class 0 is what the plugin makes of no data, and no outline is drawn of it.
+    # Of which the plugin makes class 0: its layers "without 0 class" leave it out.
     assert (np.moveaxis(found, 1, -1)[~valid] == 0).all()
 
 
@@ -198,8 +201,42 @@ def test_the_command_writes_a_file_of_the_pixel_that_is_asked_for(scene, tmp_pat
     assert json.loads(told["resolution"]) == 6000.0
 
 
+@pytest.mark.skipif(shutil.which("gdalbuildvrt") is None, reason="needs gdal-bin")
+def test_a_layer_of_gdal_holds_what_geoseg_reads_of_bands_of_two_pixels(tmp_path):
+    """By the command of docs/tools.md."""
+    rng = np.random.default_rng(2)
+    paths = [
+        write_raster(
+            tmp_path / f"{name}.tif",
+            rng.integers(1000, 4000, (1, 640 // pixel, 800 // pixel)).astype(np.uint16),
+            pixel=pixel,
+            nodata=0,
+        )
+        for name, pixel in (("red", 10), ("swir16", 20))
+    ]
+    scene = Scene(
+        id="two",
+        sensor_id="sentinel-2",
+        start=datetime(2025, 8, 15, tzinfo=UTC),
+        end=datetime(2025, 8, 16, tzinfo=UTC),
+        bands={path.stem: Asset(path=path) for path in paths},
+    )
+
+    layer = tmp_path / "layer.vrt"
+    gdal = ("gdalbuildvrt", "-q", "-separate", "-resolution", "highest", "-r", "bilinear")
+    subprocess.run([*gdal, layer, *paths], check=True)
+
+    with open_scene(scene, ("red", "swir16")) as reader:
+        image, valid = reader.read(Window(0, 0, 80, 64))
+    with rasterio.open(layer) as raster:
+        stored = raster.read().astype(np.float32)
+    assert valid.all()
+    # Rounded to whole numbers.
+    np.testing.assert_allclose(stored, image, atol=0.501)
+
+
 @pytest.mark.slow
-def test_without_onnx_the_command_names_the_extra(scene, tmp_path):
+def test_without_onnx_the_command_names_what_to_install(scene, tmp_path):
     model = tmp_path / "model.safetensors"
     save_checkpoint(model, network(scheme=GLACIER), {})
     path = next(iter(scene.bands.values())).path
@@ -217,5 +254,5 @@ def test_without_onnx_the_command_names_the_extra(scene, tmp_path):
     )
 
     assert done.returncode == 2
-    assert "run pip install 'geoseg[onnx]'" in done.stderr
+    assert "run pip install 'onnx>=1.17' 'onnxscript>=0.5'" in done.stderr
     assert not (tmp_path / "model.onnx").exists()

@@ -164,5 +164,5 @@ def test_days_asked_for_out_of_order_are_refused():
 def test_without_numba_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "numba", None)
 
-    with pytest.raises(ConfigError, match=r"run pip install geoseg\[fast\]\.$"):
+    with pytest.raises(ConfigError, match=r"run pip install 'numba>=0\.61'\.$"):
         fill_days(*series_of([0.0, 5.0]), [1.0])

@@ -84,7 +84,7 @@ def test_options_of_sbatch_are_taken():
 def test_dask_that_is_not_installed_is_told_with_the_way_to_get_it(monkeypatch):
     monkeypatch.setattr(engine, "find_spec", lambda _: None)
 
-    with pytest.raises(ConfigError, match=r"run pip install geoseg\[dask\]\."):
+    with pytest.raises(ConfigError, match=r"run pip install 'distributed>=2025\.1' 'dask-job"):
         Engine(kind="dask")
 
 

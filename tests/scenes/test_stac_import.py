@@ -293,7 +293,7 @@ def test_an_api_that_fails_leaves_no_catalogue(api, tmp_path):
 def test_without_pystac_client_the_remedy_is_named(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "pystac_client", None)
 
-    with pytest.raises(ConfigError, match=r"install it with `pip install geoseg\[stac\]`"):
+    with pytest.raises(ConfigError, match=r"install it with `pip install 'pystac-client>=0\.8'`"):
         next(items_of_api("http://127.0.0.1:9/", ApiSearch(), tmp_path / "c.parquet"))
 
 

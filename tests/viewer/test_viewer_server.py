@@ -291,4 +291,5 @@ def test_without_a_server_installed_the_command_says_what_to_install(tmp_path, m
     refused = geoseg_here("view", tmp_path)
 
     assert refused.returncode == 2
-    assert refused.stderr == "Error: The page needs uvicorn; run pip install 'geoseg[view]'.\n"
+    remedy = "run pip install 'starlette>=1.0' 'uvicorn>=0.40'"
+    assert refused.stderr == f"Error: The page needs uvicorn; {remedy}.\n"

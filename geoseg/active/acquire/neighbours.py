@@ -139,6 +139,6 @@ def _faiss() -> ModuleType:
         import faiss
     except ImportError as error:
         raise ConfigError(
-            "Nearest neighbours need faiss; run pip install 'geoseg[active]'."
+            "Nearest neighbours need faiss; run pip install 'faiss-cpu>=1.9'."
         ) from error
     return faiss

@@ -36,7 +36,7 @@ def serve(
         from geoseg.active.page.server import serve as serve_page
     except ModuleNotFoundError as error:
         raise ConfigError(
-            f"The page needs {error.name}; run pip install 'geoseg[label]'."
+            f"The page needs {error.name}; run pip install 'starlette>=1.0' 'uvicorn>=0.40'."
         ) from error
     from geoseg.active.page.desk import Desk
     from geoseg.active.project import open_project

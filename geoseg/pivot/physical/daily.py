@@ -73,7 +73,7 @@ def fill_days(
         SceneError: as in `smooth_series`, or the wanted days are not in order.
     """
     if find_spec("numba") is None:
-        raise ConfigError("fill_days needs numba; run pip install geoseg[fast].")
+        raise ConfigError("fill_days needs numba; run pip install 'numba>=0.61'.")
     require_series(days, values, variances, wander)
     for earlier, later in pairwise(wanted):
         if later < earlier:
