@@ -453,7 +453,8 @@ def test_workers_that_dask_gives_up_are_replaced(folder, log, monkeypatch):
                 made[0].sync(worker.close)
 
     with dask.config.set({"distributed.deploy.lost-worker-timeout": "1s"}):
-        summary = do(folder, make_units(folder, log, 12), engine=DASK, on_done=give_up)
+        units = make_units(folder, log, 12, takes_s=0.3)
+        summary = do(folder, units, engine=DASK, on_done=give_up)
 
     assert (summary.done, summary.failed) == (12, ())
     assert len({pid for _, pid in begun(log)}) > 2
