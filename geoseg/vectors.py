@@ -26,6 +26,7 @@ __all__ = ["opening"]
 
 _HEAD_BYTES = 2**16  # GDAL looks at 1 KiB, at more where the text of one of its formats is long
 _MEMBERS, _MEMBER_BYTES = 1000, 2**28  # of an archive
+_ARCHIVE_BYTES = 2**30  # of it that are unpacked to be looked at
 _ARCHIVES = frozenset({".kmz", ".zip"})
 _JSON = frozenset({".geojson", ".geojsonl", ".json"})
 # By their first bytes. A zero byte there ends the text that GDAL would search for a virtual layer.
@@ -127,11 +128,14 @@ def _holds_listed(path: Path) -> bool:
         files = [info for info in archive.infolist() if not info.is_dir()]
         if len(files) > _MEMBERS:
             return False
-        kinds = 0
+        kinds = looked_at = 0
         for info in files:
             suffix = f".{info.filename.lower().rpartition('.')[2]}"
             with archive.open(info) as member:
                 content = member.read(_MEMBER_BYTES if suffix in _JSON else _HEAD_BYTES)
+            looked_at += len(content)
+            if looked_at > _ARCHIVE_BYTES:
+                return False
             is_kind = suffix in _BEGIN and suffix not in _ARCHIVES
             good = _is_listed(suffix, content) if is_kind else not _points_elsewhere(content)
             if not good or (suffix in _JSON and info.file_size > _MEMBER_BYTES):

@@ -58,7 +58,12 @@ def local_app(
             *routes,
         ],
         middleware=[Middleware(Guard, host=host, token=token)],
-        exception_handlers={GeosegError: _sorry, NotThereError: _not_there, 404: _not_there},
+        exception_handlers={
+            GeosegError: _sorry,
+            NotThereError: _not_there,
+            404: _not_there,
+            Exception: _failed,
+        },
     )
 
 
@@ -165,6 +170,12 @@ def _sorry(_: Request, error: Exception) -> Response:
     """What is wrong, in its sentence; 400 where the same once more would be as wrong."""
     status = 400 if isinstance(error, ConfigError | LabelError) else 500
     return JSONResponse({"error": str(error)}, status_code=status)
+
+
+def _failed(_: Request, _error: Exception) -> Response:
+    """What the page is told of a fault of geoseg, whose traceback the terminal shows."""
+    why = "geoseg failed at this; the terminal where it was started says why."
+    return JSONResponse({"error": why}, status_code=500, headers={"Cache-Control": "no-store"})
 
 
 def _not_there(_: Request, _error: Exception) -> Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -13,9 +14,11 @@ import pandas as pd
 import pyogrio
 import shapely
 from pyogrio.errors import DataLayerError, DataSourceError
+from pyproj.exceptions import ProjError
+from shapely.errors import GEOSException
 
 from geoseg.dates import Interval
-from geoseg.errors import LabelError
+from geoseg.errors import GeosegError, LabelError
 from geoseg.report.qgis import class_colours
 from geoseg.report.quantities import known, measured, quantity, shown
 from geoseg.vectors import opening
@@ -93,7 +96,15 @@ class OutlineBook:
     def _table(self, layer: OutlineLayer) -> gpd.GeoDataFrame:
         # One at a time: all parts of the map ask for the same.
         with self._turn:
-            return self._kept(layer, layer.path.stat().st_mtime_ns)
+            try:
+                return self._kept(layer, layer.path.stat().st_mtime_ns)
+            except (OSError, ValueError, GEOSException, ProjError, *UNREADABLE) as error:
+                if isinstance(error, GeosegError):
+                    raise
+                raise LabelError(
+                    f"{layer.path} cannot be read ({error}); write it again, then open the page "
+                    "again."
+                ) from error
 
 
 def as_days(column: pd.Series) -> pd.Series:
@@ -103,15 +114,14 @@ def as_days(column: pd.Series) -> pd.Series:
 
 def _read(layer: OutlineLayer) -> gpd.GeoDataFrame:
     """The outlines of a layer in degrees, with what is told of them."""
-    try:
-        with opening(layer.path) as path:
-            table = pyogrio.read_dataframe(path, layer=layer.layer)
-    except UNREADABLE as error:
-        raise LabelError(f"{layer.path} cannot be read ({error}); write it again.") from error
+    with opening(layer.path) as path:
+        table = pyogrio.read_dataframe(path, layer=layer.layer)
     if layer.survey is not None and "survey" in table.columns:
         table = table[table["survey"].astype(str) == layer.survey]
     table = table[~(table.geometry.isna() | table.geometry.is_empty)]
     placed = shapely.force_2d(table.geometry.to_crs("EPSG:4326").to_numpy())
+    on_map = _lie_somewhere(placed)
+    table, placed = table[on_map], placed[on_map]
     return gpd.GeoDataFrame(
         {
             "shown_title": _titles(table),
@@ -122,6 +132,14 @@ def _read(layer: OutlineLayer) -> gpd.GeoDataFrame:
         geometry=_in_one_piece(placed),
         crs="EPSG:4326",
     )
+
+
+def _lie_somewhere(placed: NDArray[np.object_]) -> NDArray[np.bool_]:
+    """Whether all corners of each polygon are finite; one that is not cannot be drawn."""
+    corners, row = shapely.get_coordinates(placed, return_index=True)
+    somewhere = np.ones(len(placed), dtype=bool)
+    somewhere[row[~np.isfinite(corners).all(axis=1)]] = False
+    return somewhere
 
 
 def _in_one_piece(placed: NDArray[np.object_]) -> NDArray[np.object_]:
@@ -183,16 +201,23 @@ def _texts(table: pd.DataFrame, names: Sequence[str]) -> list[str]:
 def _numbers(table: pd.DataFrame, name: str) -> list[str]:
     if name not in table.columns:
         return [""] * len(table)
-    return [quantity(known(v), 2) if np.isfinite(known(v)) else "" for v in table[name]]
+    return [quantity(v, 2) if np.isfinite(v) else "" for v in _values(table, name)]
+
+
+def _values(table: pd.DataFrame, name: str) -> list[float]:
+    """A column as numbers, NaN where it is missing or holds text that is none."""
+    if name not in table.columns:
+        return [math.nan] * len(table)
+    return [known(value) for value in pd.to_numeric(table[name], errors="coerce")]
 
 
 def _areas(table: pd.DataFrame) -> list[str]:
     if "area_km2" not in table.columns:
         return [""] * len(table)
-    spread = table["area_unc_km2"] if "area_unc_km2" in table.columns else [None] * len(table)
+    columns = (_values(table, name) for name in ("area_km2", "area_unc_km2"))
     return [
-        f"{measured(known(area), known(unc))} km²" if np.isfinite(known(area)) else ""
-        for area, unc in zip(table["area_km2"], spread, strict=True)
+        f"{measured(area, unc)} km²" if np.isfinite(area) else ""
+        for area, unc in zip(*columns, strict=True)
     ]
 
 

@@ -221,6 +221,21 @@ def test_an_archive_with_more_members_than_a_data_set_has_is_refused(tmp_path):
         pass
 
 
+def test_an_archive_that_is_huge_inside_is_refused_before_all_of_it_is_unpacked(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr("geoseg.vectors._ARCHIVE_BYTES", 10_000)
+    for name, members in {"few.zip": 4, "many.zip": 6}.items():
+        with zipfile.ZipFile(tmp_path / name, "w", zipfile.ZIP_DEFLATED) as archive:
+            for number in range(members):
+                archive.writestr(f"{number}.geojson", collection().ljust(2000))
+
+    with opening(tmp_path / "few.zip"):
+        pass
+    with pytest.raises(DataSourceError, match="is no GeoPackage"), opening(tmp_path / "many.zip"):
+        pass
+
+
 def test_an_area_with_heights_is_the_area_without(tmp_path):
     high = shapely.force_3d(box(7, 46, 8, 47), 2500.0)
     table = gpd.GeoDataFrame({"a": [1]}, geometry=[high], crs="EPSG:4326")

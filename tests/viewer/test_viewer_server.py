@@ -7,12 +7,15 @@ import math
 import sys
 from importlib.resources import files
 
+import geopandas as gpd
 import numpy as np
+import pyogrio
 import pytest
 import shapely
 from command_line import geoseg_here
 from inventory.small_inventory import ICE, NAME, small_inventory
 from PIL import Image
+from starlette.routing import Route
 from starlette.testclient import TestClient
 from viewer.test_viewer_tiles import tile_of
 from viewer.viewed_folder import HEIGHT, HOSTILE, VOID, WIDTH, look, make_folder
@@ -274,6 +277,71 @@ def test_a_file_that_is_lost_meanwhile_is_told_of_in_a_sentence(tmp_path):
 
     assert answer.status_code == 500
     assert "does not exist" in answer.json()["error"]
+
+
+def test_outlines_that_are_lost_meanwhile_are_told_of_in_a_sentence(tmp_path):
+    folder = make_folder(tmp_path / "run")
+    page = TestClient(make_app(look(folder), "run"), base_url=HERE)
+    told = page.get("/api/contents").json()
+    (folder / "inventory.gpkg").unlink()
+
+    number = number_of(told, "Inventory: inventory.gpkg", "2000")
+    box = {"west": 86, "south": 27, "east": 88, "north": 29}
+    answer = page.get("/api/outlines", params={"n": number, "zoom": 9, **box})
+
+    assert answer.status_code == 400
+    assert "inventory.gpkg cannot be read" in answer.json()["error"]
+
+
+def outlines_of_anybody(folder):
+    """Texts where numbers are expected, and corners that lie nowhere."""
+    nowhere = [
+        shapely.Polygon([(0, 0), (1, 0), (value, 1)]) for value in (float("nan"), float("inf"))
+    ]
+    table = gpd.GeoDataFrame(
+        {
+            "area_km2": ["about 5", "7.5", "1", "1"],
+            "area_unc_km2": ["", "0.5", "", ""],
+            "probability": ["high", "0.25", "", ""],
+        },
+        geometry=[shapely.box(0, 0, 1, 1), shapely.box(1, 0, 2, 1), *nowhere],
+        crs="EPSG:4326",
+    )
+    folder.mkdir()
+    pyogrio.write_dataframe(table, folder / "a.gpkg", geometry_type="Polygon")
+    return folder
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")
+def test_texts_in_place_of_numbers_and_corners_that_lie_nowhere_are_left_out(tmp_path):
+    contents = look(outlines_of_anybody(tmp_path / "theirs"))
+    page = TestClient(make_app(contents, "theirs"), base_url=HERE)
+
+    box = {"west": -9, "south": -9, "east": 9, "north": 9}
+    answer = page.get("/api/outlines", params={"n": 0, "zoom": 9, **box})
+
+    assert answer.status_code == 200
+    about = [dict(one["properties"]["about"]) for one in answer.json()["features"]]
+    assert [one.get("probability") for one in about] == [None, "0.25"]
+    assert "area" not in about[0]
+    assert about[1]["area"].startswith("7.5")
+
+
+def test_a_fault_of_geoseg_is_told_to_the_page_as_all_others_are():
+    def break_down(_):
+        raise ZeroDivisionError
+
+    app = local.local_app(
+        [Route("/api/broken", break_down)],
+        package="geoseg.viewer",
+        parts={},
+        host="127.0.0.1",
+        token=None,
+    )
+    answer = TestClient(app, base_url=HERE, raise_server_exceptions=False).get("/api/broken")
+
+    assert answer.status_code == 500
+    assert answer.json()["error"].startswith("geoseg failed at this")
 
 
 def test_the_command_refuses_a_folder_that_holds_nothing(tmp_path):
