@@ -1,11 +1,13 @@
-"""The table of instruments that ships with geoseg."""
+"""The table of instruments that ships with geoseg, and that of the user."""
 
 from __future__ import annotations
 
+import os
 import tomllib
 from dataclasses import MISSING, fields
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from geoseg.errors import SensorError, nearest
@@ -16,14 +18,48 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-__all__ = ["find_sensor", "load_sensors", "parse_sensors"]
+__all__ = ["find_sensor", "load_sensors", "parse_sensors", "read_sensors"]
+
+_OWN = "GEOSEG_SENSORS"
 
 
 @cache
 def load_sensors() -> Mapping[str, Sensor]:
-    """Every known sensor by its id, in the order of sensors.toml."""
+    """Every known sensor by its id, in the order of sensors.toml, then those of GEOSEG_SENSORS.
+
+    GEOSEG_SENSORS is an environment variable that names a file of the same form.
+
+    Raises:
+        SensorError: that file cannot be read, a row of it is wrong, or its id is taken.
+    """
     text = files("geoseg.sensors").joinpath("sensors.toml").read_text(encoding="utf-8")
-    return parse_sensors(text)
+    known = parse_sensors(text)
+    named = os.environ.get(_OWN)
+    own = read_sensors(Path(named)) if named else {}
+    taken = next((sensor_id for sensor_id in own if sensor_id in known), None)
+    if taken is not None:
+        raise SensorError(f"{named}: Sensor {taken!r} is in geoseg's own table; rename yours.")
+    return {**known, **own}
+
+
+def read_sensors(path: Path) -> dict[str, Sensor]:
+    """The sensors of a file in TOML by their id.
+
+    Raises:
+        SensorError: it cannot be read, or a row is wrong; the message names file and row.
+    """
+    try:
+        return parse_sensors(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SensorError(f"{path} cannot be read: {error.strerror}; set {_OWN}.") from error
+    except (SensorError, ValueError) as error:
+        raise SensorError(f"{path}: {str(error).removesuffix('.')}.") from error
+    except (TypeError, AttributeError, KeyError) as error:
+        # A word where a figure belongs, or a row that is none.
+        raise SensorError(
+            f"{path} is no table of sensors: a value is of another type than that of `geoseg "
+            f"sensors show` ({error}); mend it."
+        ) from error
 
 
 def find_sensor(sensor_id: str) -> Sensor:
