@@ -9,7 +9,8 @@ own, two at a time, which may hold 2 GB of memory and take ten minutes.
 
 tried, failed: of all rows, kills among them. kills: by SIGKILL, of a process at work. kills_lost:
 after which a file was neither the old nor the new one, or a rerun did not end in the bytes of a run
-that nobody killed. A hazard that cannot be met on this machine is neither tried nor passed.
+that nobody killed. names: tries of all that are a name and no file. not_run: hazards that cannot be
+met on this machine, which are neither tried nor passed.
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ import argparse
 import json
 import os
 import platform
+import signal
 import sys
 import tempfile
 import time
 import warnings
+from contextlib import suppress
 from multiprocessing import connection, get_context
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -69,7 +72,8 @@ def write_model(path: Path) -> Path:
 
 
 def meet(hazard: Hazard, ground: Ground, told: connection.Connection) -> None:
-    """Meet a hazard, in a process of its own."""
+    """Meet a hazard, in a process of its own, which ends with all that it begins."""
+    os.setsid()
     warnings.simplefilter("ignore")
     row, since = Row(hazard.name), time.perf_counter()
     try:
@@ -87,16 +91,20 @@ def meet_all(hazards: Sequence[Hazard], folder: Path) -> Iterator[Row]:
     model = write_model(folder / "model.safetensors")
     waiting = [(hazard, folder / str(number)) for number, hazard in enumerate(hazards)]
     at_work: list[Met] = []
-    while waiting or at_work:
-        while waiting and len(at_work) < AT_ONCE:
-            hazard, own = waiting.pop(0)
-            own.mkdir()
-            at_work.append(_begin(hazard, Ground(own, model)))
-        connection.wait([one.row for one in at_work], timeout=1)
-        for one in list(at_work):
-            if (row := _ended(one)) is not None:
-                at_work.remove(one)
-                yield row
+    try:
+        while waiting or at_work:
+            while waiting and len(at_work) < AT_ONCE:
+                hazard, own = waiting.pop(0)
+                own.mkdir()
+                at_work.append(_begin(hazard, Ground(own, model)))
+            connection.wait([one.row for one in at_work], timeout=1)
+            for one in list(at_work):
+                if (row := _ended(one)) is not None:
+                    at_work.remove(one)
+                    yield row
+    finally:
+        for one in at_work:
+            _end(one)
 
 
 def _begin(hazard: Hazard, ground: Ground) -> Met:
@@ -121,8 +129,17 @@ def _ended(one: Met) -> Row | None:
         row = Row(one.hazard.name, seconds=took)
         one.process.join()
         row.fail(f"its process died, exit code {one.process.exitcode}")
-    one.process.kill() if late else one.process.join()
+    if not late:
+        one.process.join()
+    _end(one)
     return row
+
+
+def _end(one: Met) -> None:
+    """Kill it, and what it began."""
+    with suppress(ProcessLookupError):
+        os.killpg(one.process.pid or 0, signal.SIGKILL)
+    one.process.join()
 
 
 def tell(row: Row) -> None:
@@ -159,6 +176,10 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", default=[""], help="words of the hazards to be met")
     options = parser.parse_args()
     chosen = [one for one in HAZARDS if any(word in one.name for word in options.only)]
+    for word in options.only:
+        if not any(word in one.name for one in HAZARDS):
+            parser.error(f"no hazard has {word!r} in its name")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # not before all hazards are ended
     torch.set_num_threads(1)  # no pool of threads that a fork would lose
     os.environ["OMP_NUM_THREADS"] = "1"
     rows = []
@@ -174,6 +195,8 @@ def main() -> int:
         "failed": sum(row.failed for row in rows),
         "kills": sum(row.kills for row in rows),
         "kills_lost": sum(row.kills_lost for row in rows),
+        "names": sum(row.names for row in rows),
+        "not_run": sum(bool(row.not_run) for row in rows),
     }
     for key, value in figures.items():
         print(f"{key:10} {value:,}")

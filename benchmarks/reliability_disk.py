@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from command_line import geoseg_here
 from reliability_kills import train_in
-from reliability_row import Ground, Hazard, Row, files_below, require, require_refused
+from reliability_row import Ground, Hazard, Row, files_below, require, require_ended
 from reliability_scenes import SMALL, write_archive, write_noise
 from scale_ddp import write_scenes
 
@@ -32,7 +32,7 @@ def bit_rot(row: Row, ground: Ground) -> None:
     catalog = write_archive(ground.folder, [f"s{number}" for number in range(5)])
     maps = ground.folder / "maps"
     ask = ("predict", "--model", ground.model, "--scenes", catalog, "--out", maps, *SMALL)
-    require_refused(geoseg_here(*ask), 0)
+    require_ended(geoseg_here(*ask), 0)
     outputs = [path for path in sorted(maps.rglob("*")) if path.suffix == ".tif"]
     for number in rng.integers(len(outputs), size=OUTPUT_FLIPS):
         _flip(row, maps, outputs[number], rng)
@@ -49,11 +49,11 @@ def _flip(row: Row, folder: Path, path: Path, rng: np.random.Generator) -> None:
     place = int(rng.integers(len(whole)))
     rotten[place] ^= 1 << int(rng.integers(8))
     with row.trying(f"byte {place} of {path.relative_to(folder)}"):
-        require_refused(geoseg_here("verify", folder), 0)
+        require_ended(geoseg_here("verify", folder), 0)
         path.write_bytes(rotten)
         try:
             named = path.name if path.suffix == ".safetensors" else path.parent.name
-            require_refused(geoseg_here("verify", folder), 1, named)
+            require_ended(geoseg_here("verify", folder), 1, named)
         finally:
             path.write_bytes(whole)
 
@@ -90,7 +90,7 @@ def fill_disks(row: Row, folder: Path, model: Path) -> None:
     disk.mkdir()
     for name, ask in asked.items():
         _mount(disk, ROOM)
-        require_refused(geoseg_here(*ask, "--out", disk / "maps"), 0)
+        require_ended(geoseg_here(*ask, "--out", disk / "maps"), 0)
         wanted = files_below(disk / "maps")
         taken = shutil.disk_usage(disk).used
         _unmount(disk)
@@ -103,14 +103,14 @@ def fill_disks(row: Row, folder: Path, model: Path) -> None:
 
 def _fill(disk: Path, ask: tuple[object, ...], wanted: dict[str, str]) -> None:
     done = geoseg_here(*ask, "--out", disk / "maps")
-    require_refused(done, 1, str(disk / "maps"), "free space there and run again")
+    require_ended(done, 1, str(disk / "maps"), "free space there and run again")
     left = [path.name for path in disk.rglob("*.part")]
     require(not left, f"temporary files are left: {left}")
     found = files_below(disk / "maps") if (disk / "maps").exists() else {}
     wrong = [name for name, digest in found.items() if wanted.get(name) != digest]
     require(not wrong, f"{wrong} are not whole under their final names")
     _do("mount", "-o", f"remount,size={ROOM}", str(disk))
-    require_refused(geoseg_here(*ask, "--out", disk / "maps"), 0)
+    require_ended(geoseg_here(*ask, "--out", disk / "maps"), 0)
     require(files_below(disk / "maps") == wanted, "a rerun with room ends in other bytes")
     left = [path.name for path in disk.rglob(".*")]
     require(not left, f"a rerun leaves {left}")

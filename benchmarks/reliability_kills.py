@@ -20,7 +20,7 @@ from inventory.small_inventory import small_inventory
 from kill_resume import Trial
 from reliability_row import Ground, Hazard, Row, files_below, require, require_answered
 from reliability_scenes import SMALL, write_noise
-from scale_ddp import sources_of, survives, unbroken, write_scenes
+from scale_ddp import LEFT, sources_of, survives, unbroken, write_scenes
 
 from geoseg.config import InferenceSettings, Recipe
 from geoseg.files import sha256_of
@@ -39,8 +39,9 @@ if TYPE_CHECKING:
 
 FORK = get_context("fork")
 WRITTEN = re.compile(r"'\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z'")
-MAP_KILLS, GEOPACKAGE_KILLS, CHECKPOINT_KILLS, RANK_KILLS = 50, 50, 20, 3
+MAP_KILLS, GEOPACKAGE_KILLS, CHECKPOINT_KILLS, RANK_KILLS = 50, 50, 20, 5
 ROUNDS, AT_ONCE = 5, 4
+HELD = "is held by pid", "was just written by another run"
 RECIPE = Recipe(
     data="simulated-scene",
     chips={"size_px": 32},
@@ -99,6 +100,7 @@ def while_writing_inventories(row: Row, ground: Ground) -> None:
             require(_tables_below(ground.folder) == known["new"], "a rerun ends in other tables")
         if row.kills == GEOPACKAGE_KILLS:
             return
+    require(False, f"only {row.kills} of {GEOPACKAGE_KILLS} kills hit a process at work")
 
 
 def _require_one_of(known: dict[str, dict[str, str]], path: Path) -> None:
@@ -140,7 +142,7 @@ def while_saving_checkpoints(row: Row, ground: Ground) -> None:
     since = time.perf_counter()
     train_in(ground.folder, ground.folder / "whole")
     whole_s = time.perf_counter() - since
-    wanted = sha256_of(ground.folder / "whole" / "state.safetensors")
+    wanted = _left_in(ground.folder / "whole")
     rng, killed = np.random.default_rng(0), ground.folder / "killed0"
     for number in range(3 * CHECKPOINT_KILLS):
         seconds = rng.uniform(0, 0.8) * whole_s
@@ -155,10 +157,15 @@ def while_saving_checkpoints(row: Row, ground: Ground) -> None:
                 load_checkpoint(killed / "model.safetensors")
             if row.kills % 2 == 0:  # the others are killed again on the way
                 train_in(ground.folder, killed)
-                require(sha256_of(killed / "state.safetensors") == wanted, "it ends in other bytes")
+                require(_left_in(killed) == wanted, "it ends in other bytes")
                 killed = ground.folder / f"killed{number + 1}"
         if row.kills == CHECKPOINT_KILLS:
             return
+    require(False, f"only {row.kills} of {CHECKPOINT_KILLS} kills hit a process at work")
+
+
+def _left_in(folder: Path) -> list[str]:
+    return [sha256_of(folder / name) for name in LEFT]
 
 
 def train_in(scenes: Path, out: Path) -> None:
@@ -180,8 +187,11 @@ def of_ranks(row: Row, ground: Ground) -> None:
     write_scenes(ground.folder)
     whole = unbroken(ground.folder)
     for number in range(RANK_KILLS):
-        with row.trying(f"pair {number}", kill=True):
-            same = survives(ground.folder, number, whole)
+        with row.trying(f"pair {number}"):
+            hit, same = survives(ground.folder, number, whole)
+            require(hit, "it ended before a rank was killed")
+            row.kills += 1
+            row.kills_lost += not same
             require(same, "it does not end in the weights of a pair that was left alone")
 
 
@@ -200,7 +210,7 @@ def runs_at_once(row: Row, ground: Ground) -> None:
         for pid, code, told in ended:
             with row.trying(f"round {number}, pid {pid}"):
                 require(code in {0, 1}, f"exit code {code}: {told}")
-                require(code == 0 or "is held by pid" in told or "run again" in told, told)
+                require(code == 0 or any(words in told for words in HELD), told)
                 require_answered(told)
         with row.trying(f"round {number}, what is left"):
             require(0 in [code for _, code, _ in ended], "none of them wrote")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import subprocess
 import time
 from contextlib import suppress
@@ -17,7 +18,7 @@ from conftest import CRS, write_raster
 from nobody import listening
 from peak_memory import peak_bytes
 from PIL import Image
-from rasterio.errors import RasterioIOError
+from rasterio.errors import RasterioError, RasterioIOError
 from rasterio.transform import from_origin
 from reliability_kills import train_in
 from reliability_row import (
@@ -28,15 +29,19 @@ from reliability_row import (
     files_below,
     require,
     require_answered,
-    require_refused,
+    require_ended,
 )
 from reliability_scenes import SMALL, noise, write_archive, write_item, write_noise
 from scale_ddp import write_scenes
+from test_side_files import HDF5, OWN, SIDE
+from test_side_files import HOSTILE as SIDE_FILES
+from test_side_files import SECRET as SHOWN
 
 from geoseg.errors import GeosegError
 from geoseg.labels import IGNORE
 from geoseg.models import read_tensors
 from geoseg.presence.packs.pixels import decode
+from geoseg.scenes.raster import open_raster
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,7 +56,9 @@ CUT_SHORT = (
     "has no coordinate reference system",
 )
 SECRET = "root:x:0:0"
-HUGE_S = 20.0  # of mapping what never ends
+HUGE_S = 20.0  # of mapping what never ends, after its first tiles
+TILES_DONE = re.compile(r": [1-9]\d*/\d+, ")
+SPECIAL = ("folder", "pipe")  # which would stop who opens them without care
 VRT = (
     '<VRTDataset rasterXSize="90" rasterYSize="70"><SRS>EPSG:32645</SRS><GeoTransform>500000,30,0,'
     "3100000,0,-30</GeoTransform>{bands}</VRTDataset>"
@@ -129,11 +136,45 @@ def disguises(folder: Path, url: str) -> Iterator[Path]:
     link = folder / "link.tif"
     link.symlink_to(folder / "other.vrt")
     yield link
-    for beside in (".ovr", ".msk", ".aux.xml"):
-        path = folder / f"beside{beside[1:4]}.tif"
-        write_raster(path, noise(), tiled=True)
-        path.with_name(path.name + beside).write_text(remote)
-        yield path
+    arrays = folder / "arrays.nc"
+    arrays.write_bytes(HDF5)
+    yield arrays
+
+
+def beside(row: Row, ground: Ground) -> None:
+    """What lies beside an image, or is named in it, is not followed: as in tests/security."""
+    theirs = ground.folder / "theirs"
+    theirs.mkdir()
+    half = np.full((1, SIDE // 2, SIDE // 2), SHOWN, np.uint8)
+    secret = write_raster(theirs / "s.tif", half)
+    seen = []
+    for number, (kind, make) in enumerate(SIDE_FILES.items()):
+        folder = ground.folder / str(number)
+        folder.mkdir()
+        path = write_raster(folder / "a.tif", np.full((1, SIDE, SIDE), OWN, np.uint8))
+        make(path, secret)
+        if kind not in SPECIAL:
+            with suppress(RasterioError), rasterio.open(path) as raster:
+                seen += [SHOWN in raster.read(1, out_shape=(SIDE // 2, SIDE // 2))]
+        for overview in (None, 0):
+            with row.trying(f"{kind}, overview {overview}"):
+                _require_own(path, overview)
+    require(
+        sum(seen) > len(seen) / 2, "they show nothing where they are opened without care either"
+    )
+
+
+def _require_own(path: Path, overview: int | None) -> None:
+    """Refused, or no pixel is one of another file, at whatever size it is read."""
+    try:
+        raster = open_raster(path, overview=overview)
+    except GeosegError as error:
+        require(str(error).endswith("."), f"it is no sentence: {error}")
+        return
+    with raster:
+        for side in (SIDE, SIDE // 2, SIDE // 4):
+            found = np.unique(raster.read(1, out_shape=(side, side)))
+            require(SHOWN not in found, "it shows another file")
 
 
 def disguised(row: Row, ground: Ground) -> None:
@@ -141,16 +182,16 @@ def disguised(row: Row, ground: Ground) -> None:
     with listening() as nobody:
         for path in disguises(ground.folder, nobody.url):
             with row.trying(path.name):
-                _require_harmless(ground, path, write_item(path))
+                _require_harmless(ground, write_item(path))
                 require(nobody.asked == [], f"a server was asked for {nobody.asked}")
-            nobody.asked.clear()
+            nobody.forget()
         item = json.loads(write_noise(ground.folder / "a.tif").read_text())
         for number, href in enumerate(_places(ground.folder, nobody.url)):
             with row.trying(href):
                 path = ground.folder / f"item{number}.json"
                 path.write_text(json.dumps(item).replace('"a.tif"', json.dumps(href)))
                 require(json.dumps(href) in path.read_text(), "the item does not name it")
-                _require_harmless(ground, path, path)
+                _require_harmless(ground, path)
                 require(nobody.asked == [], f"a server was asked for {nobody.asked}")
         with row.trying("all of them in a folder"):
             ask = ("catalog", "scan", ground.folder, "--out", ground.folder / "c.parquet")
@@ -177,17 +218,16 @@ def _places(folder: Path, url: str) -> list[str]:
     ]
 
 
-def _require_harmless(ground: Ground, path: Path, item: Path) -> None:
+def _require_harmless(ground: Ground, item: Path) -> None:
     out = ground.folder / "maps" / item.stem
     ask = ("predict", "--model", ground.model, "--scene", item, "--out", out, *SMALL)
     done = geoseg_here(*ask)
     told = done.stdout + done.stderr
-    may_be_read = path.name.startswith("beside")
-    require(done.returncode == 1 or (may_be_read and done.returncode == 0), told)
+    require(done.returncode == 1, told)
     require_answered(told)
     require(SECRET not in told, "it shows a file of the machine")
     require(not (ground.folder / "touched").exists(), "it ran code")
-    require(may_be_read or not out.exists() or not files_below(out), "it made maps")
+    require(not out.exists() or not files_below(out), "it made maps")
 
 
 def bombs(row: Row, ground: Ground) -> None:
@@ -205,7 +245,7 @@ def bombs(row: Row, ground: Ground) -> None:
             done = geoseg_here("predict", "--model", ground.model, *ask)
             # GDAL reads a strip by its lines, and there are none.
             why = "truncated or damaged" if name == "strip" else "over 64 MiB each"
-            require_refused(done, 1, path.name, why)
+            require_ended(done, 1, path.name, why)
     for name, content in (("png", _declared_png()), ("npy", _declared_npy())):
         with row.trying(f"an image of chips in {name}"):
             _require_sentence(content, name)
@@ -253,21 +293,35 @@ def _map_huge(row: Row, ground: Ground) -> None:
     most = f"{MOST_BYTES / 1e6:.0f}MB"
     ask = [GEOSEG, "predict", "--model", ground.model, "--scene", item, "--max-memory", most]
     ask += ["--device", "cpu", "--out", ground.folder / "huge"]
-    for name, more in (("planned", ["--dry-run"]), ("mapped", [])):
-        with (
-            row.trying(f"300,000 x 300,000 px {name}"),
-            subprocess.Popen([*map(str, ask), *more], stdout=subprocess.PIPE,
-                             stderr=subprocess.PIPE, text=True) as process,
-        ):  # fmt: skip
-            peak, since = 0, time.perf_counter()
-            while process.poll() is None and (more or time.perf_counter() - since < HUGE_S):
+    with row.trying("300,000 x 300,000 px planned"):
+        code, words = _watched([*ask, "--dry-run"], ground.folder / "plan.txt", until=None)
+        require(code == 0, f"exit code {code}: {words[-300:]}")
+    with row.trying("300,000 x 300,000 px mapped"):
+        code, words = _watched(ask, ground.folder / "map.txt", until=TILES_DONE)
+        require(code is None, f"it ended by itself: {words[-300:]}")
+
+
+def _watched(
+    command: list[object], said: Path, *, until: re.Pattern[str] | None
+) -> tuple[int | None, str]:
+    """Exit code and stderr of a command; killed a while after it has said certain words."""
+    with (
+        said.open("w") as file,
+        subprocess.Popen([*map(str, command)], stdout=subprocess.DEVNULL, stderr=file) as process,
+    ):
+        try:
+            peak, since = 0, None
+            while process.poll() is None:
                 peak = max(peak, peak_bytes(process.pid))
+                require(peak < MOST_BYTES, f"it held {peak / 1e6:,.0f} MB")
+                if since is None and until is not None and until.search(said.read_text()):
+                    since = time.perf_counter()
+                if since is not None and time.perf_counter() - since > HUGE_S:
+                    break
                 time.sleep(0.05)
-            ended = process.poll()
+            return process.poll(), said.read_text()
+        finally:
             process.kill()
-            _, told = process.communicate()
-            require(ended == (0 if more else None), f"it ended by itself: {told[-300:]}")
-            require(peak < MOST_BYTES, f"it held {peak / 1e6:,.0f} MB")
 
 
 def gaps() -> Iterator[tuple[str, NDArray[np.float32], float | None]]:
@@ -325,7 +379,7 @@ def no_measurements(row: Row, ground: Ground) -> None:
 def _mapped(ground: Ground, item: Path, out: Path, batch: int) -> NDArray[np.uint8]:
     """Classes and probabilities (1 + K, H, W)."""
     ask = ("predict", "--model", ground.model, "--scene", item, "--out", out, *SMALL)
-    require_refused(geoseg_here(*ask, "--set", f"inference.batch={batch}"), 0)
+    require_ended(geoseg_here(*ask, "--set", f"inference.batch={batch}"), 0)
     found = []
     for name in ("classes", "probability"):
         with rasterio.open(next(out.rglob(f"{name}.tif"))) as raster:
@@ -348,12 +402,12 @@ def nowhere(row: Row, ground: Ground) -> None:
             with row.trying(f"in the reference system {kind}, {name}"):
                 done = geoseg_here(*ask, "--out", folder / "maps")
                 if crs is None:
-                    require_refused(done, 2, "has no coordinate reference system")
+                    require_ended(done, 2, "has no coordinate reference system")
                     require(not (folder / "maps").exists(), "it made maps")
                     continue
-                require_refused(done, 0, "it is in degrees")
+                require_ended(done, 0, "it is in degrees")
                 outlines = ("vectorize", folder / "maps" / "a", "--out", folder / "a.gpkg")
-                require_refused(geoseg_here(*outlines), 2, "is in degrees")
+                require_ended(geoseg_here(*outlines), 2, "is in degrees")
                 require(not (folder / "a.gpkg").exists(), "it drew outlines")
 
 
@@ -362,5 +416,6 @@ RASTERS = (
     Hazard("huge dimensions and blocks", bombs),
     Hazard("images cut short", truncated),
     Hazard("virtual images in disguise", disguised),
+    Hazard("files beside images that lead elsewhere", beside),
     Hazard("images without a place, or in degrees", nowhere),
 )

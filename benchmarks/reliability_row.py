@@ -20,10 +20,11 @@ __all__ = [
     "Ground",
     "Hazard",
     "Row",
+    "all_below",
     "files_below",
     "require",
     "require_answered",
-    "require_refused",
+    "require_ended",
 ]
 
 LONGEST_S = 120.0  # what takes longer hangs
@@ -54,6 +55,7 @@ class Row:
     faults: list[str] = field(default_factory=list)  # one sentence for each try that failed
     kills: int = 0  # that hit a process at work; each is a try
     kills_lost: int = 0  # after which something was lost
+    names: int = 0  # tries with a name, and no file of that name
     not_run: str = ""  # why
     seconds: float = 0.0
 
@@ -90,6 +92,7 @@ class Row:
             "failed": self.failed,
             "kills": self.kills,
             "kills_lost": self.kills_lost,
+            "names": self.names,
             "not_run": self.not_run or None,
             "seconds": round(self.seconds, 1),
             "faults": self.faults,
@@ -129,7 +132,7 @@ def require_answered(told: str) -> None:
     require(not unthought, f"an error that was not thought of: {told[-300:]}")
 
 
-def require_refused(done: CompletedProcess[str], code: int, *words: str) -> None:
+def require_ended(done: CompletedProcess[str], code: int, *words: str) -> None:
     """A command has to end with a code, and to say certain words."""
     told = " ".join(done.stderr.split())
     require(done.returncode == code, f"exit code {done.returncode} and not {code}: {told[:200]}")
@@ -144,6 +147,14 @@ def files_below(folder: Path) -> dict[str, str]:
         path.relative_to(folder).as_posix(): sha256_of(path)
         for path in sorted(folder.rglob("*"))
         if path.is_file() and not path.name.startswith("manifest.") and not _is_hidden(path, folder)
+    }
+
+
+def all_below(folder: Path) -> dict[str, str]:
+    """SHA-256 of all files, hidden ones and records too; of folders and links nothing."""
+    return {
+        path.relative_to(folder).as_posix(): sha256_of(path) if path.is_file() else ""
+        for path in sorted(folder.rglob("*"))
     }
 
 

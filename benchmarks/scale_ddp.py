@@ -185,8 +185,8 @@ def unbroken(folder: Path) -> dict[str, str]:
     return {file: sha256_of(folder / "whole" / file) for file in LEFT}
 
 
-def survives(folder: Path, number: int, whole: dict[str, str]) -> bool:
-    """Whether a pair of which a rank is killed ends in the weights of one left alone."""
+def survives(folder: Path, number: int, whole: dict[str, str]) -> tuple[bool, bool]:
+    """Whether a rank of a pair was killed, and it ends in the weights of one left alone."""
     rng = np.random.default_rng()
     out = folder / f"killed-{number}"
     killer = Killer(out, int(rng.integers(2)), int(rng.integers(1, STEPS)))
@@ -200,7 +200,7 @@ def survives(folder: Path, number: int, whole: dict[str, str]) -> bool:
         f"{time.perf_counter() - begun:.0f} s",
         flush=True,
     )
-    return killer.hit and same
+    return killer.hit, same
 
 
 def measure(kills: int = KILLS) -> dict[str, Any]:
@@ -216,7 +216,7 @@ def measure(kills: int = KILLS) -> dict[str, Any]:
         apart = max(abs(alone[step] - together[step]) for step in range(1, STEPS + 1))
         print(f"largest difference of the loss curves over {STEPS} steps: {apart:.1e}", flush=True)
         whole = unbroken(folder)
-        good = sum(survives(folder, number, whole) for number in range(kills))
+        good = sum(all(survives(folder, number, whole)) for number in range(kills))
     return {"ddp_loss_diff": apart, "ddp_kills_ok": good}
 
 

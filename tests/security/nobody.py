@@ -1,24 +1,48 @@
 """A server that nobody should ask: it keeps what it was asked for."""
 
-import threading
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 
 class Nobody(NamedTuple):
     url: str
-    asked: list[str]
+    kept: Path
+
+    @property
+    def asked(self) -> list[str]:
+        return self.kept.read_text().splitlines()
+
+    def forget(self) -> None:
+        self.kept.write_text("")
 
 
 @contextmanager
 def listening() -> Iterator[Nobody]:
-    asked: list[str] = []
+    with TemporaryDirectory() as folder:
+        kept = Path(folder) / "asked.txt"
+        kept.touch()
+        # A process of its own: GDAL may wait for an answer while it holds the lock of this one.
+        command = [sys.executable, __file__, str(kept)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+            try:
+                yield Nobody(f"http://127.0.0.1:{server.stdout.readline().strip()}", kept)
+            finally:
+                server.kill()
+
+
+def serve(kept: Path) -> None:
+    """Tell the port, then keep each request before it is answered."""
 
     class Keeper(BaseHTTPRequestHandler):
         def do_GET(self):
-            asked.append(self.path)
+            with kept.open("a") as file:
+                file.write(f"{self.path}\n")
             self.send_response(404)
             self.end_headers()
 
@@ -28,8 +52,10 @@ def listening() -> Iterator[Nobody]:
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Keeper) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        yield Nobody(f"http://127.0.0.1:{server.server_port}", asked)
-        server.shutdown()
-        thread.join()
+        sys.stdout.write(f"{server.server_port}\n")
+        sys.stdout.flush()
+        server.serve_forever()
+
+
+if __name__ == "__main__":
+    serve(Path(sys.argv[1]))
