@@ -54,7 +54,8 @@ def wheel_mb() -> float:
     with TemporaryDirectory() as folder:
         # From a copy: a build leaves files behind, and takes up those of builds before.
         copy = Path(folder) / "geoseg"
-        shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".*", "out", "build", "dist"))
+        left = shutil.ignore_patterns(".*", "out", "build", "dist", "*.egg-info")
+        shutil.copytree(ROOT, copy, ignore=left)
         command = [sys.executable, "-m", "build", "--wheel", "--no-isolation"]
         command += ["--outdir", folder, str(copy)]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
