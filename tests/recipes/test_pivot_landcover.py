@@ -187,7 +187,7 @@ def test_a_step_without_the_ones_before_it_says_what_to_run(tmp_path):
         ("maps.gsd_m=[10, 10]", "names a pixel size twice"),
         ("maps.legends=[corine]", "cannot be used"),
         ("data=cubes", "name at least one in teaching and one in testing"),
-        ("legend=ipcc", "are of your own cubes; set data: cubes"),
+        ("legend=ipcc", "legend = ipcc are of your own cubes; set data: cubes"),
     ],
 )
 def test_keys_that_cannot_be_used_are_refused_in_one_sentence(tmp_path, change, sentence):
