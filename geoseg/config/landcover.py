@@ -104,8 +104,8 @@ class LandCoverRecipe(Section):
             )
         if self.data == "simulated" and (any(named) or self.legend != "simulated"):
             raise ValueError(
-                f"data = simulated, and teaching, testing and legend = {self.legend} are of your own "
-                "cubes; set data: cubes"
+                f"data = simulated, and teaching, testing and legend = {self.legend} are of your "
+                "own cubes; set data: cubes"
             )
         return self
 
