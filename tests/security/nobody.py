@@ -7,19 +7,21 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
 
 
-class Nobody(NamedTuple):
-    url: str
-    kept: Path
+class Nobody:
+    def __init__(self, url: str, kept: Path) -> None:
+        self.url, self._kept, self._last = url, kept, []
 
     @property
     def asked(self) -> list[str]:
-        return self.kept.read_text().splitlines()
+        """What it was asked for, until it ended too."""
+        if self._kept.exists():
+            self._last = self._kept.read_text().splitlines()
+        return self._last
 
     def forget(self) -> None:
-        self.kept.write_text("")
+        self._kept.write_text("")
 
 
 @contextmanager
@@ -30,10 +32,13 @@ def listening() -> Iterator[Nobody]:
         # A process of its own: GDAL may wait for an answer while it holds the lock of this one.
         command = [sys.executable, __file__, str(kept)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+            nobody = Nobody(f"http://127.0.0.1:{server.stdout.readline().strip()}", kept)
             try:
-                yield Nobody(f"http://127.0.0.1:{server.stdout.readline().strip()}", kept)
+                yield nobody
             finally:
                 server.kill()
+                server.wait()
+                _ = nobody.asked
 
 
 def serve(kept: Path) -> None:
