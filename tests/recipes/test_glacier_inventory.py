@@ -130,10 +130,6 @@ def test_each_bad_input_is_one_sentence_and_leaves_nothing(example, tmp_path):
     fails(2, "has 2 bands, scene.bands names 3", *mine, "--bands", "red,nir08,blue")
     fails(2, "unknown key 'trainig'. Did you mean 'training'?", *mine, "--set", "trainig.steps=1")
     fails(2, "no labelled data set named 'everst'. Did you mean 'everest'?", "--data", "everst")
-    encoder = (
-        "--set model.encoder=resnett18: model.encoder = 'resnett18' cannot be used: no encoder"
-    )
-    fails(2, encoder, *mine, "--set", "model.encoder=resnett18")
     east = tmp_path / "east.gpkg"
     true_outlines().iloc[1:].to_file(east)
     fails(1, "No outline lies in the part of scene scene that trains", *mine, "--labels", east)
