@@ -283,6 +283,7 @@ def test_glaciers_of_everest_are_known_by_their_rgi_ids(tmp_path):
     assert len(both) == len(rgi)
 
 
+@pytest.mark.slow
 def test_a_film_that_saw_a_part_leaves_the_rest_unknown(tmp_path):
     satellite = write(rectangles(*TWO), tmp_path / "a.gpkg")
     film = write(rectangles(TWO[0]), tmp_path / "b.gpkg")

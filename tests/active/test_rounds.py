@@ -223,6 +223,7 @@ def test_a_propose_that_is_killed_is_run_again(made):
         assert a_round(project, pool).number == 1
 
 
+@pytest.mark.slow
 def test_only_one_proposes_at_a_time(made):
     project, _ = made
     with (

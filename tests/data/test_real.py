@@ -45,6 +45,7 @@ def athabasca(folder, red, nir):
     )
 
 
+@pytest.mark.slow
 @needs_data
 def test_two_spellings_of_a_projection_are_one_and_a_shift_of_a_pixel_is_not():
     folder = fetch("athabasca")

@@ -96,6 +96,7 @@ def test_a_run_that_was_stopped_is_gone_on_with_to_the_same_bytes(scene, tmp_pat
             assert seen[0] > 10  # what was finished is not mapped again
 
 
+@pytest.mark.slow
 def test_another_job_in_the_same_place_begins_anew(scene, tmp_path):
     run(scene, tmp_path / "one", stop_at=20)
     _, seen = run(scene, tmp_path / "one", segmenter=make_segmenter(seed=1))
@@ -180,6 +181,7 @@ def test_a_strip_that_is_cut_short_is_not_taken_for_finished(scene, tmp_path):
     assert hashes(tmp_path / "one") == hashes(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_what_a_kill_at_the_very_end_leaves_is_put_in_order(scene, tmp_path):
     run(scene, tmp_path / "whole")
     folder = tmp_path / "one"

@@ -380,6 +380,7 @@ def test_what_a_layer_is_about_is_kept_beside_the_metadata_of_all(tmp_path):
 # Names
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(name=st.from_regex(VALID, fullmatch=True).filter(lambda n: not RESERVED.fullmatch(n)))
 def test_any_allowed_layer_name_comes_back(name):

@@ -307,6 +307,7 @@ def test_kinds_on_the_same_ground_have_tracks_of_their_own(tmp_path):
     assert tracks["track_id"].str.extract("^([A-Z]+)")[0].tolist() == ["G", "RTS"]
 
 
+@pytest.mark.slow
 def test_shared_reference_systems_do_not_change_the_ids(tmp_path):
     table = rectangles((0, 0, 900, 700), (1500, 0, 300, 400))
     systems = ("EPSG:32645", "EPSG:4326", "EPSG:3413", "EPSG:32644")

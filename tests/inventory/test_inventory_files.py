@@ -78,6 +78,7 @@ def test_an_inventory_comes_back_exactly(tmp_path, crs):
     assert back.outlines["start_date"][0] == dt.date(1964, 11, 20)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("crs", ["EPSG:32645", NO_NUMBER])
 def test_an_inventory_that_found_nothing_keeps_its_columns_and_reference_system(tmp_path, crs):
     inventory = no_inventory(crs)
@@ -88,6 +89,7 @@ def test_an_inventory_that_found_nothing_keeps_its_columns_and_reference_system(
     assert [len(table) for _, table in back.tables()] == [0] * 7
 
 
+@pytest.mark.slow
 def test_what_is_known_of_nothing_keeps_its_type(tmp_path):
     inventory = small_inventory()
     for layer, columns in COLUMNS.items():
@@ -103,6 +105,7 @@ def test_what_is_known_of_nothing_keeps_its_type(tmp_path):
     assert str(schema.field("src_date").type) == "date32[day]"
 
 
+@pytest.mark.slow
 def test_columns_of_ones_own_and_ground_that_nobody_knows_come_back(tmp_path):
     inventory = small_inventory()
     surveys = inventory.surveys.copy()
@@ -284,6 +287,7 @@ def test_the_twin_can_be_read_by_a_box(tmp_path):
     assert len(found) == 1
 
 
+@pytest.mark.slow
 def test_a_new_twin_replaces_the_one_before_whole(tmp_path):
     path = write(tmp_path / "a.gpkg", small_inventory())
 
@@ -416,6 +420,7 @@ def test_changes_and_events_are_shown_with_the_survey_that_found_them():
     assert set(events.loc[events["event"] == "split", "shown_from"]) == {"2020-01-01"}
 
 
+@pytest.mark.slow
 def test_the_file_holds_the_times_and_reading_leaves_them_out(tmp_path):
     path = write(tmp_path / "a.gpkg", no_inventory())
 

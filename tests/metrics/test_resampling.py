@@ -43,6 +43,7 @@ def test_iou_is_that_of_the_class_scores(seed, classes):
     np.testing.assert_allclose(mean_iou(confusion), expected, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_the_interval_holds_the_truth_about_as_often_as_it_says():
     draw = rng(7)
     truth = simulate(draw, 20_000).sum(axis=0)

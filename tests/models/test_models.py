@@ -178,6 +178,7 @@ def test_a_checkpoint_comes_back_as_the_same_network(segmenter, tmp_path):
         assert torch.equal(read.segmenter(view), segmenter(view))
 
 
+@pytest.mark.slow
 def test_a_network_is_read_once_as_long_as_its_file_stays(segmenter, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "model.safetensors"

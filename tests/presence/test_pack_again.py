@@ -205,6 +205,7 @@ def test_a_pack_stays_one_where_nothing_is_made_again(tmp_path, monkeypatch):
     assert ids_of(out) == ["a", "b"]
 
 
+@pytest.mark.slow
 def test_a_pack_that_another_run_is_making_is_left_alone(tmp_path):
     chips, out = chips_in(tmp_path / "chips", "ab"), tmp_path / "pack"
     pack(chips, out)

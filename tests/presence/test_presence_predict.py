@@ -248,6 +248,7 @@ def test_names_that_come_twice_in_different_shards_are_told_of(model, tmp_path):
     assert "s0.tar, s1.tar" in done.first_problems[0].reason
 
 
+@pytest.mark.slow
 def test_probabilities_are_calibrated_and_corrected_and_decisions_stay(pack, model, tmp_path):
     rng = np.random.default_rng(0)
     present = rng.random(400) < 0.5

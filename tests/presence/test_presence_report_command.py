@@ -156,6 +156,7 @@ def table_of():
 # ---- The page ----
 
 
+@pytest.mark.slow
 def test_the_page_is_written_from_results_and_the_pack_they_name(results, tmp_path):
     out = tmp_path / "r" / "page.html"
 

@@ -139,6 +139,7 @@ def test_names_that_come_twice_are_found_with_where_they_are(groups):
     assert found == {name: where for name, where in truth.items() if len(where) > 1}
 
 
+@pytest.mark.slow
 def test_names_are_found_among_more_than_are_held_in_memory():
     rng = np.random.default_rng(0)
     names = [f"n{v}" for v in rng.integers(0, 10**9, 1_200_000)]

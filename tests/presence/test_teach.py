@@ -152,6 +152,7 @@ def test_probabilities_come_true_and_the_threshold_keeps_its_recall(known, model
     assert (decided == (chance >= calibrated.threshold.threshold)).all()
 
 
+@pytest.mark.slow
 def test_how_images_of_series_err_together_is_shipped_with_the_model(
     known, model, calibrated, tmp_path
 ):
@@ -210,6 +211,7 @@ def simulated_series(count, seed, *, shared, sure):
     return results, np.array(came)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("shared", "sure"), [(0.3, 1.0), (0.7, 1.0), (0.5, 0.6), (0.5, 1.4)])
 def test_true_years_lie_in_the_intervals_that_shipped_errors_give(shared, sure):
     known, came = simulated_series(800, 1, shared=shared, sure=sure)

@@ -287,6 +287,7 @@ def test_the_page_tells_what_is_known(tmp_path):
     assert "2000 2000-10-30 scene-2000 landsat-7 30.0" in words
 
 
+@pytest.mark.slow
 def test_the_page_makes_no_request_and_runs_no_script_but_its_own(tmp_path):
     page = page_of(tmp_path, small_inventory())
     elements = Elements(page)

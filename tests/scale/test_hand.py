@@ -47,6 +47,7 @@ def at_once():
 names = st.sets(st.integers(0, 24).map(str), max_size=5)
 
 
+@pytest.mark.slow
 @given(count=st.integers(0, 25), room=st.integers(1, 6), poison=names, flaky=names)
 def test_units_that_die_beside_a_poisonous_one_are_done(count, room, poison, flaky):
     crew = OneMachine(room, poison, flaky)

@@ -101,6 +101,7 @@ def test_each_unit_is_done_once_and_not_again(folder, log, engine):
     assert [end.result for end in ends[12:]] == [{"number": number} for number in range(12)]
 
 
+@pytest.mark.slow
 def test_work_in_processes_is_shared_and_leaves_this_one_alone(folder, log):
     do(folder, make_units(folder, log, 6, takes_s=0.2), engine=PROCESSES)
 
@@ -120,6 +121,7 @@ def test_a_rerun_does_what_is_missing_or_changed_and_no_more(folder, log):
     assert (folder / outputs(6)[4]).read_text() == "changed 4"
 
 
+@pytest.mark.slow
 @MANY
 @pytest.mark.usefixtures("at_once")
 def test_a_killed_worker_costs_an_attempt_and_a_deadly_unit_only_itself(folder, log, engine):
@@ -241,6 +243,7 @@ def test_ctrl_c_ends_the_workers_and_leaves_nothing_half_done(folder, log, engin
     assert do(folder, make_units(folder, log, 40)).done <= 35
 
 
+@pytest.mark.slow
 @EVERY
 def test_units_are_read_as_they_are_needed(folder, log, engine):
     drawn, ended, most = 0, 0, 0
@@ -334,6 +337,7 @@ def test_outputs_without_a_record_are_taken_over_if_they_are_recognised(folder, 
     assert do(folder, changed, recognise=recognise).done == 1
 
 
+@pytest.mark.slow
 def test_a_second_run_on_a_folder_is_told_who_holds_it(folder, log):
     def second(_):
         do(folder, make_units(folder, log, 2))

@@ -252,6 +252,7 @@ def test_what_is_forgotten_is_gone_with_its_files(tmp_path):
         assert manifest.counts() == {"done": 0, "failed": 0}
 
 
+@pytest.mark.slow
 def test_retry_waits_for_nobody_who_is_at_work(tmp_path, log):
     folder = tmp_path / "out"
     do(folder, make_units(folder, log, 1), stumble_twice)

@@ -286,6 +286,7 @@ def test_a_cloud_mask_that_asks_for_a_band_that_is_not_there_says_which(tmp_path
     )
 
 
+@pytest.mark.slow
 def test_changed_codes_of_saturation_make_the_scene_anew(tmp_path):
     source = landsat(tmp_path / "in", quality=np.full(SHAPE, 21824, dtype=np.uint16))
     codes = np.zeros(SHAPE, dtype=np.uint16)

@@ -52,6 +52,7 @@ def is_plain(name):
     return 0 < len(name) <= 63 and name[0] in letters and set(name) <= set(letters + others)
 
 
+@pytest.mark.slow
 @MANY
 @given(name=NAMES)
 def test_a_class_has_a_plain_name(name):

@@ -55,6 +55,7 @@ def test_the_loss_falls_and_embeddings_do_not_collapse(places):
     assert spread > 0.2
 
 
+@pytest.mark.slow
 def test_the_labels_do_not_matter_and_the_seed_does(places):
     one, first = pretrained(places, steps=3)
     two, same = pretrained(places, steps=3, labels=[float("nan")] * len(places))
