@@ -11,7 +11,7 @@ said of a block stands before it in comments:
     <!-- run with: --set training.steps=20 -->  each command gets these arguments too
     <!-- first: cp a b -->                    run before it: makes what a reader has of his own
 
-Installations are left out: what runs the pages is installed.
+`pip install .` is left out: geoseg is installed where its pages are run.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _END = re.compile(r"\s+#\s.*$")  # a comment
 _ADDRESS = re.compile(r"http://[^\s]+")
 # They end when they are stopped: they have worked when their page can be fetched.
 _SERVES = ("geoseg active serve", "geoseg view")
-_INSTALLS = "pip install"
+_INSTALL = "pip install ."
 _BASH = ("bash", "-euo", "pipefail", "-c")
 _LONGEST_S = 900
 
@@ -190,7 +190,7 @@ def _run_block(block: Block, folder: Path, done: dict[str, str]) -> None:
         for command in commands_of(block):
             where = f"{block.page}:{command.line}"
             words = " ".join(shlex.split(command.text, comments=True))
-            if done.setdefault(words, block.page) != block.page or words.startswith(_INSTALLS):
+            if done.setdefault(words, block.page) != block.page or words == _INSTALL:
                 continue
             if words.startswith(_SERVES):
                 _fetch_served(words, folder, where)

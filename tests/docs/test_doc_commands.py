@@ -152,10 +152,12 @@ def test_what_a_reader_has_is_made_before_a_block(tmp_path):
     assert (tmp_path / "more").exists()
 
 
-def test_installations_are_left_out(tmp_path):
-    assert run(tmp_path, "    pip install no-such-package-at-all\n    touch f\n") == []
+def test_the_installation_of_geoseg_is_left_out_and_no_other(tmp_path):
+    assert run(tmp_path, "    pip install .   # here is no package\n    touch f\n") == []
 
     assert (tmp_path / "f").exists()
+    with pytest.raises(CommandError, match="no-such-package"):
+        run(tmp_path, "    pip install ./no-such-package\n")
 
 
 def test_a_command_of_another_page_is_not_run_again(tmp_path):
