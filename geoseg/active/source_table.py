@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from geoseg.active.pool import PoolBatch
 from geoseg.errors import DataError
+from geoseg.parquet import DAMAGED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -179,7 +180,7 @@ def _tables(path: Path) -> Iterator[pa.Table]:
 def _readable(path: Path) -> Iterator[None]:
     try:
         yield
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+    except DAMAGED as error:
         if isinstance(error, DataError):
             raise
         raise DataError(

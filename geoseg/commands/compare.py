@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from geoseg.commands.options import Changes, Device, Json
+from geoseg.commands.options import Changes, Device, Json, require_encoder
 from geoseg.terminal import Outcome, Table, note, progress, show
 
 __all__ = ["compare"]
@@ -76,7 +76,7 @@ def compare(
         else:
             assert recipe is not None
             loaded = load_recipe(
-                recipe, changes=changes or [], names={"model.encoder": _find_encoder}
+                recipe, changes=changes or [], names={"model.encoder": require_encoder}
             )
             # After the recipe: with torch behind them, these take seconds.
             from geoseg.compare import as_outcome, compare_models
@@ -97,12 +97,6 @@ def compare(
         note("Stopped." if project else "Stopped. Run the same command again to go on.")
         raise typer.Exit(130) from None
     show(outcome, as_json=json)
-
-
-def _find_encoder(name: str) -> None:
-    from geoseg.models import find_encoder
-
-    find_encoder(name)
 
 
 def _compare_on_labels(project: Path, losses: list[str], seeds: int) -> Outcome:

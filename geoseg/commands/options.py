@@ -6,7 +6,17 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["Bands", "Changes", "Date", "Device", "Host", "Json", "Port", "Sensor"]
+__all__ = [
+    "Bands",
+    "Changes",
+    "Date",
+    "Device",
+    "Host",
+    "Json",
+    "Port",
+    "Sensor",
+    "require_encoder",
+]
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Sensor = Annotated[
@@ -25,3 +35,14 @@ Port = Annotated[int, typer.Option(help="Of the page; 0: any that is free.", min
 Host = Annotated[
     str, typer.Option(help="Other than 127.0.0.1: others reach it, by a secret address.")
 ]
+
+
+def require_encoder(name: str) -> None:
+    """Refuse an encoder of a recipe that nobody has; what knows them all takes seconds to import.
+
+    Raises:
+        ModelError: so it is.
+    """
+    from geoseg.models import find_encoder
+
+    find_encoder(name)

@@ -13,6 +13,7 @@ import shapely
 
 from geoseg.errors import DataError
 from geoseg.files import writing
+from geoseg.parquet import DAMAGED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -146,7 +147,7 @@ def read_part(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.R
             yield from part.iter_batches(
                 batch_size=_ROWS, columns=None if columns is None else list(columns)
             )
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+    except DAMAGED as error:
         raise DataError(
             f"{path} cannot be read ({str(error).splitlines()[0]}); delete it and predict again."
         ) from error

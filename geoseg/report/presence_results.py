@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from geoseg.errors import ConfigError, DataError
 from geoseg.metrics.calibration import Calibration, shift_prior
 from geoseg.models import load_classifier
+from geoseg.parquet import DAMAGED
 from geoseg.presence.about import short, unfinished
 from geoseg.presence.activation import activation_maps, decision_level
 from geoseg.presence.packs import StoredPlace, read_labels, read_pack
@@ -204,7 +204,7 @@ def _shards(results: Path) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     numbers = [int(part.parent.name.removeprefix("shard=")) for part in parts]
     try:
         rows = [pq.read_metadata(part).num_rows for part in parts]
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+    except DAMAGED as error:
         raise DataError(f"{results} holds a damaged shard ({error}); predict again.") from error
     return np.array(numbers, dtype=np.int64), np.cumsum(rows, dtype=np.int64)
 
@@ -239,7 +239,7 @@ def _first_years(path: Path) -> FirstYears:
             if not missing:
                 batches = table.iter_batches(columns=_FIRST_COLUMNS)
                 return count_first_years(batch.to_pandas() for batch in batches)
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+    except DAMAGED as error:
         raise DataError(
             f"{path} cannot be read ({str(error).splitlines()[0]}); make it with `geoseg presence "
             "first`."

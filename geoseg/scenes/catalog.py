@@ -17,6 +17,7 @@ import shapely
 from odc.geo.geom import Geometry
 
 from geoseg.errors import GeosegError, SceneError
+from geoseg.parquet import DAMAGED
 from geoseg.scenes.catalog_rows import (
     ASSET_ORDER,
     NUMBERS,
@@ -269,7 +270,7 @@ def reading_table(path: Path, needed: Sequence[str]) -> Iterator[pq.ParquetFile]
             yield table
     except FileNotFoundError:
         raise SceneError(f"{path} does not exist; check the path of the catalogue.") from None
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+    except DAMAGED as error:
         if isinstance(error, GeosegError):
             raise
         raise SceneError(

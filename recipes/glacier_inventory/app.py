@@ -13,7 +13,7 @@ import typer
 
 from geoseg.commands.engine import Address, Executor, Slurm, Workers, engine_of
 from geoseg.commands.fleet import Devices, DryRun, Launcher, Nodes, fleet_of
-from geoseg.commands.options import Bands, Changes, Date, Device, Sensor
+from geoseg.commands.options import Bands, Changes, Date, Device, Sensor, require_encoder
 from geoseg.commands.steps import step_command
 from geoseg.terminal import Outcome, Table, note
 
@@ -89,7 +89,7 @@ def _open_run(
             overlay=recipe,
             options=options,
             changes=changes or [],
-            names={"model.encoder": _find_encoder},
+            names={"model.encoder": require_encoder},
         )
     # Absolute: the recipe that a run leaves behind is then the one it was begun with.
     loaded = with_absolute_paths(loaded, Path() if recipe is None else recipe.parent)
@@ -103,12 +103,6 @@ def _open_run(
         require_one_job(executor)
     engine = engine_of(executor, workers, address, slurm if fleet.job is None else None)
     return Run(recipe=loaded, base=Path(), out=out, device=device, engine=engine, fleet=fleet)
-
-
-def _find_encoder(name: str) -> None:
-    from geoseg.models import find_encoder
-
-    find_encoder(name)
 
 
 def _from_here(path: str | None) -> str | None:

@@ -8,9 +8,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
-
 from geoseg.errors import DataError, SceneError
+from geoseg.parquet import DAMAGED
 from geoseg.presence.packs.pack import Pack, Problem, Shard, is_utf8, require_whole
 from geoseg.presence.packs.pixels import Palette
 from geoseg.presence.packs.stored import StoredPlace, decode_place
@@ -27,14 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["SHARD_SUFFIXES", "places_of_shard", "read_shard", "read_stored"]
 
 SHARD_SUFFIXES = (".tar", ".parquet")
-_CUT_SHORT = (
-    tarfile.TarError,
-    pa.ArrowException,
-    OSError,
-    SceneError,
-    EOFError,
-    UnicodeDecodeError,  # of a name in Parquet
-)
+_CUT_SHORT = (*DAMAGED, tarfile.TarError, SceneError, EOFError)
 
 
 def read_shard(shard: Shard, pack: Pack) -> Iterator[Place | Problem]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from geoseg.errors import DataError, ModelError
 from geoseg.files import sha256_of, write_json, writing
+from geoseg.parquet import DAMAGED
 from geoseg.presence.about import short
 from geoseg.presence.rows.grid import PlaceGrid
 from geoseg.presence.rows.quantise import Quantiser
@@ -246,7 +247,7 @@ def _opened(path: Path) -> Iterator[pq.ParquetFile]:
     try:
         with pq.ParquetFile(path) as file:
             yield file
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+    except DAMAGED as error:
         raise DataError(f"{path} cannot be read ({error}); delete it and embed again.") from error
 
 
